@@ -1,0 +1,1 @@
+"""What an image is: data sets, few-shot selections, shards."""

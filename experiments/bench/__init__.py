@@ -1,0 +1,1 @@
+"""Benchmarks: each prints one table; the figures stand in docs/benchmarks.md."""

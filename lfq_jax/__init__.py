@@ -1,0 +1,1 @@
+"""Learning, scoring and measuring: the JAX side of LFQUIAD."""
