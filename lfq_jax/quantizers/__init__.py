@@ -1,0 +1,22 @@
+"""Quantizers of any array `[..., d]`, behind one protocol. See docs/quantizers.md.
+
+jax is loaded when a quantizer is first asked for, not with `quantizers.config`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lfq_jax.quantizers.protocol import Quantized, Quantizer
+    from lfq_jax.quantizers.registry import QUANTIZERS, config_of, make, name_of
+
+__all__ = ["QUANTIZERS", "Quantized", "Quantizer", "config_of", "make", "name_of"]
+
+_HOMES = {"Quantized": "protocol", "Quantizer": "protocol"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES.get(name, "registry")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)

@@ -1,0 +1,120 @@
+"""Exact entropies of sign-bit codes, without an array of samples x codes.
+
+Where p(c|z) ~ exp(2 z.c / tau) over c in {-1, +1}^k, the bits of one sample are
+independent, with log-odds 4 z_i / tau. Two consequences are exact:
+
+- the entropy of one sample is a sum of k binary entropies;
+- the distribution of a sample is the outer product of the distributions A of its
+  upper and B of its lower bits, so the mean over n samples is one matrix product,
+  E[p] = A^T B / n, with n 2^(k/2) + 2^k entries in memory instead of n 2^k.
+
+Entropies are in nats and in float32.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lfq_jax.quantizers.protocol import AxisName, mean_over
+
+_SATURATION = 128.0
+"""Log-odds beyond which a bit's probability is 0 or 1 in float32, and its entropy 0."""
+_BLOCK = 1 << 22
+"""Entries that the distribution of the upper bits may have before it is cut."""
+
+
+@jax.custom_jvp
+def binary_entropy(log_odds: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Entropy of a bit that is set with probability sigmoid(log_odds)."""
+    size = jnp.abs(log_odds)
+    return jax.nn.softplus(-size) + size * jax.nn.sigmoid(-size)
+
+
+@binary_entropy.defjvp
+def _binary_entropy_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (t,), (dt,) = primals, tangents
+    # autodiff of the line above would leave the rounding error of two equal terms
+    slope = -t * jax.nn.sigmoid(t) * jax.nn.sigmoid(-t)
+    return binary_entropy(t), slope * dt
+
+
+def saturate(log_odds: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Cut log-odds to where float32 tells them apart, so that none overflows."""
+    return jnp.clip(log_odds.astype(jnp.float32), -_SATURATION, _SATURATION)
+
+
+def sample_entropy(log_odds: Float[Array, "n k"]) -> Float[Array, ""]:
+    """Mean over the samples of the entropy of their codes: E[H(p)]."""
+    return jnp.mean(jnp.sum(binary_entropy(saturate(log_odds)), axis=-1))
+
+
+def _half_distribution(log_odds: Float[Array, "n k"]) -> Float[Array, "n codes"]:
+    """Probability of each of the 2^k codes of each sample; first bit highest."""
+    pairs = jax.nn.sigmoid(jnp.stack([-log_odds, log_odds], axis=-1))
+    distribution = jnp.ones((len(log_odds), 1), log_odds.dtype)
+    for bit in range(log_odds.shape[1]):
+        outer = distribution[:, :, None] * pairs[:, None, bit, :]
+        distribution = outer.reshape(len(log_odds), -1)
+    return distribution
+
+
+def _summed(
+    log_odds: Float[Array, "n k"], valid: Float[Array, "n"]
+) -> Float[Array, "upper lower"]:
+    """Sum over the valid samples of their distributions over all codes."""
+    upper_bits = (log_odds.shape[1] + 1) // 2
+    upper = _half_distribution(log_odds[:, :upper_bits]) * valid[:, None]
+    lower = _half_distribution(log_odds[:, upper_bits:])
+    return jnp.matmul(upper.T, lower, precision=jax.lax.Precision.HIGHEST)
+
+
+def mean_distribution(
+    log_odds: Float[Array, "n k"], *, axis_name: AxisName | None = None
+) -> Float[Array, "codes"]:
+    """E[p]: mean over the samples of the probability of each of the 2^k codes.
+
+    Args:
+        log_odds: log(p / (1 - p)) of each bit being set.
+        axis_name: mapped axis over which the samples are split; the mean is then
+            taken over all of them, before any entropy.
+
+    Returns:
+        2^k probabilities, ordered by index (first bit most significant).
+    """
+    log_odds = saturate(log_odds)
+    samples, bits = log_odds.shape
+    rows = max(1, _BLOCK >> ((bits + 1) // 2))
+    if samples <= rows:
+        total = _summed(log_odds, jnp.ones(samples, log_odds.dtype))
+    else:
+        total = _summed_in_blocks(log_odds, rows=rows)
+    return mean_over(total.reshape(-1) / samples, axis_name)
+
+
+def _summed_in_blocks(
+    log_odds: Float[Array, "n k"], *, rows: int
+) -> Float[Array, "upper lower"]:
+    """As `_summed`, with no more than `rows` samples in memory, backwards too."""
+    samples, bits = log_odds.shape
+    blocks = -(-samples // rows)
+    padding = blocks * rows - samples
+    padded = jnp.pad(log_odds, ((0, padding), (0, 0)))
+    valid = jnp.arange(blocks * rows) < samples
+    block_summed = jax.checkpoint(_summed)
+
+    def add(total: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
+        return total + block_summed(*block), None
+
+    # zeros of the input's own kind, so that the carry fits inside shard_map too
+    start = jnp.zeros((1 << ((bits + 1) // 2), 1 << (bits // 2))) + 0 * padded[0, 0]
+    shaped = (
+        padded.reshape(blocks, rows, bits),
+        valid.astype(log_odds.dtype).reshape(blocks, rows),
+    )
+    return jax.lax.scan(add, start, shaped)[0]
+
+
+def distribution_entropy(p: Float[Array, "*shape"]) -> Float[Array, ""]:
+    """H(p) in nats. Codes of no probability add nothing, in value and gradient."""
+    possible = p >= jnp.finfo(p.dtype).tiny
+    return -jnp.sum(jnp.where(possible, p * jnp.log(jnp.where(possible, p, 1.0)), 0.0))

@@ -1,0 +1,202 @@
+"""Lookup-free quantization with exact entropies (paper 2.2; arXiv:2310.05737)."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from lfq_jax.quantizers.bits import (
+    bits_to_indices,
+    indices_to_bits,
+    sign_bits,
+    signs,
+)
+from lfq_jax.quantizers.config import LFQConfig, Normalisation
+from lfq_jax.quantizers.entropy import (
+    distribution_entropy,
+    mean_distribution,
+    sample_entropy,
+)
+from lfq_jax.quantizers.memory import check_distribution_fits
+from lfq_jax.quantizers.protocol import (
+    AxisName,
+    Quantized,
+    Tree,
+    check_z,
+    device_count,
+    mean_over,
+    straight_through,
+)
+from lfq_jax.quantizers.statistics import (
+    bit_statistics,
+    non_finite,
+    quantisation_error,
+)
+
+
+@dataclass(frozen=True)
+class LFQ:
+    """Each entry of z becomes its sign; a code is the word that the signs spell.
+
+    Codes are bool `[..., bits]`, true for +1; 0 and -0.0 become +1. z_q is in
+    {-1, +1}. The first bit is an index's most significant.
+    """
+
+    config: LFQConfig
+
+    def __post_init__(self) -> None:
+        if self.config.uses_batch_entropy:
+            check_distribution_fits(self.config.bits)
+
+    @property
+    def dim(self) -> int:
+        """One entry of z a bit."""
+        return self.config.bits
+
+    @property
+    def code_count(self) -> int:
+        """2^bits."""
+        return 1 << self.config.bits
+
+    def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
+        """No weights. The state is the running batch distribution, where it is on."""
+        del key
+        config = self.config
+        if not (config.running_momentum and config.uses_batch_entropy):
+            return {}, ()
+        empty = jnp.zeros(self.code_count, jnp.float32)
+        return {}, {"distribution": empty, "weight": jnp.zeros((), jnp.float32)}
+
+    def quantize(
+        self,
+        params: Tree,
+        state: Tree,
+        z: Float[Array, "*batch d"],
+        *,
+        training: bool,
+        axis_name: AxisName | None = None,
+        key: PRNGKeyArray | None = None,
+        step: Array | int | None = None,
+    ) -> Quantized:
+        """Signs of z, and in training the regularisers. See `Quantizer.quantize`."""
+        del params, key
+        check_z(z, dim=self.dim)
+        inner = normalised(z.astype(jnp.float32), self.config.normalisation)
+        codes = sign_bits(inner)
+        z_q = straight_through(signs(codes), inner).astype(z.dtype)
+        if not training:
+            return Quantized(z_q, codes, jnp.zeros((), jnp.float32), {}, state)
+        flat, flat_codes = inner.reshape(-1, self.dim), codes.reshape(-1, self.dim)
+        loss, entropies, state = self._loss(state, flat, flat_codes, axis_name, step)
+        statistics = {
+            **entropies,
+            **bit_statistics(flat_codes, axis_name),
+            "quantisation_error": quantisation_error(
+                flat, signs(flat_codes), axis_name
+            ),
+            "non_finite": non_finite(z, axis_name),
+        }
+        return Quantized(z_q, codes, loss, jax.lax.stop_gradient(statistics), state)
+
+    def _loss(
+        self,
+        state: Tree,
+        z: Float[Array, "n k"],
+        codes: Bool[Array, "n k"],
+        axis_name: AxisName | None,
+        step: Array | int | None,
+    ) -> tuple[Array, dict[str, Array], Tree]:
+        """weight (H_sample - gamma H_batch) + commitment |z - sg(z_q)|^2."""
+        config = self.config
+        weight, temperature = annealed(config, step)
+        log_odds = 4.0 * z / temperature
+        of_sample = mean_over(sample_entropy(log_odds), axis_name)
+        commitment = mean_over(jnp.mean((z - signs(codes)) ** 2), axis_name)
+        loss = config.commitment_weight * commitment + weight * of_sample
+        samples = len(z) * device_count(axis_name)
+        ceiling = jnp.minimum(config.bits * math.log(2), math.log(samples) + of_sample)
+        statistics = {"sample_entropy": of_sample, "entropy_ceiling": ceiling}
+        if config.uses_batch_entropy:
+            batch = mean_distribution(log_odds, axis_name=axis_name)
+            batch, state = running_distribution(batch, state, config.running_momentum)
+            of_batch = distribution_entropy(batch)
+            loss = loss - weight * config.gamma * of_batch
+            statistics["batch_entropy"] = of_batch
+        return loss, statistics, jax.lax.stop_gradient(state)
+
+    def codes_to_indices(self, codes: Bool[Array, "*batch k"]) -> Array:
+        """uint32, or uint64 beyond 32 bits; see `bits_to_indices`."""
+        return bits_to_indices(codes)
+
+    def indices_to_codes(self, indices: Array) -> Bool[Array, "*batch k"]:
+        """See `indices_to_bits`."""
+        return indices_to_bits(indices, bits=self.config.bits)
+
+    def decode(
+        self, params: Tree, state: Tree, codes: Bool[Array, "*batch k"]
+    ) -> Float[Array, "*batch k"]:
+        """The signs that the codes spell."""
+        del params, state
+        return signs(codes)
+
+
+def normalised(
+    z: Float[Array, "*batch k"], normalisation: Normalisation
+) -> Float[Array, "*batch k"]:
+    """z after the normalisation over its last axis that `LFQConfig` names."""
+    if normalisation == "none":
+        return z
+    if normalisation == "layer":
+        z = z - jnp.mean(z, axis=-1, keepdims=True)
+    # the result does not depend on the scale of z; this one keeps squares finite
+    largest = jnp.max(jnp.abs(z), axis=-1, keepdims=True)
+    z = z / jax.lax.stop_gradient(jnp.maximum(largest, 1e-6))
+    return z * jax.lax.rsqrt(jnp.mean(z**2, axis=-1, keepdims=True) + 1e-6)
+
+
+def annealed(
+    config: LFQConfig, step: Array | int | None
+) -> tuple[Array | float, Array | float]:
+    """Entropy weight and temperature at a step.
+
+    Raises:
+        ValueError: if the config anneals and no step is given.
+    """
+    if not config.anneal_steps:
+        return config.entropy_weight, config.temperature
+    if step is None:
+        raise ValueError(
+            f"step must be given, for anneal_steps is {config.anneal_steps}, got None"
+        )
+    left = jnp.clip(1.0 - jnp.asarray(step, jnp.float32) / config.anneal_steps, 0, 1)
+    weight = 1.0 + left * (config.anneal_entropy_weight - 1.0)
+    temperature = 1.0 + left * (config.anneal_temperature - 1.0)
+    return config.entropy_weight * weight, config.temperature * temperature
+
+
+def running_distribution(
+    batch: Float[Array, "codes"], state: Tree, momentum: float
+) -> tuple[Float[Array, "codes"], Tree]:
+    """The batch's distribution averaged with those of earlier steps.
+
+    H(E[p]) of one batch cannot pass ln(samples) + H_sample; that of the running mean
+    can. Its value is the running mean, its gradient that of the batch, undiminished:
+    with the factor (1 - momentum) of a plain average the regulariser would fade.
+
+    Args:
+        batch: this batch's E[p].
+        state: `distribution` and `weight`, the sums of past E[p] and of their weights;
+            () where the running mean is off.
+        momentum: what the past keeps at each step, in [0, 1).
+    """
+    if not momentum or isinstance(state, tuple):
+        return batch, state
+    new = 1.0 - momentum
+    total = momentum * state["distribution"] + new * jax.lax.stop_gradient(batch)
+    weight = momentum * state["weight"] + new
+    return (
+        straight_through(total / weight, batch),
+        {"distribution": total, "weight": weight},
+    )

@@ -1,0 +1,86 @@
+"""Quantizers by name. To add one: a file beside this one, and a line below."""
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from lfq_jax.quantizers.config import LFQConfig, NoneConfig
+from lfq_jax.quantizers.lfq import LFQ
+from lfq_jax.quantizers.none import NoQuantizer
+from lfq_jax.quantizers.protocol import Quantizer
+
+
+class Variant(NamedTuple):
+    """A quantizer's config and the class that is made from it."""
+
+    config: type
+    quantizer: Callable[..., Quantizer]
+
+
+QUANTIZERS: dict[str, Variant] = {
+    "lfq": Variant(LFQConfig, LFQ),
+    "none": Variant(NoneConfig, NoQuantizer),
+}
+
+
+def config_of(name: str, **fields: Any) -> Any:
+    """The config of the quantizer with this name, with other fields at their default.
+
+    Raises:
+        ValueError: if there is no quantizer of that name, or it has no such field.
+    """
+    if name not in QUANTIZERS:
+        close = difflib.get_close_matches(name, QUANTIZERS, n=1, cutoff=0.5)
+        hint = f", did you mean {close[0]!r}?" if close else ""
+        known = ", ".join(QUANTIZERS)
+        raise ValueError(f"quantizer must be one of {known}, got {name!r}{hint}")
+    kind = QUANTIZERS[name].config
+    known_fields = [field.name for field in dataclasses.fields(kind)]
+    for field in fields:
+        if field not in known_fields:
+            rule = f"one of {', '.join(known_fields) or 'none, it has no fields'}"
+            raise ValueError(f"a field of {name} must be {rule}, got {field!r}")
+    return kind(**fields)
+
+
+def name_of(config: object) -> str:
+    """The name under which a config's quantizer is registered.
+
+    Raises:
+        ValueError: if no quantizer takes such a config.
+    """
+    for name, variant in QUANTIZERS.items():
+        if type(config) is variant.config:
+            return name
+    raise ValueError(
+        f"quantizer config must be of a registered kind, got {type(config).__name__}"
+    )
+
+
+def make(config: object, *, dim: int | None = None, **fields: Any) -> Quantizer:
+    """A quantizer from its name or its config.
+
+    Args:
+        config: a name in `QUANTIZERS`, or an instance of one of their configs.
+        dim: length of z's last axis, for `none`, which takes any. The others have
+            their own, which `Quantizer.dim` tells.
+        **fields: fields of the config other than their default, with a name only.
+
+    Raises:
+        ValueError: if there is no such quantizer or a field is wrong.
+
+    Example:
+        >>> make("lfq", bits=10).dim
+        10
+    """
+    if isinstance(config, str):
+        config = config_of(config, **fields)
+    elif fields:
+        raise ValueError(f"fields must come with a name, got a config and {fields}")
+    variant = QUANTIZERS[name_of(config)]
+    if isinstance(config, NoneConfig):
+        if dim is None or dim < 1:
+            raise ValueError(f"dim must be at least 1 for none, got {dim}")
+        return variant.quantizer(config, dim)
+    return variant.quantizer(config)
