@@ -35,6 +35,11 @@ def _check_positive(config: object, *names: str) -> None:
         _check(value > 0 and math.isfinite(value), name, value, "positive and finite")
 
 
+def _check_codebook(codes: int, dim: int) -> None:
+    _check(2 <= codes <= 1 << 31, "codes", codes, "in [2, 2^31]")
+    _check(dim >= 1, "dim", dim, "at least 1")
+
+
 @dataclass(frozen=True)
 class NoneConfig:
     """No quantizer: the continuous bottleneck (with it, LFQUIAD is DRAEM)."""
@@ -85,5 +90,160 @@ class LFQConfig:
         return self.entropy_weight > 0 and self.gamma > 0
 
 
-QuantizerConfig = NoneConfig | LFQConfig
+@dataclass(frozen=True)
+class ResidualLFQConfig:
+    """LFQ of what LFQ left over, at half the scale each time (arXiv:2107.03312)."""
+
+    bits: int = 8
+    """Sign bits a position and stage; z has as many entries."""
+    stages: int = 2
+    """LFQs in a row: 2^(bits stages) codes."""
+    entropy_weight: float = 0.02
+    """Weight of the mean over the stages of LFQ's entropy regulariser."""
+    gamma: float = 1.0
+    """Weight of the batch entropy in the regulariser."""
+    commitment_weight: float = 0.25
+    """Weight of the squared distance between each residual and its code."""
+    temperature: float = 1.0
+    """As LFQ's, with the residual measured in units of the stage's scale."""
+
+    def __post_init__(self) -> None:
+        self.stage  # noqa: B018 - LFQConfig has the checks
+        _check(self.stages >= 1, "stages", self.stages, "at least 1")
+        bits = self.bits * self.stages
+        _check(bits <= MAX_BITS, "bits times stages", bits, f"at most {MAX_BITS}")
+
+    @property
+    def stage(self) -> LFQConfig:
+        """What every stage is."""
+        return LFQConfig(
+            bits=self.bits,
+            entropy_weight=self.entropy_weight,
+            gamma=self.gamma,
+            commitment_weight=self.commitment_weight,
+            temperature=self.temperature,
+        )
+
+
+@dataclass(frozen=True)
+class BSQConfig:
+    """Binary spherical quantization (arXiv:2406.07548): LFQ on the unit sphere."""
+
+    bits: int = 16
+    """Sign bits a position: 2^bits codes."""
+    entropy_weight: float = 0.1
+    """Weight of the entropy regulariser (the authors' configurations)."""
+    gamma: float = 1.0
+    """Weight of the batch entropy in the regulariser."""
+    temperature: float = 1.0
+    """tau of p(c|u) ~ exp(2 u.c / tau) with u and c of length 1; the log-odds of a bit
+    are 4 u / (tau sqrt(bits))."""
+
+    def __post_init__(self) -> None:
+        self.lfq  # noqa: B018 - LFQConfig has the checks
+
+    @property
+    def lfq(self) -> LFQConfig:
+        """The LFQ of z at length sqrt(bits), which is the same up to that length."""
+        return LFQConfig(
+            bits=self.bits,
+            entropy_weight=self.entropy_weight,
+            gamma=self.gamma,
+            commitment_weight=0.0,
+            temperature=self.temperature * self.bits,
+            normalisation="l2",
+        )
+
+
+@dataclass(frozen=True)
+class FSQConfig:
+    """Finite scalar quantization (arXiv:2309.15505)."""
+
+    levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
+    """Levels of each entry of z; their product is the number of codes."""
+
+    def __post_init__(self) -> None:
+        _check(len(self.levels) >= 1, "levels", self.levels, "one number or more")
+        _check(min(self.levels) >= 2, "levels", self.levels, "2 or more each")
+        _check(max(self.levels) <= 1000, "levels", self.levels, "1000 or fewer each")
+        codes = math.prod(self.levels)
+        _check(codes <= 1 << 32, "the product of levels", codes, "at most 2^32")
+
+
+@dataclass(frozen=True)
+class VQConfig:
+    """A codebook that follows the encoder (arXiv:1711.00937, appendix A.1)."""
+
+    codes: int = 65536
+    """Vectors in the codebook."""
+    dim: int = 16
+    """Entries of a vector, and of z's last axis."""
+    commitment_weight: float = 0.25
+    """Weight of the squared distance between z and its code."""
+    momentum: float = 0.99
+    """What the moving averages keep at each step."""
+    revive_below: float = 1e-3
+    """A code used less than this often a step, on the moving average, is replaced by a
+    random z of the batch (arXiv:2005.00341). 0: never."""
+
+    def __post_init__(self) -> None:
+        _check_codebook(self.codes, self.dim)
+        _check_not_negative(self, "commitment_weight", "revive_below")
+        _check(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+
+
+@dataclass(frozen=True)
+class SimVQConfig:
+    """A fixed random codebook behind one trained matrix (arXiv:2411.02038)."""
+
+    codes: int = 65536
+    """Vectors in the codebook."""
+    dim: int = 16
+    """Entries of a vector, and of z's last axis."""
+    codebook_weight: float = 1.0
+    """Weight of the squared distance of the code to z, which trains the matrix."""
+    commitment_weight: float = 0.25
+    """Weight of the squared distance of z to its code, which trains the encoder."""
+
+    def __post_init__(self) -> None:
+        _check_codebook(self.codes, self.dim)
+        _check_not_negative(self, "codebook_weight", "commitment_weight")
+
+
+@dataclass(frozen=True)
+class GumbelVQConfig:
+    """Codes drawn by Gumbel-softmax (arXiv:1611.01144, in DALL-E's arXiv:2102.12092).
+
+    Keeps two arrays of positions x codes, unlike the others.
+    """
+
+    codes: int = 8192
+    """Vectors in the codebook (DALL-E's number)."""
+    dim: int = 16
+    """Entries of a vector, and of z's last axis."""
+    kl_weight: float = 5e-4
+    """Weight of the divergence of a position's distribution from the uniform one."""
+    temperature: float = 1.0
+    """Of the softmax: lower is closer to one code."""
+    anneal_steps: int = 0
+    """Steps over which the factor below goes linearly to 1. 0: no annealing."""
+    anneal_temperature: float = 1.0
+    """Factor on `temperature` at step 0."""
+
+    def __post_init__(self) -> None:
+        _check_codebook(self.codes, self.dim)
+        _check_not_negative(self, "kl_weight", "anneal_steps")
+        _check_positive(self, "temperature", "anneal_temperature")
+
+
+QuantizerConfig = (
+    LFQConfig
+    | ResidualLFQConfig
+    | BSQConfig
+    | FSQConfig
+    | VQConfig
+    | SimVQConfig
+    | GumbelVQConfig
+    | NoneConfig
+)
 """What `ModelConfig.quantizer` may be."""

@@ -29,6 +29,7 @@ from lfq_jax.quantizers.protocol import (
     mean_over,
     straight_through,
 )
+from lfq_jax.quantizers.schedule import linear_factor
 from lfq_jax.quantizers.statistics import (
     bit_statistics,
     non_finite,
@@ -110,7 +111,7 @@ class LFQ:
     ) -> tuple[Array, dict[str, Array], Tree]:
         """weight (H_sample - gamma H_batch) + commitment |z - sg(z_q)|^2."""
         config = self.config
-        weight, temperature = annealed(config, step)
+        weight, temperature = self._annealed(step)
         log_odds = 4.0 * z / temperature
         of_sample = mean_over(sample_entropy(log_odds), axis_name)
         commitment = mean_over(jnp.mean((z - signs(codes)) ** 2), axis_name)
@@ -125,6 +126,14 @@ class LFQ:
             loss = loss - weight * config.gamma * of_batch
             statistics["batch_entropy"] = of_batch
         return loss, statistics, jax.lax.stop_gradient(state)
+
+    def _annealed(self, step: Array | int | None) -> tuple[Array, Array]:
+        """Entropy weight and temperature at a step."""
+        config = self.config
+        steps = config.anneal_steps
+        weight = linear_factor(config.anneal_entropy_weight, steps=steps, step=step)
+        temperature = linear_factor(config.anneal_temperature, steps=steps, step=step)
+        return config.entropy_weight * weight, config.temperature * temperature
 
     def codes_to_indices(self, codes: Bool[Array, "*batch k"]) -> Array:
         """uint32, or uint64 beyond 32 bits; see `bits_to_indices`."""
@@ -146,34 +155,12 @@ def normalised(
     z: Float[Array, "*batch k"], normalisation: Normalisation
 ) -> Float[Array, "*batch k"]:
     """z after the normalisation over its last axis that `LFQConfig` names."""
-    if normalisation == "none":
-        return z
     if normalisation == "layer":
         z = z - jnp.mean(z, axis=-1, keepdims=True)
-    # the result does not depend on the scale of z; this one keeps squares finite
-    largest = jnp.max(jnp.abs(z), axis=-1, keepdims=True)
-    z = z / jax.lax.stop_gradient(jnp.maximum(largest, 1e-6))
-    return z * jax.lax.rsqrt(jnp.mean(z**2, axis=-1, keepdims=True) + 1e-6)
-
-
-def annealed(
-    config: LFQConfig, step: Array | int | None
-) -> tuple[Array | float, Array | float]:
-    """Entropy weight and temperature at a step.
-
-    Raises:
-        ValueError: if the config anneals and no step is given.
-    """
-    if not config.anneal_steps:
-        return config.entropy_weight, config.temperature
-    if step is None:
-        raise ValueError(
-            f"step must be given, for anneal_steps is {config.anneal_steps}, got None"
-        )
-    left = jnp.clip(1.0 - jnp.asarray(step, jnp.float32) / config.anneal_steps, 0, 1)
-    weight = 1.0 + left * (config.anneal_entropy_weight - 1.0)
-    temperature = 1.0 + left * (config.anneal_temperature - 1.0)
-    return config.entropy_weight * weight, config.temperature * temperature
+        return z * jax.lax.rsqrt(jnp.mean(z**2, axis=-1, keepdims=True) + 1e-6)
+    if normalisation == "l2":
+        return z * jax.lax.rsqrt(jnp.mean(z**2, axis=-1, keepdims=True) + 1e-12)
+    return z
 
 
 def running_distribution(

@@ -5,10 +5,25 @@ import difflib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lfq_jax.quantizers.config import LFQConfig, NoneConfig
+from lfq_jax.quantizers.bsq import BSQ
+from lfq_jax.quantizers.config import (
+    BSQConfig,
+    FSQConfig,
+    GumbelVQConfig,
+    LFQConfig,
+    NoneConfig,
+    ResidualLFQConfig,
+    SimVQConfig,
+    VQConfig,
+)
+from lfq_jax.quantizers.fsq import FSQ
+from lfq_jax.quantizers.gumbel_vq import GumbelVQ
 from lfq_jax.quantizers.lfq import LFQ
 from lfq_jax.quantizers.none import NoQuantizer
 from lfq_jax.quantizers.protocol import Quantizer
+from lfq_jax.quantizers.residual_lfq import ResidualLFQ
+from lfq_jax.quantizers.simvq import SimVQ
+from lfq_jax.quantizers.vq import VQ
 
 
 class Variant(NamedTuple):
@@ -20,6 +35,12 @@ class Variant(NamedTuple):
 
 QUANTIZERS: dict[str, Variant] = {
     "lfq": Variant(LFQConfig, LFQ),
+    "residual_lfq": Variant(ResidualLFQConfig, ResidualLFQ),
+    "bsq": Variant(BSQConfig, BSQ),
+    "fsq": Variant(FSQConfig, FSQ),
+    "vq": Variant(VQConfig, VQ),
+    "simvq": Variant(SimVQConfig, SimVQ),
+    "gumbel_vq": Variant(GumbelVQConfig, GumbelVQ),
     "none": Variant(NoneConfig, NoQuantizer),
 }
 

@@ -1,0 +1,123 @@
+"""Finite scalar quantization (arXiv:2309.15505): each entry is rounded to a level."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int32, PRNGKeyArray, UInt32
+
+from lfq_jax.quantizers.bits import check_indices
+from lfq_jax.quantizers.config import FSQConfig
+from lfq_jax.quantizers.protocol import (
+    AxisName,
+    Quantized,
+    Tree,
+    check_z,
+    straight_through,
+)
+from lfq_jax.quantizers.statistics import code_use, non_finite, quantisation_error
+
+_MARGIN = 1e-3
+"""How far tanh reaches beyond the outer levels, so that rounding can reach them."""
+
+
+@dataclass(frozen=True)
+class FSQ:
+    """Codes are int32 `[..., d]`, the level of each entry from 0.
+
+    z_q is in [-1, 1]: level l of L is (l - L // 2) / (L // 2). The first entry is an
+    index's *least* significant digit, as in the paper.
+    """
+
+    config: FSQConfig
+
+    @property
+    def dim(self) -> int:
+        """One entry of z a number of levels."""
+        return len(self.config.levels)
+
+    @property
+    def code_count(self) -> int:
+        """Product of the levels."""
+        return math.prod(self.config.levels)
+
+    def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
+        """Neither weights nor state."""
+        del key
+        return {}, ()
+
+    def _half_width(self) -> np.ndarray:
+        return np.asarray(self.config.levels, np.float32) // 2
+
+    def bounded(self, z: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+        """z squashed by tanh to the range of its levels, which are the integers.
+
+        z = 0 falls on a level for 3 levels and more. The shift that does it for even
+        numbers is an artanh; the paper's listing has a tan, which is near. With 2
+        levels it would lie at 3.8, so there is none and z = 0 is their border.
+        """
+        levels = np.asarray(self.config.levels)
+        half = (levels - 1) * (1 + _MARGIN) / 2
+        offset = np.where(levels % 2 == 0, 0.5, 0.0)
+        shift = np.where(levels == 2, 0.0, np.arctanh(offset / half))
+        half, offset, shift = (a.astype(np.float32) for a in (half, offset, shift))
+        return jnp.tanh(z + shift) * half - offset
+
+    def quantize(
+        self,
+        params: Tree,
+        state: Tree,
+        z: Float[Array, "*batch d"],
+        *,
+        training: bool,
+        axis_name: AxisName | None = None,
+        key: PRNGKeyArray | None = None,
+        step: Array | int | None = None,
+    ) -> Quantized:
+        """Nearest levels. Needs no loss; the gradient is that of the squashed z."""
+        del params, key, step
+        check_z(z, dim=self.dim)
+        bounded = self.bounded(z.astype(jnp.float32))
+        half_width = self._half_width()
+        hard = jnp.round(bounded)
+        codes = (hard + half_width).astype(jnp.int32)
+        z_q = straight_through(hard / half_width, bounded / half_width).astype(z.dtype)
+        statistics = {}
+        if training:
+            error = quantisation_error(
+                bounded / half_width, hard / half_width, axis_name
+            )
+            words = [self.codes_to_indices(codes).reshape(-1)]
+            statistics = {
+                **code_use(words, axis_name),
+                "quantisation_error": error,
+                "non_finite": non_finite(z, axis_name),
+            }
+        loss = jnp.zeros((), jnp.float32)
+        return Quantized(z_q, codes, loss, jax.lax.stop_gradient(statistics), state)
+
+    def _place_values(self) -> np.ndarray:
+        return np.cumprod([1, *self.config.levels[:-1]]).astype(np.uint32)
+
+    def codes_to_indices(self, codes: Int32[Array, "*batch d"]) -> UInt32[Array, "*b"]:
+        """Levels as the digits of a mixed-radix number, the first least significant."""
+        return jnp.sum(
+            codes.astype("uint32") * self._place_values(), -1, dtype="uint32"
+        )
+
+    def indices_to_codes(self, indices: Array) -> Int32[Array, "*batch d"]:
+        """Inverse of `codes_to_indices`."""
+        check_indices(indices, code_count=self.code_count)
+        digits = jnp.asarray(indices).astype("uint32")[..., None]
+        digits = digits // self._place_values()
+        return (digits % np.asarray(self.config.levels, np.uint32)).astype(jnp.int32)
+
+    def decode(
+        self, params: Tree, state: Tree, codes: Int32[Array, "*batch d"]
+    ) -> Float[Array, "*batch d"]:
+        """The values of the levels, in [-1, 1]."""
+        del params, state
+        half_width = self._half_width()
+        return (codes.astype(jnp.float32) - half_width) / half_width

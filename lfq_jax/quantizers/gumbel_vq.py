@@ -1,0 +1,129 @@
+"""Codes drawn from a softmax over the codebook (arXiv:1611.01144; arXiv:2102.12092)."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+
+from lfq_jax.quantizers.bits import check_indices
+from lfq_jax.quantizers.codebook import codebook_statistics, look_up
+from lfq_jax.quantizers.config import GumbelVQConfig
+from lfq_jax.quantizers.protocol import (
+    AxisName,
+    Quantized,
+    Tree,
+    check_z,
+    mean_over,
+    straight_through,
+)
+from lfq_jax.quantizers.schedule import linear_factor
+
+
+@dataclass(frozen=True)
+class GumbelVQ:
+    """Codes are uint32 `[...]`. In scoring the most probable code is taken.
+
+    The gradient is that of the softmax and not the identity, and z_q does not live in
+    z's space: quantising it again gives something else.
+    """
+
+    config: GumbelVQConfig
+
+    @property
+    def dim(self) -> int:
+        """Entries of a codebook vector, and of z."""
+        return self.config.dim
+
+    @property
+    def code_count(self) -> int:
+        """Vectors in the codebook."""
+        return self.config.codes
+
+    def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
+        """`logits` maps z to a logit a code; `codebook` holds the vectors."""
+        logits_key, codebook_key = jax.random.split(key)
+        dim, codes = self.config.dim, self.config.codes
+        params = {
+            "logits": jax.random.normal(logits_key, (dim, codes)) * dim**-0.5,
+            "codebook": jax.random.normal(codebook_key, (codes, dim)),
+        }
+        return params, ()
+
+    def quantize(
+        self,
+        params: Tree,
+        state: Tree,
+        z: Float[Array, "*batch d"],
+        *,
+        training: bool,
+        axis_name: AxisName | None = None,
+        key: PRNGKeyArray | None = None,
+        step: Array | int | None = None,
+    ) -> Quantized:
+        """A drawn code in training, the most probable one in scoring.
+
+        Raises:
+            ValueError: as `Quantizer.quantize`, and in training without a key.
+        """
+        check_z(z, dim=self.dim)
+        flat = z.astype(jnp.float32).reshape(-1, self.dim)
+        logits = flat @ params["logits"]
+        noisy = (
+            logits + self._noise(logits.shape, key, axis_name) if training else logits
+        )
+        codes = jnp.argmax(noisy, axis=-1).astype("uint32")
+        hard = look_up(params["codebook"], codes)
+        temperature = self.config.temperature * linear_factor(
+            self.config.anneal_temperature, steps=self.config.anneal_steps, step=step
+        )
+        soft = jax.nn.softmax(noisy / temperature) @ jax.lax.stop_gradient(
+            params["codebook"]
+        )
+        z_q = straight_through(hard, soft).astype(z.dtype).reshape(z.shape)
+        shaped = codes.reshape(z.shape[:-1])
+        if not training:
+            return Quantized(z_q, shaped, jnp.zeros((), jnp.float32), {}, state)
+        divergence = mean_over(self._divergence(logits), axis_name)
+        return Quantized(
+            z_q=z_q,
+            codes=shaped,
+            loss=self.config.kl_weight * divergence,
+            statistics=codebook_statistics(flat, hard, codes, axis_name),
+            state=state,
+        )
+
+    def _noise(
+        self,
+        shape: tuple[int, ...],
+        key: PRNGKeyArray | None,
+        axis_name: AxisName | None,
+    ) -> Array:
+        if key is None:
+            raise ValueError("key must be given in training to draw codes, got None")
+        if axis_name is not None:
+            key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+        return jax.random.gumbel(key, shape)
+
+    def _divergence(self, logits: Float[Array, "n codes"]) -> Float[Array, ""]:
+        """Mean KL divergence of the positions' distributions from the uniform one."""
+        log_p = jax.nn.log_softmax(logits)
+        negative_entropy = jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
+        return jnp.mean(negative_entropy) + math.log(self.config.codes)
+
+    def codes_to_indices(self, codes: UInt32[Array, "*batch"]) -> Array:
+        """The codes are indices."""
+        return codes
+
+    def indices_to_codes(self, indices: Array) -> UInt32[Array, "*batch"]:
+        """The indices are codes, if in range."""
+        check_indices(indices, code_count=self.code_count)
+        return jnp.asarray(indices).astype("uint32")
+
+    def decode(
+        self, params: Tree, state: Tree, codes: UInt32[Array, "*batch"]
+    ) -> Float[Array, "*batch d"]:
+        """The codebook's vectors."""
+        del state
+        return look_up(params["codebook"], codes)

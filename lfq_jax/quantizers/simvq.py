@@ -1,0 +1,95 @@
+"""SimVQ (arXiv:2411.02038): a fixed random codebook C, moved as a whole by C W.
+
+A gradient reaches every code through the one matrix W, so no code is left behind.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+
+from lfq_jax.quantizers.bits import check_indices
+from lfq_jax.quantizers.codebook import codebook_statistics, look_up, nearest
+from lfq_jax.quantizers.config import SimVQConfig
+from lfq_jax.quantizers.protocol import (
+    AxisName,
+    Quantized,
+    Tree,
+    check_z,
+    mean_over,
+    straight_through,
+)
+
+
+@dataclass(frozen=True)
+class SimVQ:
+    """Codes are uint32 `[...]`, indices into the codebook."""
+
+    config: SimVQConfig
+
+    @property
+    def dim(self) -> int:
+        """Entries of a codebook vector."""
+        return self.config.dim
+
+    @property
+    def code_count(self) -> int:
+        """Vectors in the codebook."""
+        return self.config.codes
+
+    def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
+        """W, the identity, as weight; C, Gaussian of expected length 1, as state."""
+        dim = self.config.dim
+        codebook = jax.random.normal(key, (self.config.codes, dim)) * dim**-0.5
+        return {"matrix": jnp.eye(dim)}, {"codebook": codebook}
+
+    def quantize(
+        self,
+        params: Tree,
+        state: Tree,
+        z: Float[Array, "*batch d"],
+        *,
+        training: bool,
+        axis_name: AxisName | None = None,
+        key: PRNGKeyArray | None = None,
+        step: Array | int | None = None,
+    ) -> Quantized:
+        """Nearest vectors of C W. See `Quantizer.quantize`."""
+        del key, step
+        check_z(z, dim=self.dim)
+        flat = z.astype(jnp.float32).reshape(-1, self.dim)
+        moved = state["codebook"] @ jax.lax.stop_gradient(params["matrix"])
+        codes = nearest(jax.lax.stop_gradient(flat), moved)
+        chosen = self.decode(params, state, codes)
+        hard = jax.lax.stop_gradient(chosen)
+        z_q = straight_through(hard, flat).astype(z.dtype).reshape(z.shape)
+        shaped = codes.reshape(z.shape[:-1])
+        if not training:
+            return Quantized(z_q, shaped, jnp.zeros((), jnp.float32), {}, state)
+        to_z = jnp.mean((chosen - jax.lax.stop_gradient(flat)) ** 2)
+        to_code = jnp.mean((flat - hard) ** 2)
+        config = self.config
+        loss = config.codebook_weight * to_z + config.commitment_weight * to_code
+        return Quantized(
+            z_q=z_q,
+            codes=shaped,
+            loss=mean_over(loss, axis_name),
+            statistics=codebook_statistics(flat, hard, codes, axis_name),
+            state=state,
+        )
+
+    def codes_to_indices(self, codes: UInt32[Array, "*batch"]) -> Array:
+        """The codes are indices."""
+        return codes
+
+    def indices_to_codes(self, indices: Array) -> UInt32[Array, "*batch"]:
+        """The indices are codes, if in range."""
+        check_indices(indices, code_count=self.code_count)
+        return jnp.asarray(indices).astype("uint32")
+
+    def decode(
+        self, params: Tree, state: Tree, codes: UInt32[Array, "*batch"]
+    ) -> Float[Array, "*batch d"]:
+        """The codebook's vectors, moved by W."""
+        return look_up(state["codebook"], codes) @ params["matrix"]
