@@ -1,0 +1,104 @@
+"""What `python -m agm_torch` can be asked. Nothing heavy is imported here."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from agm_torch.config import GeneratorConfig, Kind
+
+
+def default_cache() -> Path:
+    """`LFQUIAD_CACHE`, or the user's cache folder; shards lie in `agm` inside it."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lfquiad"
+    return Path(os.environ.get("LFQUIAD_CACHE") or base) / "agm"
+
+
+@dataclass(frozen=True)
+class Images:
+    """The normal photographs to start from."""
+
+    images: tuple[Path, ...]
+    """Image files or folders of them."""
+    category: str
+    """The part's name, e.g. screw."""
+    kind: Kind = "object"
+    """texture: anomalies anywhere. object: on the part."""
+    image_px: int = 256
+    """Side of the square images that are written."""
+    seed: int = 0
+    """Another seed gives other anomalies."""
+    config: Path | None = None
+    """JSON with a generator configuration, instead of the flags below: a file with the
+    object that a manifest holds under `options`, or a manifest itself."""
+    generator: Annotated[GeneratorConfig, tyro.conf.arg(name="")] = field(
+        default_factory=GeneratorConfig
+    )
+
+
+@dataclass(frozen=True)
+class Generate(Images):
+    """Write anomalous images with masks to the cache; prints the folder.
+
+    Exit status: 0 done; 2 a mistake in the request, or the disk refused; 130 and 143
+    stopped by SIGINT and SIGTERM, with the record at hand finished and everything
+    written: the same command goes on from there; 1 a defect of this program.
+    """
+
+    count: int = 500
+    """How many anomalies."""
+    cache: Path = field(default_factory=default_cache)
+    """Where shards are kept."""
+    cache_limit_gb: float | None = None
+    """Afterwards, remove what was used longest ago until the cache fits."""
+    workers: int = 1
+    """Processes that share the work; with several GPUs, each takes one."""
+    json_progress: bool = False
+    """One JSON object a line on stdout instead of a progress bar."""
+
+
+@dataclass(frozen=True)
+class Preview(Images):
+    """Draw a contact sheet: normal image, mask, content, result, four to a row."""
+
+    count: int = 12
+    """How many anomalies."""
+    out: Path = Path("agm_preview.png")
+    """The PNG to write."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a shard folder as PNGs in the layout of MVTec AD."""
+
+    shards: Path
+    """A finished folder of the cache."""
+    out: Path
+    """A folder that does not exist yet."""
+
+
+@dataclass(frozen=True)
+class Cache:
+    """List, verify or prune the cache."""
+
+    action: tyro.conf.Positional[Literal["list", "verify", "prune"]]
+    """list: what is there. verify: read everything again and compare sha256. prune:
+    remove what was used longest ago."""
+    cache: Path = field(default_factory=default_cache)
+    """Where shards are kept."""
+    limit_gb: float = 10.0
+    """For prune: what may stay."""
+    dry_run: bool = False
+    """For prune: only say what would be removed."""
+    remove_damaged: bool = False
+    """For verify: remove what is damaged, so that the next run makes it again."""
+
+
+Command = (
+    Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Preview, tyro.conf.subcommand("preview")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Cache, tyro.conf.subcommand("cache")]
+)

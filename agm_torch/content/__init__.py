@@ -1,0 +1,34 @@
+"""What an anomaly looks like: texture content without weights, or diffusion."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Protocol
+
+from agm_torch.config import GeneratorConfig
+from agm_torch.scene import Content, Request
+
+_SOURCES = {
+    "texture": "agm_torch.content.texture:TextureContent",
+    "diffusion": "agm_torch.content.diffedit:DiffusionContent",
+}
+
+
+class ContentSource(Protocol):
+    """Paints anomalies. Built once a process; loads its weights at the first draw."""
+
+    batch: int
+    """How many requests it likes to get together."""
+
+    def __init__(self, config: GeneratorConfig) -> None: ...
+
+    def draw(self, requests: Sequence[Request]) -> list[Content]:
+        """One content a request. Each depends on its own request alone."""
+        ...
+
+
+def content_source(config: GeneratorConfig) -> ContentSource:
+    """The source that the configuration asks for; imports nothing it does not need."""
+    module, name = _SOURCES[config.generator].split(":")
+    return getattr(importlib.import_module(module), name)(config)

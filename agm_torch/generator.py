@@ -1,0 +1,177 @@
+"""The plug-and-play piece: a normal image in, an anomalous one and its mask out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from agm_torch.blend import Blend, blend
+from agm_torch.config import MIN_IMAGE_PX, GeneratorConfig, Kind
+from agm_torch.content import content_source
+from agm_torch.masks import draw_mask, region_source
+from agm_torch.masks.foreground import find_foreground
+from agm_torch.masks.shapes import Canvas, spot
+from agm_torch.quality import rejection
+from agm_torch.scene import Content, Region, Request, Scene, SoftMask, bounding_box
+
+_PLAIN_CHANGE = 90.0
+"""Grey levels: visible on anything."""
+
+
+class Anomaly(NamedTuple):
+    """A normal image broken, and where."""
+
+    image: UInt8[np.ndarray, "h w 3"]
+    mask: UInt8[np.ndarray, "h w"]
+    """255 where the image differs from the normal one, 0 elsewhere."""
+    soft_mask: Float32[np.ndarray, "h w"]
+    """Weight of the anomaly in the blend, in [0, 1]; 0 outside the mask."""
+    provenance: dict[str, Any]
+    """Shape, content, beta, region and rejected draws."""
+
+
+class AnomalyGenerator:
+    """Breaks normal images of one kind. Weights, if any, load at the first call."""
+
+    def __init__(
+        self, config: GeneratorConfig | None = None, *, kind: Kind = "object"
+    ) -> None:
+        self.config = config or GeneratorConfig()
+        self.kind: Kind = kind
+        self._regions = region_source(self.config, kind)
+        self._content = content_source(self.config)
+
+    @property
+    def batch(self) -> int:
+        """How many records are best drawn together."""
+        return self._content.batch
+
+    def __call__(
+        self,
+        image: UInt8[np.ndarray, "h w 3"],
+        *,
+        category: str,
+        rng: np.random.Generator,
+    ) -> Anomaly:
+        """Break one image. For many of the same image, `scenes` once is faster."""
+        (scene,) = self.scenes([image], category=category)
+        return self.draw([scene], [rng])[0]
+
+    def scenes(
+        self, images: Sequence[UInt8[np.ndarray, "h w 3"]], *, category: str
+    ) -> list[Scene]:
+        """Find out, once an image, where its anomalies may lie.
+
+        Raises:
+          ValueError: an image is not u8[h w 3] or smaller than 32 pixels.
+        """
+        for image in images:
+            _check_image(image)
+        return [
+            Scene(
+                image=image,
+                category=category,
+                kind=self.kind,
+                regions=self._regions.regions(image, category),
+                background=find_foreground(image)[1] if self.kind == "object" else None,
+                shots=images,
+            )
+            for image in images
+        ]
+
+    def draw(
+        self, scenes: Sequence[Scene], rngs: Sequence[np.random.Generator]
+    ) -> list[Anomaly]:
+        """One anomaly a scene, each from its own generator alone.
+
+        Draws that fail a gate are drawn again, at most `max_redraws` times; then a
+        plain, always visible spot is taken, and the provenance says so.
+        """
+        results: list[Anomaly | None] = [None] * len(scenes)
+        rejects = [Counter[str]() for _ in scenes]
+        for _ in range(self.config.max_redraws):
+            pending = [i for i, result in enumerate(results) if result is None]
+            requests: dict[int, Request] = {}
+            for i in pending:
+                request = self._request(scenes[i], rngs[i])
+                if request is None:
+                    rejects[i]["missed"] += 1
+                else:
+                    requests[i] = request
+            painted = self._content.draw(list(requests.values())) if requests else []
+            for (i, request), content in zip(requests.items(), painted, strict=True):
+                results[i] = self._judged(request, content, rejects[i])
+        return [
+            result or _plain(scene, self.config, rng, reasons)
+            for result, scene, rng, reasons in zip(
+                results, scenes, rngs, rejects, strict=True
+            )
+        ]
+
+    def _request(self, scene: Scene, rng: np.random.Generator) -> Request | None:
+        region = scene.regions[int(rng.integers(len(scene.regions)))]
+        mask = draw_mask(self.config, region, rng)
+        return mask and Request(scene, mask, rng)
+
+    def _judged(
+        self, request: Request, content: Content, rejects: Counter[str]
+    ) -> Anomaly | None:
+        """The blended anomaly, or None with the reason counted."""
+        scene, mask, rng = request
+        beta = float(rng.uniform(0, self.config.beta_max * content.beta_scale))
+        result = blend(scene.image, mask, content, beta=beta)
+        reason = rejection(self.config, scene, mask, result)
+        if reason:
+            rejects[reason] += 1
+            return None
+        return _anomaly(result, mask, content.name, beta, rejects)
+
+
+def _check_image(image: np.ndarray) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f"image must be u8[h w 3], got {image.dtype}{list(image.shape)}"
+        )
+    if min(image.shape[:2]) < MIN_IMAGE_PX:
+        raise ValueError(
+            f"image must be at least {MIN_IMAGE_PX} pixels a side, got "
+            f"{image.shape[1]} x {image.shape[0]}"
+        )
+
+
+def _plain(
+    scene: Scene,
+    config: GeneratorConfig,
+    rng: np.random.Generator,
+    rejects: Counter[str],
+) -> Anomaly:
+    """The last resort: a spot much darker or brighter than what it covers."""
+    region: Region = scene.regions[0]
+    height, width = region.inside.shape
+    share = min(np.sqrt(config.min_area * config.max_area), 0.3 * region.share)
+    centre = divmod(int(region.pixels[rng.integers(region.pixels.size)]), width)
+    canvas = Canvas(region.inside, max(16, round(share * height * width)), centre)
+    alpha = spot(canvas, rng)
+    mask = SoftMask(alpha, bounding_box(alpha, margin=1), "spot", region, False)
+    under = scene.image[mask.box.slices].astype(np.float32)
+    away = np.where(under > 127, -_PLAIN_CHANGE, _PLAIN_CHANGE).astype(np.float32)
+    result = blend(scene.image, mask, Content(under + away, "plain", 0.0), beta=0.0)
+    return _anomaly(result, mask, "plain", 0.0, rejects)
+
+
+def _anomaly(
+    result: Blend, mask: SoftMask, content: str, beta: float, rejects: Counter[str]
+) -> Anomaly:
+    provenance = {
+        "shape": mask.shape,
+        "content": content,
+        "beta": round(beta, 4),
+        "region": mask.region.how,
+        "beyond_outline": mask.beyond_outline,
+        "area": int((result.mask > 0).sum()),
+        "rejects": dict(sorted(rejects.items())),
+    }
+    soft = np.where(result.mask > 0, mask.alpha, np.float32(0))
+    return Anomaly(result.image, result.mask, soft, provenance)

@@ -1,0 +1,90 @@
+"""Gates: what a drawn anomaly must satisfy to be kept, and why it was not."""
+
+from typing import Literal
+
+import numpy as np
+
+from agm_torch.blend import Blend
+from agm_torch.config import GeneratorConfig
+from agm_torch.scene import Scene, SoftMask
+
+Reject = Literal[
+    "missed", "empty", "too_small", "too_large", "off_object", "faint", "indistinct"
+]
+_FEWEST_PIXELS = 4
+_LEAST_ON_OBJECT = 0.2
+"""An anomaly of the silhouette may lie mostly beside the part, not only there."""
+
+
+def rejection(
+    config: GeneratorConfig, scene: Scene, mask: SoftMask, result: Blend
+) -> Reject | None:
+    """The first gate that the anomaly fails, or None where it may be kept."""
+    slices = mask.box.slices
+    exact = result.mask[slices] > 0
+    pixels = int(exact.sum())
+    share = pixels / result.mask.size
+    if not pixels:
+        return "empty"
+    if pixels < _FEWEST_PIXELS or share < min(config.min_area, mask.region.share / 4):
+        return "too_small"
+    if share > config.max_area:
+        return "too_large"
+    least = _LEAST_ON_OBJECT if mask.beyond_outline else 1.0
+    if mask.region.inside[slices][exact].mean() < least:
+        return "off_object"
+    normal = scene.image[slices].astype(np.float32)
+    drawn = result.image[slices].astype(np.float32)
+    if np.abs(drawn - normal)[exact].mean() < config.min_change:
+        return "faint"
+    if contrast(normal, drawn, exact, spread=scene.spread) < config.min_contrast:
+        return "indistinct"
+    return None
+
+
+def contrast(
+    normal: np.ndarray, drawn: np.ndarray, exact: np.ndarray, *, spread: float
+) -> float:
+    """How much an anomaly differs from one more piece of the same texture.
+
+    The largest of: the change of the mean colour, and of the coarse structure, in
+    units of the image's own detail; the change of the contrast and of the amount of
+    detail, as logarithms. Noise exchanged for the same noise gives about 0.
+
+    Args:
+      normal, drawn: f32[h w 3], grey levels.
+      exact: bool[h w], the mask.
+      spread: standard deviation of the image's detail, grey levels.
+    """
+    scale = max(spread, 4.0)
+    change = (drawn - normal)[exact]
+    mean = float(np.abs(change.mean(axis=0)).max()) / scale
+    grey_normal, grey_drawn = normal.mean(axis=2), drawn.mean(axis=2)
+    deviation = _log_ratio(grey_drawn[exact].std(), grey_normal[exact].std())
+    detail = _log_ratio(_detail(grey_drawn, exact), _detail(grey_normal, exact))
+    coarse = _coarse_change(grey_drawn - grey_normal, exact) / scale
+    return max(mean, deviation, detail, coarse - 0.5)
+
+
+def _log_ratio(first: float, second: float) -> float:
+    return abs(float(np.log((first + 2.0) / (second + 2.0))))
+
+
+def _detail(grey: np.ndarray, exact: np.ndarray) -> float:
+    """Mean step between neighbours, inside the mask."""
+    across = np.abs(np.diff(grey, axis=1))[exact[:, 1:] & exact[:, :-1]]
+    down = np.abs(np.diff(grey, axis=0))[exact[1:] & exact[:-1]]
+    steps = across.size + down.size
+    return float(across.sum() + down.sum()) / max(steps, 1)
+
+
+def _coarse_change(change: np.ndarray, exact: np.ndarray) -> float:
+    """Mean absolute change after averaging blocks of 5 x 5 pixels."""
+    rows, columns = change.shape[0] // 5 * 5, change.shape[1] // 5 * 5
+    if not rows or not columns:
+        return 0.0
+    inside = exact[:rows, :columns]
+    blocks = (change[:rows, :columns] * inside).reshape(rows // 5, 5, columns // 5, 5)
+    filled = inside.reshape(blocks.shape).sum(axis=(1, 3))
+    means = np.abs(blocks.sum(axis=(1, 3))) / np.maximum(filled, 1)
+    return float((means * filled).sum() / max(int(filled.sum()), 1))

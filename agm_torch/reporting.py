@@ -1,0 +1,178 @@
+"""The generate command: progress for a person or a parent process, and signals."""
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from agm_torch.cache import prune
+from agm_torch.command_line import Generate, Images
+from agm_torch.config import GeneratorConfig, config_from_json
+from agm_torch.photographs import photograph_paths, read_photograph
+from agm_torch.process import Interrupted, Job, generate
+
+HEARTBEAT_SECONDS = 5.0
+_GIGABYTE = 10**9
+
+
+class StopOnSignal:
+    """Remembers the first SIGINT or SIGTERM; calling it says whether one came."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_status(self) -> int:
+        return 128 + (self.signal or signal.SIGINT)
+
+    def _note(self, number: int, frame: Any) -> None:
+        self.signal = number
+
+
+class _Report(Protocol):
+    def progress(self, done: int) -> None: ...
+    def wait(self, owner: str) -> None: ...
+    def end(self, event: str, **values: Any) -> None: ...
+
+
+class JsonReport:
+    """One JSON object a line on stdout; a sign of life even in a long record."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._done, self._before = count, 0, None
+        self._started = time.monotonic()
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def progress(self, done: int) -> None:
+        seconds = time.monotonic() - self._started
+        if self._before is None:  # what an earlier run had made took no time of ours
+            self._before, self._started, seconds = done, time.monotonic(), 0.0
+        self._done = done
+        made = done - self._before
+        left = (self._count - done) * seconds / made if made else None
+        rate = made / seconds if made and seconds else None
+        self._say("progress", done=done, seconds_left=left, records_per_second=rate)
+
+    def wait(self, owner: str) -> None:
+        self._say("waiting", owner=owner)
+
+    def end(self, event: str, **values: Any) -> None:
+        self._ended.set()
+        self._say(event, done=self._done, **values)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            self._say("heartbeat", done=self._done)
+
+    def _say(self, event: str, **values: Any) -> None:
+        line = json.dumps({"event": event, "count": self._count, **values})
+        with self._lock:
+            print(line, flush=True)
+
+
+class BarReport:
+    """A progress bar on stderr, the folder on stdout."""
+
+    def __init__(self, count: int, category: str) -> None:
+        self._bar = tqdm(total=count, desc=f"{category}: anomalies", unit="")
+
+    def progress(self, done: int) -> None:
+        if not self._bar.n and done:  # found on disk: no part of the rate
+            self._bar.initial = done if done > 1 else 0
+        self._bar.update(done - self._bar.n)
+
+    def wait(self, owner: str) -> None:
+        self._bar.write(f"waiting for {owner}, which makes the same", file=sys.stderr)
+
+    def end(self, event: str, **values: Any) -> None:
+        self._bar.close()
+        if event == "done":
+            print(values["path"])
+        else:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+
+
+def generate_command(command: Generate) -> int:
+    """Run `python -m agm_torch generate`; returns the exit status."""
+    should_stop = StopOnSignal()
+    job = read_job(command, count=command.count)
+    report: _Report = (
+        JsonReport(command.count)
+        if command.json_progress
+        else BarReport(command.count, command.category)
+    )
+    try:
+        folder = generate(
+            job,
+            command.cache,
+            workers=command.workers,
+            on_progress=_at_most_often(report.progress, job.count),
+            on_wait=report.wait,
+            should_stop=should_stop,
+        )
+    except Interrupted:
+        report.end("interrupted")
+        return should_stop.exit_status
+    if command.cache_limit_gb is not None:
+        prune(command.cache, max_bytes=int(command.cache_limit_gb * _GIGABYTE))
+    report.end("done", path=str(folder))
+    return 0
+
+
+def read_job(command: Images, *, count: int) -> Job:
+    """What the command line asks for, with its images read.
+
+    Raises:
+      ValueError, FileNotFoundError: see `Job`, `read_photograph`.
+    """
+    images = [read_photograph(path) for path in photograph_paths(command.images)]
+    return Job(
+        images=tuple(images),
+        category=command.category,
+        kind=command.kind,
+        count=count,
+        seed=command.seed,
+        image_px=command.image_px,
+        config=_config(command),
+    )
+
+
+def _config(command: Images) -> GeneratorConfig:
+    if command.config is None:
+        return command.generator
+    if command.generator != GeneratorConfig():
+        raise ValueError("config and flags of the generator exclude each other")
+    try:
+        values = json.loads(command.config.read_text())
+        return config_from_json(values.get("options", values))
+    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"config {command.config} is not a configuration: {error}"
+        ) from None
+
+
+def _at_most_often(
+    tell: Callable[[int], None], count: int, *, seconds: float = 0.1
+) -> Callable[[int], None]:
+    """The same, but not for every record of a fast generator."""
+    told = -seconds
+
+    def on_progress(done: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= seconds or done == count:
+            told = now
+            tell(done)
+
+    return on_progress
