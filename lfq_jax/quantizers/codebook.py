@@ -16,16 +16,20 @@ def nearest(
 ) -> UInt32[Array, "n"]:
     """Index of the vector closest to each z; of equally close ones the first."""
     half_square = 0.5 * jnp.sum(codebook**2, axis=-1)
+    index = jnp.arange(len(codebook), dtype="uint32")
 
-    def index(z: Float[Array, "d"]) -> Array:
+    def of_one(z: Float[Array, "d"]) -> Array:
         # |z|^2 is the same for all codes, so it is left out
-        similarity = jnp.matmul(codebook, z, precision=jax.lax.Precision.HIGHEST)
-        return jnp.argmax(similarity - half_square).astype("uint32")
+        product = jnp.matmul(codebook, z, precision=jax.lax.Precision.HIGHEST)
+        closeness = product - half_square
+        # twice as fast as argmax, which XLA does not vectorise on the CPU
+        closest = closeness == jnp.max(closeness)
+        return jnp.min(jnp.where(closest, index, index[-1]))
 
     rows = max(1, _BLOCK // len(codebook))
-    return (
-        jax.vmap(index)(z) if len(z) <= rows else jax.lax.map(index, z, batch_size=rows)
-    )
+    if len(z) <= rows:
+        return jax.vmap(of_one)(z)
+    return jax.lax.map(of_one, z, batch_size=rows)
 
 
 def look_up(

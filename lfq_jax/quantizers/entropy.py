@@ -13,6 +13,7 @@ Entropies are in nats and in float32.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from lfq_jax.quantizers.protocol import AxisName, mean_over
@@ -49,13 +50,17 @@ def sample_entropy(log_odds: Float[Array, "n k"]) -> Float[Array, ""]:
 
 
 def _half_distribution(log_odds: Float[Array, "n k"]) -> Float[Array, "n codes"]:
-    """Probability of each of the 2^k codes of each sample; first bit highest."""
-    pairs = jax.nn.sigmoid(jnp.stack([-log_odds, log_odds], axis=-1))
-    distribution = jnp.ones((len(log_odds), 1), log_odds.dtype)
-    for bit in range(log_odds.shape[1]):
-        outer = distribution[:, :, None] * pairs[:, None, bit, :]
-        distribution = outer.reshape(len(log_odds), -1)
-    return distribution
+    """Probability of each of the 2^k codes of each sample; first bit highest.
+
+    A product of sigmoids, as the exponential of a sum of log-sigmoids that are all
+    negative: nothing cancels, and one matrix product makes all sums.
+    """
+    bits = log_odds.shape[1]
+    index = np.arange(1 << bits)
+    is_set = (index >> np.arange(bits)[::-1, None]) & 1
+    chosen = np.concatenate([is_set, 1 - is_set]).astype(np.float32)
+    log_p = jax.nn.log_sigmoid(jnp.concatenate([log_odds, -log_odds], axis=1))
+    return jnp.exp(jnp.matmul(log_p, chosen, precision=jax.lax.Precision.HIGHEST))
 
 
 def _summed(
