@@ -42,9 +42,10 @@ class Images:
 class Generate(Images):
     """Write anomalous images with masks to the cache; prints the folder.
 
-    Exit status: 0 done; 2 a mistake in the request, or the disk refused; 130 and 143
-    stopped by SIGINT and SIGTERM, with the record at hand finished and everything
-    written: the same command goes on from there; 1 a defect of this program.
+    Exit status: 0 done; 2 a mistake in the request, or the disk refused; 130, 143 and
+    141 stopped by SIGINT, by SIGTERM and by the end of who listened, with the record at
+    hand finished and everything written: the same command goes on from there; 1 a
+    defect of this program.
     """
 
     count: int = 500

@@ -21,6 +21,7 @@ MaskSource = Literal["perlin", "foreground", "grounded_sam"]
 GENERATOR_VERSION = 1
 """Raised whenever the same configuration would give other bytes than before."""
 MIN_IMAGE_PX = 32
+PROMPT_BANK = Path(__file__).with_name("prompts.toml")
 
 
 def _check_weights(weights: Any) -> None:
@@ -163,6 +164,9 @@ class GeneratorConfig:
             values.pop("grounded_sam")
         if not with_diffusion and not with_sam:
             values.pop("device")
+        else:
+            bank = self.diffusion.prompts or PROMPT_BANK
+            values["prompts"] = hashlib.sha256(bank.read_bytes()).hexdigest()
         return values
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float32, UInt8
 
 from agm_torch.blend import Blend, blend
 from agm_torch.config import MIN_IMAGE_PX, GeneratorConfig, Kind
-from agm_torch.content import content_source
+from agm_torch.content import Judge, content_source
 from agm_torch.masks import draw_mask, region_source
 from agm_torch.masks.foreground import find_foreground
 from agm_torch.masks.shapes import Canvas, spot
@@ -123,10 +123,12 @@ class AnomalyGenerator:
         beta = float(rng.uniform(0, self.config.beta_max * content.beta_scale))
         result = blend(scene.image, mask, content, beta=beta)
         reason = rejection(self.config, scene, mask, result)
+        if reason is None and isinstance(self._content, Judge):
+            reason = self._content.refusal(request, result.image)
         if reason:
             rejects[reason] += 1
             return None
-        return _anomaly(result, mask, content.name, beta, rejects)
+        return _anomaly(result, mask, content, beta, rejects)
 
 
 def _check_image(image: np.ndarray) -> None:
@@ -157,21 +159,27 @@ def _plain(
     mask = SoftMask(alpha, bounding_box(alpha, margin=1), "spot", region, False)
     under = scene.image[mask.box.slices].astype(np.float32)
     away = np.where(under > 127, -_PLAIN_CHANGE, _PLAIN_CHANGE).astype(np.float32)
-    result = blend(scene.image, mask, Content(under + away, "plain", 0.0), beta=0.0)
-    return _anomaly(result, mask, "plain", 0.0, rejects)
+    content = Content(under + away, "plain", 0.0)
+    result = blend(scene.image, mask, content, beta=0.0)
+    return _anomaly(result, mask, content, 0.0, rejects)
 
 
 def _anomaly(
-    result: Blend, mask: SoftMask, content: str, beta: float, rejects: Counter[str]
+    result: Blend,
+    mask: SoftMask,
+    content: Content,
+    beta: float,
+    rejects: Counter[str],
 ) -> Anomaly:
     provenance = {
         "shape": mask.shape,
-        "content": content,
+        "content": content.name,
         "beta": round(beta, 4),
         "region": mask.region.how,
         "beyond_outline": mask.beyond_outline,
         "area": int((result.mask > 0).sum()),
         "rejects": dict(sorted(rejects.items())),
+        **(content.details or {}),
     }
     soft = np.where(result.mask > 0, mask.alpha, np.float32(0))
     return Anomaly(result.image, result.mask, soft, provenance)

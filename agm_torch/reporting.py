@@ -1,6 +1,7 @@
 """The generate command: progress for a person or a parent process, and signals."""
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -33,13 +34,15 @@ class StopOnSignal:
 
     @property
     def exit_status(self) -> int:
-        return 128 + (self.signal or signal.SIGINT)
+        return 128 + (self.signal or signal.SIGPIPE)
 
     def _note(self, number: int, frame: Any) -> None:
         self.signal = number
 
 
 class _Report(Protocol):
+    is_heard: bool
+
     def progress(self, done: int) -> None: ...
     def wait(self, owner: str) -> None: ...
     def end(self, event: str, **values: Any) -> None: ...
@@ -52,6 +55,7 @@ class JsonReport:
         self._count, self._done, self._before = count, 0, None
         self._started = time.monotonic()
         self._lock, self._ended = threading.Lock(), threading.Event()
+        self.is_heard = True
         threading.Thread(target=self._beat, daemon=True).start()
 
     def progress(self, done: int) -> None:
@@ -78,25 +82,34 @@ class JsonReport:
     def _say(self, event: str, **values: Any) -> None:
         line = json.dumps({"event": event, "count": self._count, **values})
         with self._lock:
-            print(line, flush=True)
+            try:
+                print(line, flush=True)
+            except BrokenPipeError:  # whoever asked is gone: stop as on a signal
+                self.is_heard = False
+                sys.stdout = open(os.devnull, "w")
 
 
 class BarReport:
     """A progress bar on stderr, the folder on stdout."""
 
+    is_heard = True
+
     def __init__(self, count: int, category: str) -> None:
-        self._bar = tqdm(total=count, desc=f"{category}: anomalies", unit="")
+        self._count, self._category = count, category
+        self._bar: tqdm | None = None
 
     def progress(self, done: int) -> None:
-        if not self._bar.n and done:  # found on disk: no part of the rate
-            self._bar.initial = done if done > 1 else 0
+        if self._bar is None:  # what an earlier run had made is no part of the rate
+            name = f"{self._category}: anomalies"
+            self._bar = tqdm(total=self._count, initial=done, desc=name, unit="")
         self._bar.update(done - self._bar.n)
 
     def wait(self, owner: str) -> None:
-        self._bar.write(f"waiting for {owner}, which makes the same", file=sys.stderr)
+        print(f"waiting for {owner}, which makes the same", file=sys.stderr)
 
     def end(self, event: str, **values: Any) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
         if event == "done":
             print(values["path"])
         else:
@@ -119,7 +132,7 @@ def generate_command(command: Generate) -> int:
             workers=command.workers,
             on_progress=_at_most_often(report.progress, job.count),
             on_wait=report.wait,
-            should_stop=should_stop,
+            should_stop=lambda: should_stop() or not report.is_heard,
         )
     except Interrupted:
         report.end("interrupted")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
@@ -119,6 +119,8 @@ class Content(NamedTuple):
     name: str
     beta_scale: float
     """Share of `beta_max` that suits it: double exposures of shapes look wrong."""
+    details: dict[str, Any] | None = None
+    """What else the provenance should say, e.g. model and prompts."""
 
 
 def bounding_box(alpha: Float32[np.ndarray, "h w"], *, margin: int) -> Box:

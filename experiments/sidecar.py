@@ -30,7 +30,7 @@ _PROJECT = Path(__file__).resolve().parent.parent
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 30.0
 """How long the process may take to finish its record after it was told to stop."""
-_STOPPED = frozenset({130, 143})
+_INTERRUPTED = frozenset({130, -signal.SIGINT})
 
 
 def ensure_shards(
@@ -140,7 +140,7 @@ def _run(
                 path = event.get("path", path)
         finally:
             status = _ended(process)
-        if status in _STOPPED:
+        if status in _INTERRUPTED:
             raise KeyboardInterrupt
         if status or path is None:
             errors.seek(0)
@@ -205,8 +205,9 @@ def _reason(status: int, errors: str) -> str:
     last = lines[-1].strip() if lines else "it said nothing"
     if status == 2:
         return last.removeprefix("error: ")
-    if status < 0:
-        how = f"was killed by {signal.Signals(-status).name}"
+    if status < 0 or status == 128 + signal.SIGTERM:
+        number = -status if status < 0 else status - 128
+        how = f"was killed by {signal.Signals(number).name}"
     else:
         how = f"ended with status {status} ({last})"
     return (

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
 
 from agm_torch.config import GeneratorConfig
 from agm_torch.scene import Content, Request
 
 _SOURCES = {
     "texture": "agm_torch.content.texture:TextureContent",
-    "diffusion": "agm_torch.content.diffedit:DiffusionContent",
+    "diffusion": "agm_torch.content.diffusion:DiffusionContent",
 }
 
 
@@ -25,6 +28,17 @@ class ContentSource(Protocol):
 
     def draw(self, requests: Sequence[Request]) -> list[Content]:
         """One content a request. Each depends on its own request alone."""
+        ...
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """A content source with a gate of its own, e.g. what CLIP thinks of the result."""
+
+    def refusal(
+        self, request: Request, image: UInt8[np.ndarray, "h w 3"]
+    ) -> str | None:
+        """The reason to draw again, or None. `image` is the blended one."""
         ...
 
 
