@@ -1,0 +1,39 @@
+"""Command lines: typed flags from a dataclass, and one clear line for a mistake."""
+
+import sys
+from collections.abc import Sequence
+from typing import TypeVar
+
+import tyro
+
+T = TypeVar("T")
+
+
+def read_command_line(default: T, *, prog: str, argv: Sequence[str]) -> T:
+    """`argv` as changes to `default`, a frozen dataclass.
+
+    A flag that does not exist, or a value that the dataclass refuses, ends the process
+    with exit status 2 and a message that names it.
+    """
+    try:
+        return tyro.cli(
+            type(default),
+            default=default,
+            args=list(argv),
+            prog=prog,
+            # A nested choice is made by its own flag, not by a subcommand.
+            config=(tyro.conf.AvoidSubcommands,),
+        )
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def flag_value(argv: Sequence[str], name: str) -> str | None:
+    """The value that `argv` gives `--name`, before the flags are parsed."""
+    for i, word in enumerate(argv):
+        if word == name and i + 1 < len(argv):
+            return argv[i + 1]
+        if word.startswith(f"{name}="):
+            return word.split("=", 1)[1]
+    return None

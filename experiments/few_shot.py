@@ -1,0 +1,334 @@
+"""The main job: train a detector on a few good parts, measure it, show what it found.
+
+    python -m experiments.few_shot --shots 2
+
+The loop below is the experiment. For every category: pick the shots, make anomalies
+from them, train, score the test images, measure, write one line and the pictures.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from agm_torch.config import GeneratorConfig
+from experiments.command_line import flag_value, read_command_line
+from experiments.run import (
+    INTERRUPTED,
+    RunFolder,
+    cache_folder,
+    interruption,
+    new_run_path,
+)
+from lfq_jax.config import (
+    PRESETS,
+    ModelConfig,
+    ScoreConfig,
+    TrainConfig,
+    as_json,
+    from_json,
+)
+
+if TYPE_CHECKING:  # these import jax, which --help must not wait for
+    import numpy as np
+
+    from datasets.example import Example
+    from lfq_jax.train import Trained
+
+PresetName = Literal["auto", "cpu", "paper"]
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """Train a few-shot anomaly detector, measure it, and draw what it finds."""
+
+    shots: int = 2
+    """Good parts to learn from, a category."""
+    seed: int = 0
+    """Chooses the shots, the anomalies, the initial weights and every draw."""
+    dataset: str = "rendered_ad"
+    """A data set's name, or `folder` for your own images."""
+    data_dir: Path | None = None
+    """Where the data lies. For `folder`: one sub-folder a category, in MVTec layout."""
+    categories: tuple[str, ...] = ()
+    """Categories to run. None named: all of them."""
+    preset: PresetName = "auto"
+    """`paper`: the paper's sizes and schedule. `cpu`: smaller, minutes on two cores.
+    `auto`: `paper` where jax finds an accelerator, else `cpu`."""
+    out: Path | None = None
+    """The run's folder. None named: runs/<date>-<time>-<what>."""
+    resume: Path | None = None
+    """Go on with the run in this folder, with the settings it was started with."""
+    cache_dir: Path = field(default_factory=cache_folder)
+    """Prepared data and synthetic anomalies are kept here for the next run."""
+    agm_python: Path | None = None
+    """The Python that runs the generator, where torch lives in another environment."""
+    agm: GeneratorConfig = field(default_factory=GeneratorConfig)
+    """How synthetic anomalies are made."""
+    anomalies: int = 256
+    """Synthetic anomalies to train on, a category."""
+    validation_anomalies: int = 32
+    """Synthetic anomalies held out to choose the best step and the threshold."""
+    pictures: int = 40
+    """Test images to draw at most, a category."""
+    model: ModelConfig = PRESETS["cpu"].model
+    """The networks."""
+    train: TrainConfig = PRESETS["cpu"].train
+    """The optimisation."""
+    score: ScoreConfig = PRESETS["cpu"].score
+    """From maps to decisions."""
+
+    def __post_init__(self) -> None:
+        for name in ("shots", "anomalies", "validation_anomalies"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} must be at least 1, got {value}"
+                )
+        if self.pictures < 0:
+            raise ValueError(f"--pictures must be at least 0, got {self.pictures}")
+        if self.out and self.resume:
+            raise ValueError(
+                "--out and --resume exclude each other: a run keeps its folder"
+            )
+
+    @classmethod
+    def of_preset(cls, name: str) -> "FewShot":
+        preset = PRESETS[name]
+        return cls(model=preset.model, train=preset.train, score=preset.score)
+
+
+def read_settings(
+    argv: Sequence[str], *, has_accelerator: Callable[[], bool]
+) -> FewShot:
+    """The settings that `argv` asks for; exits 2 on a mistake.
+
+    The preset decides the defaults of the other flags, so it is looked at first.
+    """
+    prog = "python -m experiments.few_shot"
+    named = flag_value(argv, "--preset")
+    default = FewShot.of_preset(named if named in PRESETS else "cpu")
+    settings = read_command_line(default, prog=prog, argv=argv)
+    if settings.preset != "auto" or not has_accelerator():
+        return settings
+    return read_command_line(FewShot.of_preset("paper"), prog=prog, argv=argv)
+
+
+def _has_accelerator() -> bool:
+    import jax
+
+    return jax.default_backend() != "cpu"
+
+
+def _start(settings: FewShot) -> tuple[FewShot, RunFolder]:
+    """Make the run's folder, or open the one to go on with."""
+    import jax
+
+    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
+    if settings.resume:
+        run = RunFolder.open(settings.resume)
+        settings = from_json(FewShot, run.config)
+        print(f"going on with {run.path}")
+        return settings, run
+    name = f"{settings.dataset}-{settings.shots}shot-seed{settings.seed}"
+    path = settings.out or new_run_path(Path("runs"), name)
+    return settings, RunFolder.create(path, as_json(settings), device)
+
+
+def _train(
+    settings: FewShot,
+    normals: "list[np.ndarray]",
+    *,
+    category: str,
+    kind: Literal["texture", "object"],
+    folder: Path,
+    should_stop: Callable[[], bool],
+) -> "tuple[Trained, dict[str, Any]]":
+    """Anomalies from the shots, and a detector from both."""
+    from tqdm import tqdm
+
+    from experiments.sidecar import ensure_shards
+    from lfq_jax.data import load_shards, split
+    from lfq_jax.train import train
+
+    started = time.monotonic()
+    shards = ensure_shards(
+        normals,
+        category=category,
+        kind=kind,
+        count=settings.anomalies + settings.validation_anomalies,
+        seed=settings.seed,
+        image_px=settings.model.image_px,
+        config=settings.agm,
+        cache_dir=settings.cache_dir / "anomalies",
+        python=settings.agm_python,
+        should_stop=should_stop,
+    )
+    data, held_out = split(load_shards(shards), held_out=settings.validation_anomalies)
+    generated = time.monotonic() - started
+    with tqdm(desc=f"{category}: training", unit="step", leave=False) as bar:
+
+        def on_step(step: int, steps: int, figures: dict[str, float]) -> None:
+            bar.total = steps
+            bar.set_postfix(loss=f"{figures['loss']:.3f}", refresh=False)
+            bar.update(step - bar.n)
+
+        trained = train(
+            data,
+            held_out,
+            model_config=settings.model,
+            train_config=settings.train,
+            score_config=settings.score,
+            is_texture=kind == "texture",
+            seed=settings.seed,
+            folder=folder,
+            on_step=on_step,
+            should_stop=should_stop,
+        )
+    seconds = {"generate": generated, "train": trained.seconds}
+    return trained, {"shards": shards.name, "seconds": seconds}
+
+
+def _test(
+    settings: FewShot,
+    trained: "Trained",
+    examples: "Sequence[Example]",
+    *,
+    folder: Path,
+    category: str,
+) -> dict[str, Any]:
+    """Score the test images, draw them, measure them."""
+    from tqdm import tqdm
+
+    from experiments.measure import measure
+    from experiments.pictures import draw_predictions
+    from lfq_jax.predict import predict
+
+    started = time.monotonic()
+    progress = tqdm(examples, desc=f"{category}: scoring", unit="image", leave=False)
+    predictions = list(
+        predict(
+            trained.scorer,
+            trained.variables,
+            (example.image for example in progress),
+            batch_size=settings.score.batch_size,
+        )
+    )
+    seconds = time.monotonic() - started
+    measured = measure(examples, predictions, image_score=settings.score.image_score)
+    draw_predictions(
+        folder,
+        examples,
+        predictions,
+        image_score=settings.score.image_score,
+        limit=settings.pictures,
+    )
+    return {**measured._asdict(), "seconds": {"predict": seconds}}
+
+
+def run_category(
+    settings: FewShot,
+    category: str,
+    *,
+    folder: Path,
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """One category from photographs to its line of results.jsonl."""
+    import datasets
+    from experiments.pictures import training_curves
+    from lfq_jax.quantizers import name_of
+
+    started = time.monotonic()
+    where = {
+        "data_dir": settings.data_dir,
+        "cache_dir": settings.cache_dir / "datasets",
+    }
+    shots = datasets.shots(
+        settings.dataset, category, settings.shots, settings.seed, **where
+    )
+    kind = shots.examples[0].kind
+    folder.mkdir(parents=True, exist_ok=True)
+    trained, made = _train(
+        settings,
+        [example.image for example in shots.examples],
+        category=category,
+        kind=kind,
+        folder=folder,
+        should_stop=should_stop,
+    )
+    training_curves(folder / "metrics.jsonl", folder / "training_curves.png")
+    test = datasets.load(settings.dataset, category, "test", **where)
+    tested = _test(settings, trained, test, folder=folder, category=category)
+    seconds = made["seconds"] | tested.pop("seconds")
+    seconds["total"] = time.monotonic() - started
+    return {
+        "dataset": settings.dataset,
+        "category": category,
+        "kind": kind,
+        "shots": settings.shots,
+        "seed": settings.seed,
+        "encoder": "from scratch",
+        "quantizer": name_of(settings.model.quantizer),
+        "image_score": settings.score.image_score,
+        **tested,
+        "validation": trained.validation,
+        "threshold": trained.threshold,
+        "best_step": trained.step,
+        "inputs": {
+            "shots": dict(zip(shots.keys, shots.sha256s, strict=True)),
+            "shards": made["shards"],
+            "test_images": len(test),
+        },
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+    }
+
+
+def run(settings: FewShot, folder: RunFolder) -> None:
+    """Every category that `folder` has no result of, then the table and the report."""
+    import datasets
+    from experiments.report import write_report
+    from experiments.table import results_table
+
+    categories = settings.categories or datasets.categories(
+        settings.dataset, settings.data_dir
+    )
+    done = {line["category"] for line in folder.results()}
+    with interruption() as should_stop:
+        for category in categories:
+            if category in done:
+                continue
+            line = run_category(
+                settings,
+                category,
+                folder=folder.path / category,
+                should_stop=should_stop,
+            )
+            folder.add_result(line)
+    print(results_table(folder.results()))
+    print(f"\npictures  {folder.path}/<category>/pictures")
+    print(f"report    {write_report(folder.path)}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line; returns normally only where the run is whole."""
+    argv = sys.argv[1:] if argv is None else argv
+    settings = read_settings(argv, has_accelerator=_has_accelerator)
+    from datasets.errors import one_line_errors
+
+    with one_line_errors():
+        settings, folder = _start(settings)
+        try:
+            run(settings, folder)
+        except KeyboardInterrupt:
+            print(
+                f"stopped; go on with: python -m experiments.few_shot "
+                f"--resume {folder.path}",
+                file=sys.stderr,
+            )
+            raise SystemExit(INTERRUPTED) from None
+
+
+if __name__ == "__main__":
+    main()

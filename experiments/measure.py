@@ -1,0 +1,83 @@
+"""From one category's predictions to one line of results.jsonl."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from datasets.example import Example
+from lfq_jax.config import ImageScore
+from lfq_jax.evaluation import evaluate, to_mask_resolution
+from lfq_jax.predict import ImagePrediction
+
+METRICS = (
+    "image_auroc",
+    "image_ap",
+    "image_f1_max",
+    "pixel_auroc",
+    "pixel_ap",
+    "pixel_f1_max",
+    "pro",
+)
+
+
+class Measured(NamedTuple):
+    """All figures of one category."""
+
+    metrics: dict[str, float | None]
+    not_computed: dict[str, str]
+    image_auroc_by_score: dict[str, float | None]
+    per_defect: dict[str, dict[str, Any]]
+
+
+def measure(
+    examples: Sequence[Example],
+    predictions: Sequence[ImagePrediction],
+    *,
+    image_score: ImageScore,
+) -> Measured:
+    """Figures over a test split, at each mask's own resolution.
+
+    A defective image without a mask counts for the image's figures and is left out of
+    the pixels'.
+    """
+    scores = np.array([p.scores[image_score] for p in predictions])
+    labels = np.array([e.label for e in examples])
+    maps = [
+        to_mask_resolution(p.map, e.mask.shape)
+        for p, e in zip(predictions, examples, strict=True)
+    ]
+    masks = [e.mask for e in examples]
+    has_ground_truth = np.array([not e.label or e.mask.any() for e in examples])
+
+    def over(chosen: np.ndarray, scores: np.ndarray = scores) -> Any:
+        pixels = chosen & has_ground_truth
+        return evaluate(
+            scores[chosen],
+            labels[chosen],
+            [maps[i] for i in np.flatnonzero(pixels)],
+            [masks[i] for i in np.flatnonzero(pixels)],
+        )
+
+    everything = np.ones(len(examples), bool)
+    found = over(everything)
+    by_score = {}
+    for name in predictions[0].scores:
+        of_name = np.array([p.scores[name] for p in predictions])
+        by_score[name] = evaluate(of_name, labels, [], []).image_auroc
+    per_defect = {}
+    for defect in sorted({e.defect for e in examples if e.label}):
+        of_defect = np.array([e.defect == defect for e in examples])
+        part = over(of_defect | (labels == 0))
+        per_defect[defect] = {
+            "count": int(of_defect.sum()),
+            "image_auroc": part.image_auroc,
+            "pixel_auroc": part.pixel_auroc,
+            "pro": part.pro,
+        }
+    return Measured(
+        metrics={name: getattr(found, name) for name in METRICS},
+        not_computed=dict(found.not_computed),
+        image_auroc_by_score=by_score,
+        per_defect=per_defect,
+    )

@@ -1,0 +1,160 @@
+"""The run folder, its provenance, and how a run is interrupted."""
+
+import contextlib
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
+INTERRUPTED = 130  # exit status, as a shell gives it for SIGINT
+
+
+def cache_folder() -> Path:
+    """Where prepared data and shards are kept: `LFQUIAD_CACHE`, or the user's cache."""
+    named = os.environ.get("LFQUIAD_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "lfquiad"
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """What made this run: command, versions, commit, machine."""
+    dirty = _git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "version": importlib.metadata.version("lfquiad"),
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": None if dirty is None else bool(dirty),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device,
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a whole file or none."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+class RunFolder:
+    """`runs/<id>`: config.json, results.jsonl, a folder a category, report.html."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, config: dict[str, Any], device: str) -> "RunFolder":
+        """Make a new folder.
+
+        Raises:
+          ValueError: where `path` is a file or holds anything.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ValueError(
+                f"--out {path} already holds something: choose another folder, or "
+                f"--resume {path} to go on with the run it holds"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path)
+        content = {"config": config, "provenance": provenance(device)}
+        write_atomically(run.config_path, json.dumps(content, indent=2) + "\n")
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """An existing run.
+
+        Raises:
+          ValueError: where `path` holds no run.
+        """
+        run = cls(path)
+        if not run.config_path.is_file():
+            raise ValueError(f"{path} holds no run: it has no config.json")
+        return run
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def results_path(self) -> Path:
+        return self.path / "results.jsonl"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return json.loads(self.config_path.read_text())["config"]
+
+    def results(self) -> list[dict[str, Any]]:
+        """The finished categories' lines, in their order."""
+        if not self.results_path.exists():
+            return []
+        return [json.loads(line) for line in self.results_path.read_text().splitlines()]
+
+    def add_result(self, line: dict[str, Any]) -> None:
+        """Append one finished category; the file is whole at any moment."""
+        lines = [*self.results(), line]
+        text = "".join(json.dumps(each, sort_keys=True) + "\n" for each in lines)
+        write_atomically(self.results_path, text)
+
+
+def new_run_path(runs: Path, name: str) -> Path:
+    """`runs/<date>-<time>-<name>`, numbered where that is taken."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    path = runs / f"{stamp}-{name}"
+    number = 2
+    while path.exists():
+        path = runs / f"{stamp}-{name}-{number}"
+        number += 1
+    return path
+
+
+@contextlib.contextmanager
+def interruption() -> Iterator[Callable[[], bool]]:
+    """Catch the first Ctrl-C or SIGTERM, so that the state can be saved.
+
+    Yields a function that says whether to stop. A second Ctrl-C stops at once.
+    """
+    asked = False
+
+    def ask(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        print("\nstopping after this step; again to stop at once", file=sys.stderr)
+
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,122 @@
+"""Variation among good parts, drawn inside the compiled step.
+
+A few shots do not show how far good parts differ. What is drawn here is applied alike
+to the image, to the normal image behind it and to the mask, so that a turned part or a
+darker photograph is never called a defect.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lfq_jax.config import AugmentConfig
+
+
+class Sample(NamedTuple):
+    """One training image, values in [0, 1]."""
+
+    image: Float[Array, "h w 3"]
+    normal: Float[Array, "h w 3"]
+    mask: Float[Array, "h w"]
+
+
+def _symmetric(key: PRNGKeyArray, bound: float) -> Array:
+    return jax.random.uniform(key, (), minval=-bound, maxval=bound)
+
+
+def _orient(
+    x: Float[Array, "h w c"], key: PRNGKeyArray, *, flips: bool, turns: bool
+) -> Array:
+    """Mirror and turn by quarters."""
+    vertical, horizontal, diagonal = jax.random.bernoulli(key, 0.5, (3,))
+    if flips:
+        x = jnp.where(vertical, x[::-1], x)
+        x = jnp.where(horizontal, x[:, ::-1], x)
+    if turns:
+        # With both mirrors a transposition completes the eight symmetries; without
+        # them, a transposition and one mirror make a proper quarter turn.
+        x = jnp.where(diagonal, x.transpose(1, 0, 2), x)
+        if not flips:
+            x = jnp.where(diagonal, x[::-1], x)
+            x = jnp.where(vertical, x[::-1, ::-1], x)
+    return x
+
+
+def _bilinear(x: Float[Array, "h w c"], rows: Array, columns: Array) -> Array:
+    """Sample at fractional positions, edges repeated. [h w c], [n], [n] -> [n c]"""
+    h, w, _ = x.shape
+    rows, columns = jnp.clip(rows, 0, h - 1), jnp.clip(columns, 0, w - 1)
+    top = jnp.minimum(rows.astype(jnp.int32), h - 2)
+    left = jnp.minimum(columns.astype(jnp.int32), w - 2)
+    down = (rows - top)[:, None]
+    right = (columns - left)[:, None]
+    flat = x.reshape(h * w, -1)
+    corner = top * w + left
+    upper = flat[corner] * (1 - right) + flat[corner + 1] * right
+    lower = flat[corner + w] * (1 - right) + flat[corner + w + 1] * right
+    return upper * (1 - down) + lower * down
+
+
+def _move(x: Float[Array, "h w c"], key: PRNGKeyArray, config: AugmentConfig) -> Array:
+    """A small rotation, shift and change of size about the centre."""
+    if not (config.rotation_degrees or config.shift or config.scale):
+        return x
+    h, w, c = x.shape
+    angle_key, scale_key, row_key, column_key = jax.random.split(key, 4)
+    angle = jnp.deg2rad(_symmetric(angle_key, config.rotation_degrees))
+    scale = 1.0 + _symmetric(scale_key, config.scale)
+    row, column = jnp.mgrid[:h, :w].astype(jnp.float32)
+    row, column = row.ravel() - (h - 1) / 2, column.ravel() - (w - 1) / 2
+    cos, sin = scale * jnp.cos(angle), scale * jnp.sin(angle)
+    rows = cos * row - sin * column + (h - 1) / 2
+    columns = sin * row + cos * column + (w - 1) / 2
+    rows = rows + h * _symmetric(row_key, config.shift)
+    columns = columns + w * _symmetric(column_key, config.shift)
+    return _bilinear(x, rows, columns).reshape(h, w, c)
+
+
+def _light(
+    normal: Float[Array, "h w 3"], key: PRNGKeyArray, config: AugmentConfig
+) -> tuple[Float[Array, "h w 3"], Float[Array, "h w 3"]]:
+    """Gain and offset of exposure, contrast, white balance and a gradient of light."""
+    h, w, _ = normal.shape
+    keys = jax.random.split(key, 4)
+    contrast = 1.0 + _symmetric(keys[0], config.contrast)
+    offset = normal.mean() * (1.0 - contrast) + _symmetric(keys[1], config.brightness)
+    balance = 1.0 + config.colour * jax.random.uniform(keys[2], (3,), minval=-1.0)
+    slope = config.light_gradient * jax.random.uniform(keys[3], (2,), minval=-1.0)
+    row = jnp.linspace(-0.5, 0.5, h)[:, None, None]
+    column = jnp.linspace(-0.5, 0.5, w)[None, :, None]
+    light = balance * (1.0 + slope[0] * row + slope[1] * column)
+    return contrast * light, offset * light
+
+
+def augment(
+    sample: Sample, key: PRNGKeyArray, *, config: AugmentConfig, is_texture: bool
+) -> Sample:
+    """One drawn variation of `sample`; pure, of static shape.
+
+    The sensor noise is the image's alone: the reconstruction is held to the clean
+    normal image.
+    """
+    orient_key, move_key, light_key, noise_key, level_key = jax.random.split(key, 5)
+    flips = config.flips == "both" or (config.flips == "auto" and is_texture)
+    turns = config.quarter_turns == "always" or (
+        config.quarter_turns == "auto" and is_texture
+    )
+    stacked = jnp.concatenate(
+        [sample.image, sample.normal, sample.mask[..., None]], axis=-1
+    )
+    stacked = _orient(stacked, orient_key, flips=flips, turns=turns)
+    stacked = _move(stacked, move_key, config)
+    image, normal, mask = stacked[..., :3], stacked[..., 3:6], stacked[..., 6]
+    gain, offset = _light(normal, light_key, config)
+    level = config.noise * jax.random.uniform(level_key)
+    noise = level * jax.random.normal(noise_key, image.shape)
+    return Sample(
+        image=jnp.clip(image * gain + offset + noise, 0.0, 1.0),
+        normal=jnp.clip(normal * gain + offset, 0.0, 1.0),
+        mask=(mask > 0.5).astype(jnp.float32),
+    )

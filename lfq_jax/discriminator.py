@@ -1,0 +1,71 @@
+"""The discriminative subnetwork (paper 3.3; DRAEM's shapes)."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from lfq_jax.layers import (
+    Stage,
+    conv,
+    depth_to_space,
+    max_pool,
+    space_to_depth,
+    upsample,
+)
+
+
+class Discriminator(nnx.Module):
+    """A U-Net that says for every pixel whether it is anomalous.
+
+    [b h w i] -> two logits a pixel [b h w 2]: normal, anomalous.
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        widths: tuple[int, ...],
+        *,
+        stem: int,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.stem = stem
+        channels = (channels_in * stem * stem, *widths)
+        self.down = nnx.List(
+            [
+                Stage(channels[i], width, width, dtype=dtype, rngs=rngs)
+                for i, width in enumerate(widths)
+            ]
+        )
+        skips = tuple(reversed(widths[:-1]))
+        outputs = (skips[0], *skips[2:], widths[0])[: len(skips)]
+        inputs = (widths[-1], *outputs[:-1])
+        self.up = nnx.List(
+            [
+                Stage(i, o, dtype=dtype, rngs=rngs)
+                for i, o in zip(inputs, outputs, strict=True)
+            ]
+        )
+        self.join = nnx.List(
+            [
+                Stage(o + skip, o, o, dtype=dtype, rngs=rngs)
+                for o, skip in zip(outputs, skips, strict=True)
+            ]
+        )
+        self.head = conv(widths[0], 2 * stem * stem, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self, x: Float[Array, "b h w i"], *, training: bool, axis_name: str | None
+    ) -> Float[Array, "b h w 2"]:
+        x = space_to_depth(x, self.stem)
+        skips = []
+        for i, stage in enumerate(self.down):
+            x = max_pool(x) if i else x
+            x = stage(x, training=training, axis_name=axis_name)
+            skips.append(x)
+        skips.pop()
+        for up, join in zip(self.up, self.join, strict=True):
+            x = up(upsample(x), training=training, axis_name=axis_name)
+            x = jnp.concatenate([x, skips.pop()], axis=-1)
+            x = join(x, training=training, axis_name=axis_name)
+        return depth_to_space(self.head(x), self.stem).astype(jnp.float32)

@@ -1,0 +1,35 @@
+"""The encoder of the reconstructive subnetwork (paper 3.2; DRAEM's shapes)."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from lfq_jax.layers import Stage, max_pool, space_to_depth
+
+
+class Encoder(nnx.Module):
+    """Stages of two convolutions with a max-pool between; no skips.
+
+    [b h w 3] -> [b h/d w/d c] with d = stem * 2^(stages - 1).
+    """
+
+    def __init__(
+        self, widths: tuple[int, ...], *, stem: int, dtype: jnp.dtype, rngs: nnx.Rngs
+    ) -> None:
+        self.stem = stem
+        channels = (3 * stem * stem, *widths)
+        self.stages = nnx.List(
+            [
+                Stage(channels[i], width, width, dtype=dtype, rngs=rngs)
+                for i, width in enumerate(widths)
+            ]
+        )
+
+    def __call__(
+        self, image: Float[Array, "b h w 3"], *, training: bool, axis_name: str | None
+    ) -> Float[Array, "b h/d w/d c"]:
+        x = space_to_depth(image, self.stem)
+        for i, stage in enumerate(self.stages):
+            x = max_pool(x) if i else x
+            x = stage(x, training=training, axis_name=axis_name)
+        return x

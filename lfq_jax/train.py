@@ -1,0 +1,275 @@
+"""The training of one detector: scan, validate, keep the best, stop early."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lfq_jax.augment import Sample
+from lfq_jax.checkpoint import Checkpoints, Progress
+from lfq_jax.config import ModelConfig, ScoreConfig, TrainConfig, as_json
+from lfq_jax.data import TrainingData, sample
+from lfq_jax.evaluation import evaluate
+from lfq_jax.model import Model, Variables
+from lfq_jax.optimizer import make_optimizer
+from lfq_jax.scoring import Scorer
+from lfq_jax.step import Trainer
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
+OnStep = Callable[[int, int, dict[str, float]], None]
+
+
+class Trained(NamedTuple):
+    """The best detector of a run."""
+
+    variables: Variables
+    scorer: Scorer
+    validation: dict[str, float | None]
+    """Figures on synthetic anomalies that the trainer never saw."""
+    threshold: float | None
+    """Image-level threshold of the largest F1 on those (paper 3.5)."""
+    step: int
+    """The step of the best validation."""
+    seconds: float
+
+
+class Validation(NamedTuple):
+    """Synthetic anomalies and good parts that the trainer never saw, as bytes."""
+
+    images: np.ndarray
+    """u8 [n h w 3]: first the anomalous ones, then as many good ones."""
+    masks: np.ndarray
+    """bool [n h w]."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.asarray(self.masks.any((1, 2)), np.int64)
+
+
+def make_validation(trainer: Trainer, data: TrainingData, *, seed: int) -> Validation:
+    """Every held-out anomaly once, and as many varied good parts."""
+    count = data.images.shape[0]
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), 2 * count)
+
+    def one(key: jax.Array, i: jax.Array) -> Sample:
+        record = sample(data, i % count, is_anomalous=i < count)
+        return trainer.vary(record, key)
+
+    batch = jax.jit(jax.vmap(one))(keys, jnp.arange(2 * count))
+    images = np.round(np.asarray(batch.image) * 255).astype(np.uint8)
+    return Validation(images, np.asarray(batch.mask) > 0.5)
+
+
+def validate(
+    scorer: Scorer, variables: Variables, validation: Validation, *, batch_size: int
+) -> tuple[dict[str, float | None], float | None]:
+    """AUROCs of both levels on `validation`, and the image threshold of largest F1."""
+    count = len(validation.images)
+    padding = -count % batch_size
+    order = np.minimum(np.arange(count + padding), count - 1)
+    scored = [
+        jax.device_get(scorer(variables, validation.images[chunk]))
+        for chunk in np.split(order, len(order) // batch_size)
+    ]
+    maps = np.concatenate([part.maps for part in scored])[:count]
+    name = scorer.config.image_score
+    scores = np.concatenate([part.scores[name] for part in scored])[:count]
+    found = evaluate(scores, validation.labels, list(maps), list(validation.masks))
+    figures = {
+        "pixel_auroc": found.pixel_auroc,
+        "image_auroc": found.image_auroc,
+        "pixel_ap": found.pixel_ap,
+    }
+    return figures, found.image_threshold
+
+
+class _MetricsFile:
+    """metrics.jsonl: one line an interval; lines after `step` are dropped on resume."""
+
+    def __init__(self, path: Path, *, step: int) -> None:
+        lines = path.read_text().splitlines() if path.exists() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        path.write_text("".join(f"{line}\n" for line in kept))
+        self._file = path.open("a")
+
+    def write(self, line: dict[str, object]) -> None:
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def train(
+    data: TrainingData,
+    held_out: TrainingData,
+    *,
+    model_config: ModelConfig,
+    train_config: TrainConfig,
+    score_config: ScoreConfig,
+    is_texture: bool,
+    seed: int,
+    folder: Path,
+    on_step: OnStep = lambda *_: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Train one detector, or go on with the one that `folder` holds.
+
+    Args:
+      data: what it learns from.
+      held_out: anomalies of other seeds, for validation.
+      is_texture: whether mirrored and turned parts are good parts.
+      seed: all randomness of the run is `fold_in(seed, step)`.
+      folder: gets metrics.jsonl and checkpoints/.
+      on_step: called with (step, steps, last figures) after every scan.
+      should_stop: asked after every scan; on True the state is saved and
+        `KeyboardInterrupt` raised.
+
+    Raises:
+      ValueError: where `folder` holds a checkpoint of another config, or the loss is no
+        longer finite.
+    """
+    started = time.monotonic()
+    shots = data.normals.shape[0]
+    steps = train_config.steps(shots)
+    model = Model(model_config)
+    trainer = Trainer(
+        model,
+        train_config,
+        make_optimizer(train_config, steps=steps),
+        is_texture=is_texture,
+    )
+    scorer = Scorer(model, score_config)
+    key = jax.random.key(seed)
+    state = trainer.init(jax.random.fold_in(key, 2))
+    progress = Progress(state, state.variables, np.array(-1.0), np.array(0))
+    config = {
+        "model": as_json(model_config),
+        "train": as_json(train_config),
+        "seed": seed,
+        "shots": shots,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(folder / "checkpoints", config)
+    try:
+        progress = checkpoints.restore(progress) or progress
+        progress = _loop(
+            trainer,
+            scorer,
+            progress,
+            data,
+            make_validation(trainer, held_out, seed=seed),
+            key=jax.random.fold_in(key, 3),
+            steps=steps,
+            checkpoints=checkpoints,
+            metrics_path=folder / "metrics.jsonl",
+            on_step=on_step,
+            should_stop=should_stop,
+        )
+    finally:
+        checkpoints.close()
+    validation = make_validation(trainer, held_out, seed=seed)
+    figures, threshold = validate(
+        scorer, progress.best, validation, batch_size=min(8, len(validation.images))
+    )
+    return Trained(
+        variables=progress.best,
+        scorer=scorer,
+        validation=figures,
+        threshold=threshold,
+        step=int(progress.best_step),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _loop(
+    trainer: Trainer,
+    scorer: Scorer,
+    progress: Progress,
+    data: TrainingData,
+    validation: Validation,
+    *,
+    key: jax.Array,
+    steps: int,
+    checkpoints: Checkpoints,
+    metrics_path: Path,
+    on_step: OnStep,
+    should_stop: Callable[[], bool],
+) -> Progress:
+    """Scan by scan to the last step, or until patience ends."""
+    config = trainer.config
+    shots = data.normals.shape[0]
+    state, best, best_auroc, best_step = progress
+    step = int(state.step)
+    metrics = _MetricsFile(metrics_path, step=step)
+    last_saved = time.monotonic()
+    try:
+        while step < steps:
+            if _out_of_patience(config, step, int(best_step), shots):
+                log.info("stopped early at step %d: best was %d", step, best_step)
+                break
+            epoch_before = config.epoch(step, shots)
+            state, figures = trainer.run(state, data, key)
+            step += config.log_every
+            epoch = config.epoch(step, shots)
+            line = {name: float(value) for name, value in figures.items()}
+            _require_finite(line, step)
+            if step == steps or _crossed(
+                epoch_before, epoch, config.validate_every_epochs
+            ):
+                variables = trainer.scoring_variables(state)
+                found, _ = validate(
+                    scorer,
+                    variables,
+                    validation,
+                    batch_size=min(8, len(validation.images)),
+                )
+                line |= {
+                    f"validation/{n}": v for n, v in found.items() if v is not None
+                }
+                auroc = found["pixel_auroc"]
+                if auroc is not None and auroc > best_auroc:
+                    best = jax.tree.map(jnp.copy, variables)
+                    best_auroc, best_step = np.array(auroc), np.array(step)
+            metrics.write({"step": step, "epoch": epoch, **line})
+            on_step(step, steps, line)
+            progress = Progress(state, best, best_auroc, best_step)
+            if time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
+                checkpoints.save(progress)
+                last_saved = time.monotonic()
+            if should_stop():
+                checkpoints.save(progress)
+                raise KeyboardInterrupt
+    finally:
+        metrics.close()
+    progress = Progress(state, best, best_auroc, best_step)
+    checkpoints.save(progress)
+    return progress
+
+
+def _crossed(before: float, after: float, interval: int) -> bool:
+    """Whether a multiple of `interval` lies in (before, after]."""
+    return int(after // interval) > int(before // interval)
+
+
+def _out_of_patience(config: TrainConfig, step: int, best: int, shots: int) -> bool:
+    waited = config.epoch(step, shots) - config.epoch(best, shots)
+    return bool(config.patience_epochs) and waited > config.patience_epochs
+
+
+def _require_finite(figures: dict[str, float], step: int) -> None:
+    bad = [name for name, value in figures.items() if not np.isfinite(value)]
+    if bad:
+        raise ValueError(
+            f"training diverged before step {step}: {', '.join(bad)} is not finite; "
+            "the last good checkpoint is kept; lower the learning rates or set "
+            "clip_norm"
+        )
