@@ -18,6 +18,7 @@ from agm_torch.photographs import photograph_paths, read_photograph
 from agm_torch.process import Interrupted, Job, generate
 
 HEARTBEAT_SECONDS = 5.0
+_SECONDS_BETWEEN_REPORTS = 0.1
 _GIGABYTE = 10**9
 
 
@@ -125,20 +126,23 @@ def generate_command(command: Generate) -> int:
         if command.json_progress
         else BarReport(command.count, command.category)
     )
+    progress = _Throttle(report.progress)
     try:
         folder = generate(
             job,
             command.cache,
             workers=command.workers,
-            on_progress=_at_most_often(report.progress, job.count),
+            on_progress=progress,
             on_wait=report.wait,
             should_stop=lambda: should_stop() or not report.is_heard,
         )
     except Interrupted:
+        progress.flush()
         report.end("interrupted")
         return should_stop.exit_status
     if command.cache_limit_gb is not None:
         prune(command.cache, max_bytes=int(command.cache_limit_gb * _GIGABYTE))
+    progress.flush()
     report.end("done", path=str(folder))
     return 0
 
@@ -175,17 +179,19 @@ def _config(command: Images) -> GeneratorConfig:
         ) from None
 
 
-def _at_most_often(
-    tell: Callable[[int], None], count: int, *, seconds: float = 0.1
-) -> Callable[[int], None]:
-    """The same, but not for every record of a fast generator."""
-    told = -seconds
+class _Throttle:
+    """Passes on the first count and then ten a second; `flush` passes on the last."""
 
-    def on_progress(done: int) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told >= seconds or done == count:
-            told = now
-            tell(done)
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        self._tell, self._told = tell, float("-inf")
+        self._latest: int | None = None
 
-    return on_progress
+    def __call__(self, done: int) -> None:
+        self._latest = done
+        if time.monotonic() - self._told >= _SECONDS_BETWEEN_REPORTS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._latest is not None:
+            self._tell(self._latest)
+            self._told, self._latest = time.monotonic(), None

@@ -130,6 +130,9 @@ class ShardWriter:
         """Write normals and manifest, then give the folder its final name."""
         _write_tensors(self.partial / NORMALS, {"normals": normals}, [])
         names = [NORMALS, *map(shard_name, range(self.shard_count))]
+        for path in self.partial.iterdir():
+            if path.name not in names:  # what killed processes were writing
+                path.unlink()
         files = {
             name: {
                 "bytes": (self.partial / name).stat().st_size,

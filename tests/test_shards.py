@@ -102,6 +102,15 @@ def test_a_shard_that_a_crash_cut_short_is_made_again(tmp_path):
     assert not path.exists()
 
 
+def test_what_killed_processes_leave_behind_does_not_stay(tmp_path):
+    partial = tmp_path / "key.partial"
+    partial.mkdir()
+    (partial / ".shard-00001.safetensors.4711").write_bytes(b"half")
+    folder = fill(tmp_path / "key")
+    expected = {MANIFEST, NORMALS, *map(shard_name, range(3))}
+    assert {path.name for path in folder.iterdir()} == expected
+
+
 @pytest.mark.parametrize("name", [shard_name(1), NORMALS])
 def test_one_flipped_bit_is_found_and_the_file_named(folder, name):
     path = folder / name

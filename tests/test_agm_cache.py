@@ -1,0 +1,201 @@
+"""The shard cache as a user sees it: list, verify, prune; and export and preview."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agm_torch.cache import entries, locked, prune, verify
+from agm_torch.config import GeneratorConfig
+from agm_torch.export import export_folders
+from agm_torch.generator import AnomalyGenerator
+from agm_torch.preview import contact_sheet, unblended
+from agm_torch.process import Job, generate
+from datasets.shards import MANIFEST, open_shards, shard_name
+from tests.agm_images import part
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def job(seed: int, *, count: int = 6) -> Job:
+    config = GeneratorConfig(records_per_shard=4)
+    return Job((part(),), "disc", "object", count, seed, 40, config)
+
+
+def aged(folder: Path, days: float) -> Path:
+    """Let a folder look as if it was used last some days ago."""
+    then = (folder / MANIFEST).stat().st_mtime - days * 86400
+    for path in folder.iterdir():
+        os.utime(path, (then, then))
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path) -> Path:
+    """Three whole folders, seed 0 used longest ago, and an unfinished one."""
+    cache = tmp_path / "cache"
+    for seed, days in enumerate((30, 20, 10)):
+        aged(generate(job(seed), cache), days)
+    (cache / "unfinished.partial").mkdir()
+    (cache / "unfinished.partial" / "begun-00000.safetensors").write_bytes(b"0" * 99)
+    return cache
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "agm_torch", *arguments],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def names(cache: Path) -> set[str]:
+    return {path.name for path in cache.iterdir() if path.is_dir()}
+
+
+def total(cache: Path) -> int:
+    return sum(entry.size for entry in entries(cache))
+
+
+def test_entries_come_with_the_one_used_last_first(cache):
+    found = entries(cache)
+    assert [entry.state for entry in found] == ["unfinished"] + ["whole"] * 3
+    keys = [entry.folder.name for entry in found[1:]]
+    assert keys == [job(2).key, job(1).key, job(0).key]
+
+
+def test_opening_counts_as_use(cache):
+    open_shards(cache / job(0).key)
+    assert entries(cache)[0].folder.name == job(0).key
+
+
+def test_pruning_takes_the_folder_used_longest_ago(cache):
+    removed = prune(cache, max_bytes=total(cache) - 1)
+    assert [entry.folder.name for entry in removed] == [job(0).key]
+    assert names(cache) == {job(1).key, job(2).key, "unfinished.partial"}
+
+
+def test_pruning_never_takes_what_is_in_use(cache):
+    shards = open_shards(cache / job(1).key)
+    aged(cache / job(1).key, 40)
+    with locked(
+        cache / "unfinished", on_wait=lambda owner: None, should_stop=lambda: False
+    ):
+        prune(cache, max_bytes=0)
+    assert names(cache) == {job(1).key, "unfinished.partial"}
+    assert shards.images.shape == (6, 40, 40, 3)
+    del shards
+    prune(cache, max_bytes=0)
+    assert names(cache) == set()
+
+
+def test_a_dry_run_removes_nothing(cache):
+    before = names(cache)
+    assert len(prune(cache, max_bytes=0, dry_run=True)) == 4
+    assert names(cache) == before
+
+
+def test_what_was_evicted_is_made_again_with_the_same_bytes(cache):
+    folder = cache / job(0).key
+    before = {path.name: path.read_bytes() for path in folder.glob("*.*")}
+    prune(cache, max_bytes=0)
+    assert not folder.exists()
+    generate(job(0), cache)
+    assert {path.name: path.read_bytes() for path in folder.glob("*.*")} == before
+
+
+def test_damage_is_named_and_removed_on_request(cache):
+    path = cache / job(1).key / shard_name(1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    found = verify(cache)
+    assert shard_name(1) in found[job(1).key]
+    assert found[job(0).key] == found[job(2).key] == ""
+    shown = run("cache", "verify", "--cache", str(cache))
+    assert shown.returncode == 1 and shard_name(1) in shown.stdout
+    done = run("cache", "verify", "--cache", str(cache), "--remove-damaged")
+    assert done.returncode == 0
+    assert job(1).key not in names(cache)
+    generate(job(1), cache)
+    assert path.read_bytes() == whole
+
+
+def test_the_command_lists_and_prunes(cache):
+    shown = run("cache", "list", "--cache", str(cache))
+    assert shown.returncode == 0
+    assert job(0).key in shown.stdout and "4 folders" in shown.stdout
+    assert "disc" in shown.stdout and "unfinished" in shown.stdout
+    done = run("cache", "prune", "--cache", str(cache), "--limit-gb", "0")
+    assert done.returncode == 0 and "removed 4 folders" in done.stdout
+    assert names(cache) == set()
+    failed = run("cache", "list", "--cache", str(cache / "nowhere"))
+    assert failed.returncode == 2 and "nowhere is not a folder" in failed.stderr
+
+
+def test_generating_with_a_limit_prunes_the_rest(cache, tmp_path):
+    Image.fromarray(part()).save(tmp_path / "part.png")
+    done = run(
+        *("generate", "--images", str(tmp_path / "part.png"), "--category", "disc"),
+        *("--count", "2", "--image-px", "40", "--cache", str(cache)),
+        *("--cache-limit-gb", "0.00003"),
+    )
+    assert done.returncode == 0, done.stderr
+    kept = names(cache)
+    assert Path(done.stdout.strip()).name in kept
+    assert job(0).key not in kept
+
+
+def test_an_export_pairs_images_and_masks_by_stem(tmp_path):
+    shards = open_shards(generate(job(0), tmp_path / "cache"))
+    folder = export_folders(shards, tmp_path / "out")
+    assert folder == tmp_path / "out" / "disc"
+    images = sorted((folder / "test" / "synthetic").iterdir())
+    assert len(images) == 6
+    for number, path in enumerate(images):
+        mask = folder / "ground_truth" / "synthetic" / f"{path.stem}_mask.png"
+        assert np.array_equal(np.asarray(Image.open(path)), shards.images[number])
+        assert np.array_equal(np.asarray(Image.open(mask)), shards.masks[number])
+    assert len(list((folder / "train" / "good").iterdir())) == 1
+    lines = (folder / "provenance.jsonl").read_text().splitlines()
+    assert json.loads(lines[3])["file"] == "00003.png"
+    with pytest.raises(FileExistsError, match="exists already"):
+        export_folders(shards, tmp_path / "out")
+    done = run("export", "--shards", str(shards.folder), "--out", str(tmp_path / "b"))
+    assert done.returncode == 0 and (tmp_path / "b" / "disc").is_dir()
+
+
+def test_a_contact_sheet_shows_four_pictures_a_record(tmp_path):
+    sheet = contact_sheet(job(0, count=4))
+    assert sheet.shape[1] > 3 * 4 * 40 and sheet.shape[0] > 2 * 40
+    Image.fromarray(part()).save(tmp_path / "part.png")
+    out = tmp_path / "sheet.png"
+    done = run(
+        *("preview", "--images", str(tmp_path / "part.png"), "--category", "disc"),
+        *("--count", "4", "--image-px", "40", "--out", str(out)),
+        *("--records-per-shard", "4"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(np.asarray(Image.open(out)), sheet)
+
+
+def test_the_content_shown_is_what_the_blend_was_made_of():
+    generator = AnomalyGenerator(kind="object")
+    image = part()
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        anomaly = generator(image, category="disc", rng=rng)
+        beta = anomaly.provenance["beta"]
+        weight = (anomaly.soft_mask * (1 - beta))[:, :, None]
+        content = unblended(image, anomaly).astype(np.float32)
+        again = image + weight * (content - image)
+        firm = (weight[:, :, 0] > 0.3) & (anomaly.mask > 0)
+        clipped = (content == 0) | (content == 255)
+        error = np.abs(again - anomaly.image)[firm & ~clipped.any(axis=2)]
+        assert error.size == 0 or error.max() <= 1

@@ -1,0 +1,363 @@
+"""The process: kills, workers, signals, locks, and requests that make no sense."""
+
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agm_torch.config import GeneratorConfig, Kind
+from agm_torch.process import Interrupted, Job, generate
+from agm_torch.workers import visible_gpus
+from datasets.shards import MANIFEST, open_shards
+from tests.agm_images import part, texture
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def job(
+    count=12, *, per_shard=4, seed=0, images=None, kind: Kind = "object", px=48
+) -> Job:
+    config = GeneratorConfig(records_per_shard=per_shard)
+    chosen = images or (part(0), part(1, px=80))
+    return Job(chosen, "disc", kind, count, seed, px, config)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".")
+    }
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    for seed in range(2):
+        Image.fromarray(part(seed)).save(folder / f"{seed}.png")
+    return folder
+
+
+def command(photographs, cache, *extra, count=400, px=48) -> list[str]:
+    return [
+        *(sys.executable, "-m", "agm_torch", "generate", "--images", str(photographs)),
+        *("--category", "disc", "--count", str(count), "--image-px", str(px)),
+        *("--records-per-shard", "16", "--cache", str(cache), "--json-progress"),
+        *extra,
+    ]
+
+
+def run(*arguments, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        *arguments, cwd=PROJECT, capture_output=True, text=True, timeout=60, **options
+    )
+
+
+def events(output: str) -> list[dict]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def unbroken(photographs, tmp_path_factory) -> Path:
+    """What `command` makes when nobody disturbs it."""
+    done = run(command(photographs, tmp_path_factory.mktemp("unbroken")))
+    assert done.returncode == 0, done.stderr
+    last = events(done.stdout)[-1]
+    assert last["event"] == "done"
+    return Path(last["path"])
+
+
+def interrupted(arguments, cache, number) -> tuple[int, str]:
+    """Start, wait for the first shard, send the signal: exit status and output."""
+    process = subprocess.Popen(
+        arguments,
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 30
+    while not list(cache.glob("*.partial/shard-*")) and time.monotonic() < until:
+        time.sleep(0.005)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    return process.returncode, output
+
+
+def test_records_are_written_with_their_normals_and_their_story(tmp_path):
+    asked = job()
+    shards = open_shards(generate(asked, tmp_path))
+    assert shards.images.shape == (12, 48, 48, 3)
+    assert shards.masks.shape == (12, 48, 48)
+    assert shards.sources.tolist() == [0, 1] * 6
+    assert np.array_equal(shards.normals, asked.normals)
+    changed = (shards.images != shards.normals[shards.sources]).any(axis=3)
+    assert not changed[shards.masks == 0].any()
+    assert all(changed.any(axis=(1, 2)))
+    assert {"shape", "content", "beta", "region"} <= set(shards.provenance[0])
+    tally = shards.manifest["tally"]
+    assert sum(tally["content"].values()) == 12
+    assert tally["region"] == {"foreground": 12}
+    assert shards.manifest["options"] == asked.config.to_json()
+
+
+def test_a_fallback_of_the_foreground_is_counted(tmp_path):
+    asked = job(4, images=(texture(),))
+    shards = open_shards(generate(asked, tmp_path))
+    counted = shards.manifest["tally"]["region"]
+    assert counted == {"whole image, no foreground found": 4}
+
+
+def test_the_second_call_finds_what_the_first_made(tmp_path, monkeypatch):
+    folder = generate(job(), tmp_path)
+    monkeypatch.setattr("agm_torch.process._fill_all", None)
+    assert generate(job(), tmp_path) == folder
+
+
+def test_every_part_of_the_request_is_in_the_key():
+    keys = {
+        asked.key
+        for asked in (
+            job(),
+            job(13),
+            job(seed=1),
+            job(px=50),
+            job(kind="texture"),
+            job(images=(part(0),)),
+            job(images=(part(1, px=80), part(0))),
+            job(per_shard=5),
+        )
+    }
+    assert len(keys) == 8
+    assert job().key == job().key
+
+
+def test_a_record_does_not_depend_on_how_many_there_are(tmp_path):
+    few = open_shards(generate(job(5), tmp_path))
+    many = open_shards(generate(job(9), tmp_path))
+    assert np.array_equal(few.images, many.images[:5])
+
+
+def test_one_and_three_workers_write_the_same_bytes(tmp_path):
+    alone = generate(job(14), tmp_path / "alone")
+    seen = []
+    together = generate(job(14), tmp_path / "3", workers=3, on_progress=seen.append)
+    assert digests(alone) == digests(together)
+    assert seen[-1] == 14 and seen == sorted(seen)
+
+
+def test_stopping_at_any_record_and_going_on_gives_the_same_bytes(tmp_path):
+    expected = digests(generate(job(), tmp_path / "unbroken"))
+    stops = 0
+    while True:
+        budget = iter(range(3))  # two records a run, then a stop
+        try:
+            folder = generate(
+                job(),
+                tmp_path / "broken",
+                should_stop=lambda budget=budget: next(budget, None) is None,
+            )
+        except Interrupted:
+            stops += 1
+            continue
+        break
+    assert stops >= 3
+    assert digests(folder) == expected
+
+
+@pytest.mark.parametrize("extra", [(), ("--workers", "2")])
+def test_a_killed_process_resumes_to_the_same_bytes(
+    photographs, unbroken, tmp_path, extra
+):
+    arguments = command(photographs, tmp_path, *extra)
+    status, _ = interrupted(arguments, tmp_path, signal.SIGKILL)
+    assert status == -signal.SIGKILL
+    assert not list(tmp_path.glob(f"*/{MANIFEST}"))
+    done = run(arguments)
+    assert done.returncode == 0, done.stderr
+    first, last = events(done.stdout)[0], events(done.stdout)[-1]
+    assert 16 <= first["done"] < 400 and last["event"] == "done"
+    assert digests(Path(last["path"])) == digests(unbroken)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_signal_finishes_the_record_and_leaves_what_resumes(
+    photographs, unbroken, tmp_path, number, status
+):
+    arguments = command(photographs, tmp_path)
+    returned, output = interrupted(arguments, tmp_path, number)
+    assert returned == status
+    last = events(output)[-1]
+    assert last["event"] == "interrupted"
+    done = run(arguments)
+    assert events(done.stdout)[0]["done"] >= last["done"] > 0
+    assert digests(Path(events(done.stdout)[-1]["path"])) == digests(unbroken)
+
+
+def test_two_processes_that_want_the_same_do_the_work_once(
+    photographs, unbroken, tmp_path
+):
+    arguments = command(photographs, tmp_path)
+    both = [
+        subprocess.Popen(arguments, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [events(process.communicate(timeout=60)[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    waited = [any(e["event"] == "waiting" for e in output) for output in outputs]
+    steps = sorted(
+        len({e["done"] for e in output if e["event"] == "progress"})
+        for output in outputs
+    )
+    assert any(waited)
+    assert steps[0] == 1 < steps[1]  # one made it, the other found it made
+    assert digests(Path(outputs[0][-1]["path"])) == digests(unbroken)
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_a_lock_whose_owner_died_is_taken_over(tmp_path):
+    lock = tmp_path / f"{job().key}.lock"
+    lock.write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
+    waited = []
+    generate(job(), tmp_path, on_wait=waited.append)
+    assert not waited and not lock.exists()
+
+
+def test_a_reader_that_goes_away_stops_the_process(photographs, tmp_path):
+    process = subprocess.Popen(
+        command(photographs, tmp_path, count=5000), cwd=PROJECT, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=30) == 128 + signal.SIGPIPE
+    assert list(tmp_path.glob("*.partial/*"))
+
+
+def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(
+    photographs, unbroken, tmp_path
+):
+    def one_shard_at_most():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    arguments = command(photographs, tmp_path)
+    failed = run(arguments, preexec_fn=one_shard_at_most)
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
+    assert not [path for path in tmp_path.glob("*/.*")]
+    done = run(arguments)
+    assert digests(Path(events(done.stdout)[-1]["path"])) == digests(unbroken)
+
+
+def test_a_cache_that_cannot_be_written_is_named(photographs, tmp_path):
+    (tmp_path / "file").write_text("")
+    failed = run(command(photographs, tmp_path / "file"))
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: ") and "file" in failed.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_cache_is_named(photographs, tmp_path):
+    tmp_path.chmod(0o555)
+    failed = run(command(photographs, tmp_path))
+    tmp_path.chmod(0o755)
+    assert failed.returncode == 2 and "Permission denied" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--count", "0"], "count must be at least 1, got 0"),
+        (["--image-px", "16"], "image_px must lie in [32, 4096], got 16"),
+        (["--seed", "-1"], "seed must be 0 or more, got -1"),
+        (["--workers", "0"], "workers must be at least 1, got 0"),
+        (["--images", "/nowhere.png"], "/nowhere.png does not exist"),
+        (["--dtd-dir", "/nowhere"], "dtd_dir /nowhere is not a folder"),
+        (["--config", "/nowhere.json"], "exclude each other"),
+        (["--content.blur", "-1"], "weight blur must be 0 or more"),
+    ],
+)
+def test_requests_that_make_no_sense_end_in_one_line(
+    photographs, tmp_path, change, message
+):
+    failed = run(command(photographs, tmp_path, *change))
+    assert failed.returncode == 2
+    assert message in " ".join(failed.stderr.replace("│", " ").split())
+
+
+def test_photographs_that_cannot_be_used_are_named(tmp_path):
+    small, broken, empty = (tmp_path / name for name in ("small", "broken", "empty"))
+    for folder in (small, broken, empty):
+        folder.mkdir()
+    Image.fromarray(part(px=40)[:31]).save(small / "a.png")
+    Image.fromarray(part()).save(broken / "b.png")
+    data = (broken / "b.png").read_bytes()
+    (broken / "b.png").write_bytes(data[: len(data) // 2])
+    for folder, message in (
+        (small, "images[0] must be at least 32 pixels a side, got 40 x 31"),
+        (broken, "b.png is not a whole image"),
+        (empty, "empty holds no image"),
+    ):
+        failed = run(command(folder, tmp_path / "cache"))
+        assert failed.returncode == 2 and message in failed.stderr
+
+
+def test_grey_and_sixteen_bit_photographs_are_read(tmp_path):
+    grey = part()[:, :, 0]
+    Image.fromarray(grey).save(tmp_path / "8.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    done = run(command(tmp_path, tmp_path / "cache", count=2))
+    assert done.returncode == 0, done.stderr
+    shards = open_shards(Path(events(done.stdout)[-1]["path"]))
+    assert np.array_equal(shards.normals[0], shards.normals[1])
+
+
+def test_a_typo_exits_2_with_a_suggestion(photographs, tmp_path):
+    failed = run(command(photographs, tmp_path, "--cuont", "3"))
+    assert failed.returncode == 2
+    assert "--count" in failed.stdout + failed.stderr
+
+
+def test_help_answers_at_once_and_imports_nothing_heavy():
+    code = (
+        "import sys, agm_torch.__main__ as main\n"
+        "sys.argv = ['agm_torch', 'generate', '--help']\n"
+        "try: main.main()\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('torch', 'jax', 'numpy', 'scipy') if m in sys.modules])"
+    )
+    started = time.monotonic()
+    done = run([sys.executable, "-c", code])
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "--beta-max" in done.stdout
+    assert time.monotonic() - started < 3  # 0.4 s on a quiet machine
+
+
+def test_the_weight_free_generator_never_imports_torch_or_jax():
+    code = (
+        "import sys, numpy as np\n"
+        "from agm_torch.generator import AnomalyGenerator\n"
+        "from tests.agm_images import part\n"
+        "AnomalyGenerator()(part(), category='x', rng=np.random.default_rng(0))\n"
+        "print([m for m in ('torch', 'jax', 'diffusers') if m in sys.modules])"
+    )
+    done = run([sys.executable, "-c", code])
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_gpus_of_a_worker_are_those_of_the_process(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert visible_gpus() == ["2", "5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == []

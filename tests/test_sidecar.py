@@ -1,0 +1,144 @@
+"""The trainer's end of the pipe."""
+
+import os
+import signal
+import stat
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from agm_torch.config import GeneratorConfig
+from agm_torch.process import Job, generate
+from datasets.shards import MANIFEST, open_shards
+from experiments import sidecar
+from experiments.sidecar import ensure_shards
+from tests.agm_images import part, texture
+
+CONFIG = GeneratorConfig(records_per_shard=16, beta_max=0.7)
+
+
+def ensure(cache, *, count=20, normals=None, **options):
+    arguments = {
+        "category": "disc",
+        "kind": "object",
+        "seed": 3,
+        "image_px": 48,
+        "config": CONFIG,
+        "show_progress": False,
+    }
+    chosen = normals if normals is not None else [part(0, px=70), part(1)]
+    return ensure_shards(
+        chosen, count=count, cache_dir=cache, **{**arguments, **options}
+    )
+
+
+def program(tmp_path, text):
+    """An executable that stands for another environment's Python."""
+    path = tmp_path / "python"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_the_process_makes_what_the_library_makes(tmp_path):
+    folder = ensure(tmp_path / "a")
+    images = (part(0, px=70), part(1))
+    job = Job(images, "disc", "object", 20, 3, 48, CONFIG)
+    expected = generate(job, tmp_path / "b")
+    assert folder.name == expected.name
+    for path in expected.iterdir():
+        assert (folder / path.name).read_bytes() == path.read_bytes()
+    assert len(open_shards(folder)) == 20
+
+
+def test_a_hit_in_the_cache_starts_no_process(tmp_path, monkeypatch):
+    folder = ensure(tmp_path)
+    monkeypatch.setattr(sidecar.subprocess, "Popen", None)
+    assert ensure(tmp_path) == folder
+
+
+def test_the_progress_is_shown_with_its_total(tmp_path, capsys):
+    ensure(tmp_path, show_progress=True)
+    shown = capsys.readouterr().err
+    assert "disc: anomalies" in shown and "/20" in shown
+
+
+def test_a_killed_process_is_told_and_the_next_run_goes_on(tmp_path, monkeypatch):
+    started = []
+    popen = sidecar.subprocess.Popen
+
+    def remembered(*arguments, **options):
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    def kill_after_a_shard():
+        while not list(tmp_path.glob("*.partial/shard-*")):
+            time.sleep(0.005)
+        os.kill(started[0].pid, signal.SIGKILL)
+
+    monkeypatch.setattr(sidecar.subprocess, "Popen", remembered)
+    killer = threading.Thread(target=kill_after_a_shard)
+    killer.start()
+    with pytest.raises(ChildProcessError, match=r"killed by SIGKILL.*goes on"):
+        ensure(tmp_path, count=600)
+    killer.join()
+    assert not list(tmp_path.glob(f"*/{MANIFEST}"))
+    assert len(open_shards(ensure(tmp_path, count=600))) == 600
+
+
+def test_a_stop_ends_the_process_and_leaves_what_resumes(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        ensure(
+            tmp_path,
+            count=2000,
+            should_stop=lambda: bool(list(tmp_path.glob("*.partial/shard-*"))),
+        )
+    (partial,) = tmp_path.glob("*.partial")
+    before = {path.name for path in partial.iterdir()}
+    time.sleep(0.3)
+    assert {path.name for path in partial.iterdir()} == before
+
+
+def test_ctrl_c_that_the_process_gets_too_is_passed_on(tmp_path):
+    python = program(tmp_path, "kill -INT $$")
+    with pytest.raises(KeyboardInterrupt):
+        ensure(tmp_path, python=python)
+    with pytest.raises(KeyboardInterrupt):
+        ensure(tmp_path, python=program(tmp_path, "exit 130"))
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'a defect' >&2; exit 1", r"ended with status 1 \(a defect\).*goes on"),
+        ("echo 'error: no space left' >&2; exit 2", "^no space left$"),
+        ("kill -SEGV $$", "killed by SIGSEGV"),
+        ("exit 143", "killed by SIGTERM"),
+        ("exit 0", "status 0"),
+        ('echo \'{"event": "done", "path": "/c/other"}\'', "another version"),
+        ("exec sleep 20", "no sign of life for 1 s"),
+    ],
+)
+def test_the_message_says_how_the_process_ended(tmp_path, script, message):
+    with pytest.raises(ChildProcessError, match=message):
+        ensure(tmp_path, python=program(tmp_path, script), silence_seconds=1.0)
+
+
+def test_an_interpreter_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        ensure(tmp_path, python=tmp_path / "nowhere")
+
+
+def test_a_request_that_makes_no_sense_comes_back_as_its_one_line(tmp_path):
+    with pytest.raises(ChildProcessError, match=r"^count must be at least 1, got 0$"):
+        ensure(tmp_path, count=0)
+
+
+def test_images_of_different_sizes_and_kinds_are_taken(tmp_path):
+    wide = np.concatenate([texture(), texture(1)], axis=1)
+    folder = ensure(tmp_path, count=4, normals=[wide, texture(2)], kind="texture")
+    shards = open_shards(folder)
+    assert shards.normals.shape == (2, 48, 48, 3)
+    assert shards.sources.tolist() == [0, 1, 0, 1]
