@@ -1,0 +1,53 @@
+"""What a diffusion painter is given, and what it gives back."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image
+
+from agm_torch.prompts import PromptPair, Tokenizer
+
+
+class Job(NamedTuple):
+    """One window to be painted. All jobs of a batch have the same size."""
+
+    image: Image.Image
+    mask: Bool[np.ndarray, "latent_h latent_w"]
+    prompts: PromptPair
+    seed: int
+
+    @property
+    def generator(self) -> torch.Generator:
+        """On the CPU on every device, so that the noise is the same everywhere."""
+        return torch.Generator().manual_seed(self.seed)
+
+
+class Painter(Protocol):
+    """A diffusion pipeline with its weights."""
+
+    tokenizer: Tokenizer
+    model_px: int
+    """Side of the images that the model was trained with."""
+
+    def paint(self, jobs: Sequence[Job]) -> UInt8[np.ndarray, "n h w 3"]:
+        """One image a job, with something new inside its mask."""
+        ...
+
+
+def as_bytes(
+    images: Float[np.ndarray, "n h w 3"], dtype: torch.dtype
+) -> UInt8[np.ndarray, "n h w 3"]:
+    """Grey levels of images in [0, 1].
+
+    Raises:
+      ValueError: some are not finite, as fp16 can give.
+    """
+    if not np.isfinite(images).all():
+        raise ValueError(
+            f"the diffusion model gives numbers that are not finite in {dtype}; use "
+            "precision bf16 or fp32"
+        )
+    return (images * 255).round().astype(np.uint8)
