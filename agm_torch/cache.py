@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -16,6 +17,7 @@ from typing import Any
 from datasets.shards import MANIFEST, read_manifest, verify_shards
 
 _POLL_SECONDS = 0.2
+_KEY = re.compile(r"[0-9a-f]{20}")
 _PARTIAL, _LOCK, _REMOVED = ".partial", ".lock", ".removed-"
 
 
@@ -149,7 +151,8 @@ def _owner(path: Path) -> str:
 
 
 def _is_entry(folder: Path) -> bool:
-    if folder.name.startswith("."):
+    """Whether a folder is one of ours: others may keep theirs beside it."""
+    if not _KEY.fullmatch(folder.name.removesuffix(_PARTIAL)):
         return False
     return folder.name.endswith(_PARTIAL) or (folder / MANIFEST).is_file()
 

@@ -11,9 +11,9 @@ from agm_torch.config import GeneratorConfig, Kind
 
 
 def default_cache() -> Path:
-    """`LFQUIAD_CACHE`, or the user's cache folder; shards lie in `agm` inside it."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lfquiad"
-    return Path(os.environ.get("LFQUIAD_CACHE") or base) / "agm"
+    """`LFQUIAD_CACHE`, or the user's cache folder, as the experiments have it."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("LFQUIAD_CACHE") or Path(base) / "lfquiad")
 
 
 @dataclass(frozen=True)

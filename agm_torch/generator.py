@@ -75,11 +75,20 @@ class AnomalyGenerator:
                 category=category,
                 kind=self.kind,
                 regions=self._regions.regions(image, category),
-                background=find_foreground(image)[1] if self.kind == "object" else None,
+                background=self._background(image),
                 shots=images,
             )
             for image in images
         ]
+
+    def _background(
+        self, image: UInt8[np.ndarray, "h w 3"]
+    ) -> Float32[np.ndarray, "h w 3"] | None:
+        """What shows where a part is missing; None where no part stands out."""
+        if self.kind == "texture":
+            return None
+        inside, background = find_foreground(image)
+        return None if inside.all() else background
 
     def draw(
         self, scenes: Sequence[Scene], rngs: Sequence[np.random.Generator]

@@ -19,6 +19,7 @@ from agm_torch.process import Job, generate
 from datasets.shards import MANIFEST, open_shards, shard_name
 from tests.agm_images import part
 
+UNFINISHED = "0123456789abcdef0123"
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -41,8 +42,8 @@ def cache(tmp_path) -> Path:
     cache = tmp_path / "cache"
     for seed, days in enumerate((30, 20, 10)):
         aged(generate(job(seed), cache), days)
-    (cache / "unfinished.partial").mkdir()
-    (cache / "unfinished.partial" / "begun-00000.safetensors").write_bytes(b"0" * 99)
+    (cache / f"{UNFINISHED}.partial").mkdir()
+    (cache / f"{UNFINISHED}.partial" / "begun-00000.safetensors").write_bytes(b"0" * 99)
     return cache
 
 
@@ -79,21 +80,29 @@ def test_opening_counts_as_use(cache):
 def test_pruning_takes_the_folder_used_longest_ago(cache):
     removed = prune(cache, max_bytes=total(cache) - 1)
     assert [entry.folder.name for entry in removed] == [job(0).key]
-    assert names(cache) == {job(1).key, job(2).key, "unfinished.partial"}
+    assert names(cache) == {job(1).key, job(2).key, f"{UNFINISHED}.partial"}
 
 
 def test_pruning_never_takes_what_is_in_use(cache):
     shards = open_shards(cache / job(1).key)
     aged(cache / job(1).key, 40)
     with locked(
-        cache / "unfinished", on_wait=lambda owner: None, should_stop=lambda: False
+        cache / UNFINISHED, on_wait=lambda owner: None, should_stop=lambda: False
     ):
         prune(cache, max_bytes=0)
-    assert names(cache) == {job(1).key, "unfinished.partial"}
+    assert names(cache) == {job(1).key, f"{UNFINISHED}.partial"}
     assert shards.images.shape == (6, 40, 40, 3)
     del shards
     prune(cache, max_bytes=0)
     assert names(cache) == set()
+
+
+def test_folders_of_others_are_left_alone(cache):
+    for name in ("weights", "rendered_ad", "weights.partial"):
+        (cache / name).mkdir()
+        (cache / name / MANIFEST).write_text("{}")
+    prune(cache, max_bytes=0)
+    assert names(cache) == {"weights", "rendered_ad", "weights.partial"}
 
 
 def test_a_dry_run_removes_nothing(cache):

@@ -34,6 +34,7 @@ _COLOURED = frozenset({"dtd", "noise", "pattern", "flat"})
 _THIN = frozenset({"curve", "scatter"})
 _NOT_FOR_THIN = frozenset({"warp", "shift", "copy", "patches", "blur"})
 """On a thin line these show nothing."""
+_STRUCTURAL = ("warp", "shift", "copy", "remove")
 _DARKENED_LINES = 3.0
 """Scratches and cracks are mostly darker, brighter or in relief."""
 
@@ -80,6 +81,9 @@ def _suitable(
     elif request.scene.kind == "texture":
         for name in ("copy", "region", "remove"):
             suited[name] *= 0.4  # one more piece of the same texture is no defect
+    else:
+        for name in _STRUCTURAL:
+            suited[name] *= 1.5  # parts bend, slip and go missing
     if not any(suited.values()):  # nothing else was asked for: let it fail the gate
         return dataclasses.asdict(weights)
     return suited

@@ -3,7 +3,9 @@
 A smooth colour model (a quadratic surface a channel) is fitted to the image's border,
 robustly, and everything far from it is foreground. Where that finds nothing, or nearly
 everything, the part fills the frame or the background is not plain: then the whole
-image is taken, and the region says so.
+image is taken, and the region says so. The same where it comes out in many pieces of
+all sizes: then a part that fills the frame, such as a circuit board, was taken for the
+background of what sits on it.
 """
 
 import numpy as np
@@ -16,6 +18,9 @@ from agm_torch.scene import Region
 _SMALLEST, _LARGEST = 0.02, 0.92
 _BORDER_SHARE = 0.04
 _MAX_BORDER_FOREGROUND = 0.6
+_MOST_PIECES = 8
+_SPECK = 0.002
+"""Share of the image below which a piece is not counted."""
 _LEAST_DISTANCE = 12.0
 """Grey levels: a fainter difference is noise or shadow."""
 
@@ -44,8 +49,8 @@ def find_foreground(
     distance = np.sqrt(np.square(pixels - background).sum(axis=2))
     distance = ndimage.gaussian_filter(distance, 0.004 * max(distance.shape))
     inside = distance > max(_LEAST_DISTANCE, 4 * noise, 0.5 * _otsu(distance))
-    inside = _cleaned(inside)
-    plausible = _SMALLEST < inside.mean() < _LARGEST
+    inside, pieces = _cleaned(inside)
+    plausible = _SMALLEST < inside.mean() < _LARGEST and pieces <= _MOST_PIECES
     if not plausible or inside[_border(inside.shape)].mean() > _MAX_BORDER_FOREGROUND:
         inside = np.ones_like(inside)
     return inside, background
@@ -82,18 +87,24 @@ def _border(shape: tuple[int, ...]) -> Bool[np.ndarray, "h w"]:
     return border
 
 
-def _cleaned(inside: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Close gaps, fill holes, drop specks below a fifth of the largest piece."""
+def _cleaned(
+    inside: Bool[np.ndarray, "h w"],
+) -> tuple[Bool[np.ndarray, "h w"], int]:
+    """Close gaps, fill holes, drop specks below a fifth of the largest piece.
+
+    Returns:
+      What is left, and how many pieces there were that are no specks.
+    """
     steps = max(1, round(0.008 * min(inside.shape)))
     inside = ndimage.binary_closing(np.pad(inside, steps), iterations=steps)
     inside = ndimage.binary_fill_holes(inside)[steps:-steps, steps:-steps]  # pyright: ignore[reportOptionalSubscript]
     inside = ndimage.binary_opening(inside, iterations=steps)
     labels = np.empty(inside.shape, np.int32)
     if not ndimage.label(inside, output=labels):
-        return np.zeros_like(inside)
+        return np.zeros_like(inside), 0
     sizes = np.bincount(labels.ravel())[1:]
     kept = np.concatenate([[False], sizes >= 0.2 * sizes.max()])
-    return kept[labels]
+    return kept[labels], int((sizes >= _SPECK * inside.size).sum())
 
 
 def _otsu(values: Float32[np.ndarray, "h w"]) -> float:
