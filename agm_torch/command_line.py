@@ -11,9 +11,9 @@ from agm_torch.config import GeneratorConfig, Kind
 
 
 def default_cache() -> Path:
-    """`LFQUIAD_CACHE`, or the user's cache folder, as the experiments have it."""
+    """`anomalies` in `LFQUIAD_CACHE` or the user's cache, as the experiments have it."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("LFQUIAD_CACHE") or Path(base) / "lfquiad")
+    return Path(os.environ.get("LFQUIAD_CACHE") or Path(base) / "lfquiad") / "anomalies"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Preview(Images):
     count: int = 12
     """How many anomalies."""
     out: Path = Path("agm_preview.png")
-    """The PNG to write."""
+    """The picture to write: PNG, or JPEG where it ends in .jpg."""
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,19 @@ from datasets.shards import write_atomically
 _ROW = 3
 """Records side by side."""
 _COLUMNS = ("normal", "mask", "content", "result")
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _GAP, _CAPTION = 6, 14
 _BACKGROUND, _TEXT = (24, 24, 24), (225, 225, 225)
 
 
 def preview_command(command: Preview) -> int:
     """Run `python -m agm_torch preview`; prints the file."""
+    suffix = command.out.suffix.lower()
+    if suffix not in _FORMATS:
+        raise ValueError(f"out must end in {', '.join(_FORMATS)}, got {command.out}")
     sheet = contact_sheet(read_job(command, count=command.count))
     buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, format="PNG")
+    Image.fromarray(sheet).save(buffer, format=_FORMATS[suffix], quality=88)
     write_atomically(command.out, buffer.getvalue())
     print(command.out)
     return 0

@@ -192,6 +192,11 @@ def test_a_contact_sheet_shows_four_pictures_a_record(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert np.array_equal(np.asarray(Image.open(out)), sheet)
+    failed = run(
+        *("preview", "--images", str(tmp_path / "part.png"), "--category", "disc"),
+        *("--out", str(tmp_path / "sheet.gif")),
+    )
+    assert failed.returncode == 2 and "sheet.gif" in failed.stderr
 
 
 def test_the_content_shown_is_what_the_blend_was_made_of():
