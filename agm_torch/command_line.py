@@ -11,7 +11,7 @@ from agm_torch.config import GeneratorConfig, Kind
 
 
 def default_cache() -> Path:
-    """`anomalies` in `LFQUIAD_CACHE` or the user's cache, as the experiments have it."""
+    """`anomalies` in `LFQUIAD_CACHE` or the user's cache, where experiments look."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("LFQUIAD_CACHE") or Path(base) / "lfquiad") / "anomalies"
 
