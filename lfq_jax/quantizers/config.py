@@ -37,7 +37,7 @@ def _check_positive(config: object, *names: str) -> None:
 
 def _check_codebook(codes: int, dim: int) -> None:
     _check(2 <= codes <= 1 << 31, "codes", codes, "in [2, 2^31]")
-    _check(dim >= 1, "dim", dim, "at least 1")
+    _check(dim >= 1, "code_dim", dim, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class VQConfig:
 
     codes: int = 65536
     """Vectors in the codebook."""
-    dim: int = 16
+    code_dim: int = 16
     """Entries of a vector, and of z's last axis."""
     commitment_weight: float = 0.25
     """Weight of the squared distance between z and its code."""
@@ -187,7 +187,7 @@ class VQConfig:
     random z of the batch (arXiv:2005.00341). 0: never."""
 
     def __post_init__(self) -> None:
-        _check_codebook(self.codes, self.dim)
+        _check_codebook(self.codes, self.code_dim)
         _check_not_negative(self, "commitment_weight", "revive_below")
         _check(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
 
@@ -198,7 +198,7 @@ class SimVQConfig:
 
     codes: int = 65536
     """Vectors in the codebook."""
-    dim: int = 16
+    code_dim: int = 16
     """Entries of a vector, and of z's last axis."""
     codebook_weight: float = 1.0
     """Weight of the squared distance of the code to z, which trains the matrix."""
@@ -206,7 +206,7 @@ class SimVQConfig:
     """Weight of the squared distance of z to its code, which trains the encoder."""
 
     def __post_init__(self) -> None:
-        _check_codebook(self.codes, self.dim)
+        _check_codebook(self.codes, self.code_dim)
         _check_not_negative(self, "codebook_weight", "commitment_weight")
 
 
@@ -219,7 +219,7 @@ class GumbelVQConfig:
 
     codes: int = 8192
     """Vectors in the codebook (DALL-E's number)."""
-    dim: int = 16
+    code_dim: int = 16
     """Entries of a vector, and of z's last axis."""
     kl_weight: float = 5e-4
     """Weight of the divergence of a position's distribution from the uniform one."""
@@ -231,7 +231,7 @@ class GumbelVQConfig:
     """Factor on `temperature` at step 0."""
 
     def __post_init__(self) -> None:
-        _check_codebook(self.codes, self.dim)
+        _check_codebook(self.codes, self.code_dim)
         _check_not_negative(self, "kl_weight", "anneal_steps")
         _check_positive(self, "temperature", "anneal_temperature")
 

@@ -34,7 +34,7 @@ class GumbelVQ:
     @property
     def dim(self) -> int:
         """Entries of a codebook vector, and of z."""
-        return self.config.dim
+        return self.config.code_dim
 
     @property
     def code_count(self) -> int:
@@ -44,7 +44,7 @@ class GumbelVQ:
     def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
         """`logits` maps z to a logit a code; `codebook` holds the vectors."""
         logits_key, codebook_key = jax.random.split(key)
-        dim, codes = self.config.dim, self.config.codes
+        dim, codes = self.config.code_dim, self.config.codes
         params = {
             "logits": jax.random.normal(logits_key, (dim, codes)) * dim**-0.5,
             "codebook": jax.random.normal(codebook_key, (codes, dim)),

@@ -31,7 +31,7 @@ class SimVQ:
     @property
     def dim(self) -> int:
         """Entries of a codebook vector."""
-        return self.config.dim
+        return self.config.code_dim
 
     @property
     def code_count(self) -> int:
@@ -40,7 +40,7 @@ class SimVQ:
 
     def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
         """W, the identity, as weight; C, Gaussian of expected length 1, as state."""
-        dim = self.config.dim
+        dim = self.config.code_dim
         codebook = jax.random.normal(key, (self.config.codes, dim)) * dim**-0.5
         return {"matrix": jnp.eye(dim)}, {"codebook": codebook}
 

@@ -28,7 +28,7 @@ class VQ:
     @property
     def dim(self) -> int:
         """Entries of a codebook vector."""
-        return self.config.dim
+        return self.config.code_dim
 
     @property
     def code_count(self) -> int:
@@ -40,7 +40,7 @@ class VQ:
 
         So with revival on, every code is dead and the first batches fill the codebook.
         """
-        shape = (self.config.codes, self.config.dim)
+        shape = (self.config.codes, self.config.code_dim)
         state = {
             "codebook": jax.random.normal(key, shape),
             "count": jnp.zeros(shape[0]),

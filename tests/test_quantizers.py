@@ -1,0 +1,294 @@
+"""What every quantizer promises, asked of each of them."""
+
+import functools
+import subprocess
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lfq_jax.quantizers import QUANTIZERS, config_of, make, name_of
+from lfq_jax.quantizers.none import NoQuantizer
+
+SMALL: dict[str, dict[str, Any]] = {
+    "lfq": {"bits": 6},
+    "residual_lfq": {"bits": 4, "stages": 3},
+    "bsq": {"bits": 6},
+    "fsq": {"levels": (8, 5, 3, 2)},
+    "vq": {"codes": 40, "code_dim": 5},
+    "simvq": {"codes": 40, "code_dim": 5},
+    "gumbel_vq": {"codes": 40, "code_dim": 5},
+    "none": {},
+}
+DISCRETE = [name for name in SMALL if name != "none"]
+KEY = jax.random.key(7)
+
+
+def small(name: str) -> Any:
+    return make(name, dim=5, **SMALL[name])
+
+
+def z_for(quantizer: Any, *batch: int) -> jax.Array:
+    """Normal z; of the same shape in most tests, so that one compilation serves all."""
+    return jax.random.normal(jax.random.key(1), (*(batch or (30,)), quantizer.dim))
+
+
+@functools.cache
+def initial(quantizer: Any) -> Any:
+    return jax.jit(quantizer.init)(jax.random.key(0))
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames="training")
+def applied(quantizer: Any, params: Any, state: Any, z: jax.Array, training: bool):
+    return quantizer.quantize(params, state, z, training=training, key=KEY, step=3)
+
+
+def quantized(quantizer: Any, z: jax.Array, *, training: bool = True) -> Any:
+    return applied(quantizer, *initial(quantizer), z, training=training)
+
+
+def test_every_registered_quantizer_is_tested_here():
+    assert set(SMALL) == set(QUANTIZERS)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_shapes_types_and_statistics_are_as_the_protocol_says(name):
+    quantizer = small(name)
+    z = z_for(quantizer, 2, 3, 4).astype(jnp.bfloat16)
+    result = quantized(quantizer, z)
+    assert result.z_q.shape == z.shape
+    assert result.z_q.dtype == z.dtype
+    assert result.codes.shape[:3] == (2, 3, 4)
+    assert result.loss.shape == ()
+    assert result.loss.dtype == jnp.float32
+    for statistic in result.statistics.values():
+        assert statistic.shape == ()
+        assert statistic.dtype == jnp.float32
+        assert jnp.isfinite(statistic)
+    before = jax.tree.structure(initial(quantizer)[1])
+    assert jax.tree.structure(result.state) == before
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_scoring_changes_no_state_and_has_no_loss(name):
+    quantizer = small(name)
+    result = quantized(quantizer, z_for(quantizer), training=False)
+    assert float(result.loss) == 0.0
+    assert result.statistics == {}
+    state = initial(quantizer)[1]
+    jax.tree.map(np.testing.assert_array_equal, result.state, state)
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_codes_become_indices_and_back_and_decode_to_z_q(name):
+    quantizer = small(name)
+    params, state = initial(quantizer)
+    result = quantized(quantizer, z_for(quantizer))
+    indices = quantizer.codes_to_indices(result.codes)
+    assert indices.shape == (30,)
+    assert indices.dtype == jnp.uint32
+    assert int(indices.max()) < quantizer.code_count
+    np.testing.assert_array_equal(quantizer.indices_to_codes(indices), result.codes)
+    decoded = quantizer.decode(params, state, result.codes)
+    np.testing.assert_allclose(decoded, result.z_q, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_every_index_has_its_own_code_and_its_own_value(name):
+    quantizer = small(name)
+    params, state = initial(quantizer)
+    indices = jnp.arange(quantizer.code_count, dtype="uint32")
+    codes = quantizer.indices_to_codes(indices)
+    np.testing.assert_array_equal(quantizer.codes_to_indices(codes), indices)
+    values = np.asarray(quantizer.decode(params, state, codes))
+    assert len(np.unique(values, axis=0)) == quantizer.code_count
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+@pytest.mark.parametrize("wrong", [-1, "code_count"])
+def test_indices_out_of_range_are_refused(name, wrong):
+    quantizer = small(name)
+    index = quantizer.code_count if wrong == "code_count" else wrong
+    with pytest.raises(ValueError, match=rf"in \[0, {quantizer.code_count}\), got"):
+        quantizer.indices_to_codes(jnp.asarray([0, index]))
+
+
+@pytest.mark.parametrize("name", [*(set(DISCRETE) - {"fsq", "gumbel_vq"}), "none"])
+def test_quantising_twice_is_quantising_once(name):
+    quantizer = small(name)
+    once = quantized(quantizer, z_for(quantizer)).z_q
+    np.testing.assert_allclose(quantized(quantizer, once).z_q, once, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lfq", "residual_lfq", "vq", "simvq", "none"])
+def test_the_gradient_goes_straight_through(name):
+    quantizer = small(name)
+    z = z_for(quantizer)
+    weights = jax.random.normal(jax.random.key(5), z.shape)
+    gradient = jax.grad(lambda z: jnp.sum(weights * quantized(quantizer, z).z_q))(z)
+    np.testing.assert_array_equal(gradient, weights)
+
+
+def test_the_gradient_of_bsq_is_that_of_the_projection_to_the_sphere():
+    quantizer = small("bsq")
+    z, weights = z_for(quantizer), z_for(quantizer)[::-1]
+
+    def projected(z: jax.Array) -> jax.Array:
+        return jnp.sum(weights * z / jnp.linalg.norm(z, axis=-1, keepdims=True))
+
+    gradient = jax.grad(lambda z: jnp.sum(weights * quantized(quantizer, z).z_q))(z)
+    np.testing.assert_allclose(gradient, jax.grad(projected)(z), atol=1e-6)
+
+
+def test_the_gradient_of_fsq_is_that_of_its_tanh():
+    quantizer = small("fsq")
+    z = z_for(quantizer)
+    half_width = np.asarray(quantizer.config.levels) // 2
+    gradient = jax.grad(lambda z: jnp.sum(quantized(quantizer, z).z_q))(z)
+    squashed = jax.grad(lambda z: jnp.sum(quantizer.bounded(z) / half_width))(z)
+    np.testing.assert_allclose(gradient, squashed, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_vmap_over_batches_equals_one_batch_after_the_other(name):
+    quantizer = small(name)
+    z = z_for(quantizer, 3, 30)
+    mapped = jax.vmap(lambda z: quantized(quantizer, z))(z)
+    for index in range(3):
+        alone = quantized(quantizer, z[index])
+        np.testing.assert_array_equal(mapped.codes[index], alone.codes)
+        np.testing.assert_allclose(mapped.loss[index], alone.loss, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_order_of_the_samples_does_not_matter(name):
+    quantizer = small(name)
+    z = z_for(quantizer)
+    order = np.random.default_rng(0).permutation(30)
+    loss, shuffled = quantized(quantizer, z).loss, quantized(quantizer, z[order]).loss
+    np.testing.assert_allclose(shuffled, loss, rtol=1e-5)
+    scored = quantized(quantizer, z, training=False).codes[order]
+    again = quantized(quantizer, z[order], training=False).codes
+    np.testing.assert_array_equal(again, scored)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_training_compiles_once_and_has_finite_gradients(name):
+    quantizer = small(name)
+    traces = []
+
+    @jax.jit
+    def step(params: Any, state: Any, z: jax.Array, at: jax.Array) -> Any:
+        traces.append(None)
+
+        def loss(params: Any, z: jax.Array) -> Any:
+            result = quantizer.quantize(
+                params,
+                state,
+                z,
+                training=True,
+                key=jax.random.fold_in(KEY, at),
+                step=at,
+            )
+            return result.loss + jnp.mean(result.z_q**2), result.state
+
+        return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(params, z)
+
+    params, state = initial(quantizer)
+    for at in range(3):
+        z = z_for(quantizer) * 10.0**at
+        (value, state), gradients = step(params, state, z, jnp.asarray(at))
+        for leaf in jax.tree.leaves((value, gradients)):
+            assert jnp.all(jnp.isfinite(leaf))
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_nan_in_z_is_counted_and_never_looks_quantised(name):
+    quantizer = small(name)
+    z = z_for(quantizer).at[2, 1].set(jnp.nan)
+    result = quantized(quantizer, z)
+    assert float(result.statistics["non_finite"]) == 1.0
+    assert jnp.isnan(result.z_q[2]).any()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_z_of_the_wrong_width_or_type_is_refused(name):
+    quantizer = small(name)
+    with pytest.raises(ValueError, match=f"z must have a last axis of {quantizer.dim}"):
+        quantizer.quantize(*initial(quantizer), jnp.ones((3, 9)), training=False)
+    whole = jnp.ones((3, quantizer.dim), int)
+    with pytest.raises(ValueError, match="z must hold floats, got dtype int32"):
+        quantizer.quantize(*initial(quantizer), whole, training=False)
+
+
+def test_unknown_names_are_refused_with_a_suggestion():
+    with pytest.raises(ValueError, match=r"got 'lqf', did you mean 'lfq'\?"):
+        make("lqf")
+    with pytest.raises(ValueError, match="a field of fsq must be one of levels, got"):
+        make("fsq", level=3)
+
+
+def test_a_config_finds_its_quantizer_and_its_name():
+    for name in SMALL:
+        config = config_of(name, **SMALL[name])
+        assert name_of(config) == name
+        assert make(config, dim=5) == small(name)
+    with pytest.raises(ValueError, match="must be of a registered kind, got int"):
+        make(3)
+
+
+def test_none_needs_to_be_told_its_width():
+    with pytest.raises(ValueError, match="dim must be at least 1 for none, got None"):
+        make("none")
+    assert isinstance(make("none", dim=3), NoQuantizer)
+
+
+@pytest.mark.parametrize("method", ["codes_to_indices", "indices_to_codes"])
+def test_none_says_that_it_has_no_codes(method):
+    with pytest.raises(ValueError, match="none has no codes"):
+        getattr(small("none"), method)(jnp.zeros((3, 0)))
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "rule"),
+    [
+        ("fsq", {"levels": (8, 1)}, "levels must be 2 or more each"),
+        ("fsq", {"levels": ()}, "levels must be one number or more"),
+        ("fsq", {"levels": (1000,) * 4}, r"product of levels must be at most 2\^32"),
+        ("vq", {"codes": 1}, "codes must be in"),
+        ("vq", {"momentum": 1.0}, "momentum must be in"),
+        ("simvq", {"code_dim": 0}, "code_dim must be at least 1"),
+        ("gumbel_vq", {"temperature": -1.0}, "temperature must be positive"),
+        ("residual_lfq", {"stages": 0}, "stages must be at least 1"),
+        ("residual_lfq", {"bits": 20, "stages": 4}, "bits times stages"),
+        ("bsq", {"bits": 0}, "bits must be in"),
+    ],
+)
+def test_configs_refuse_what_makes_no_sense(name, fields, rule):
+    with pytest.raises(ValueError, match=rule):
+        config_of(name, **fields)
+
+
+@pytest.mark.parametrize("name", ["vq", "gumbel_vq"])
+def test_quantizers_that_draw_ask_for_a_key_in_training(name):
+    quantizer = small(name)
+    params, state = quantizer.init(KEY)
+    z = z_for(quantizer, 4)
+    with pytest.raises(ValueError, match="key must be given in training"):
+        quantizer.quantize(params, state, z, training=True)
+    quantizer.quantize(params, state, z, training=False)
+
+
+def test_configs_are_there_without_loading_jax():
+    program = (
+        "import sys; from lfq_jax.quantizers.config import LFQConfig; "
+        "LFQConfig(bits=4); sys.exit('jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+    # and the check itself can fail
+    program = program.replace("config import LFQConfig", "lfq import LFQConfig")
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 1
