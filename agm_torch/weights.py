@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agm_torch.download import download
-from agm_torch.model_config import WeightsConfig
+from agm_torch.model_config import DiffusionConfig, GroundedSamConfig, WeightsConfig
 from agm_torch.weights_table import CHECKPOINTS, HUB_MODELS, HubModel
 from datasets.shards import file_sha256, write_atomically
 
@@ -103,6 +103,42 @@ def find_model(
     return Found(folder, f"{entry.repository}@{entry.revision or folder.name}")
 
 
+def model_identities(
+    config: WeightsConfig,
+    *,
+    grounded_sam: GroundedSamConfig | None,
+    diffusion: DiffusionConfig | None,
+) -> dict[str, str]:
+    """What the chosen models are, wherever their files lie: hashes and commits.
+
+    Opens no connection, and asks for no file that the table knows. As `Found.identity`
+    of the same model.
+
+    Raises:
+      FileNotFoundError: a file or folder of a user's own is not there.
+      ValueError: such a file does not have the hash that was asked for.
+    """
+    identities = {}
+    if grounded_sam is not None:
+        for name in ("sam", "dino"):
+            chosen = getattr(grounded_sam, name)
+            sha256 = getattr(grounded_sam, f"{name}_sha256")
+            entry = CHECKPOINTS.get(chosen)
+            identities[name] = (
+                sha256 or entry.file.sha256 or entry.address
+                if entry
+                else find_checkpoint(chosen, config=config, sha256=sha256).identity
+            )
+        identities["bert"] = _model_identity(grounded_sam.bert, None, config)
+    if diffusion is not None:
+        identities["diffusion"] = _model_identity(
+            diffusion.model_name, diffusion.revision, config
+        )
+        if diffusion.clip_margin is not None:
+            identities["clip"] = _model_identity(diffusion.clip, None, config)
+    return identities
+
+
 def load_checkpoint(found: Found) -> dict[str, Any]:
     """The tensors of a checked `.pth` file. Nothing in it is executed.
 
@@ -123,6 +159,15 @@ def load_checkpoint(found: Found) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise ValueError(f"{found.path} holds a {type(state).__name__}, not weights")
     return state
+
+
+def _model_identity(name: str, revision: str | None, config: WeightsConfig) -> str:
+    entry = HUB_MODELS.get(name) or _by_repository(name)
+    if entry is None and not Path(name).is_dir() and _is_hub_name(name):
+        return f"{name}@{revision or 'main'}"
+    if entry is None:
+        return find_model(name, config=config).identity
+    return f"{entry.repository}@{revision or entry.revision}"
 
 
 def _checked(path: Path, expected: str | None, config: WeightsConfig) -> Found:

@@ -13,8 +13,8 @@ import pytest
 
 from agm_torch import weights, weights_table
 from agm_torch.download import download
-from agm_torch.model_config import WeightsConfig
-from agm_torch.weights import find_checkpoint, find_model
+from agm_torch.model_config import DiffusionConfig, GroundedSamConfig, WeightsConfig
+from agm_torch.weights import find_checkpoint, find_model, model_identities
 from agm_torch.weights_table import Checkpoint, HubModel, WeightFile
 
 PAYLOAD = bytes(range(256)) * 4096
@@ -269,6 +269,38 @@ def test_a_users_model_folder_is_known_by_all_that_is_in_it(tmp_path: Path) -> N
     assert before == find_model(str(folder), config=config).identity
     (folder / "config.json").write_text("{ }")
     assert find_model(str(folder), config=config).identity != before
+
+
+def test_models_have_an_identity_before_their_files_are_here(tmp_path: Path) -> None:
+    config = WeightsConfig(folder=tmp_path / "weights", offline=True)
+    assert model_identities(
+        config, grounded_sam=GroundedSamConfig(), diffusion=DiffusionConfig()
+    ) == {
+        "sam": weights_table.CHECKPOINTS["sam_vit_h"].file.sha256,
+        "dino": weights_table.CHECKPOINTS["groundingdino_swint_ogc"].file.sha256,
+        "bert": "google-bert/bert-base-uncased@"
+        "86b5e0934494bd15c9632b12f734a8a67f723594",
+        "diffusion": "CompVis/stable-diffusion-v1-4@"
+        "133a221b8aa7292a167afc5127cb63fb5005638b",
+    }
+    other = DiffusionConfig(model="me/mine", revision="v2", clip_margin=0.0)
+    named = model_identities(config, grounded_sam=None, diffusion=other)
+    assert named["diffusion"] == "me/mine@v2"
+    assert named["clip"].startswith("openai/clip-vit-large-patch14@")
+
+
+def test_a_users_file_is_its_bytes_and_not_its_place(tmp_path: Path) -> None:
+    config = WeightsConfig(folder=tmp_path / "weights", offline=True)
+
+    def identity(name: str) -> str:
+        chosen = GroundedSamConfig(sam=str(tmp_path / name))
+        return model_identities(config, grounded_sam=chosen, diffusion=None)["sam"]
+
+    (tmp_path / "a.pth").write_bytes(PAYLOAD)
+    (tmp_path / "b.pth").write_bytes(PAYLOAD)
+    assert identity("a.pth") == identity("b.pth") == SHA256
+    with pytest.raises(FileNotFoundError, match=r"c\.pth' is neither"):
+        identity("c.pth")
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
