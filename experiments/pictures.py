@@ -1,0 +1,189 @@
+"""The pictures and curves that a category's folder holds beside its figures."""
+
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from datasets.shards import write_atomically
+from experiments.figure3 import contact_sheet, figure3, overlay
+from experiments.run_files import Series, TrainingLog
+
+if TYPE_CHECKING:
+    from datasets.example import Example
+    from lfq_jax.config import ImageScore
+    from lfq_jax.predict import ImagePrediction
+
+__all__ = ["contact_sheet", "draw_predictions", "figure3", "overlay", "training_curves"]
+
+SHEET_ROWS = 8
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Write a whole PNG or none."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+def draw_predictions(
+    folder: Path,
+    examples: "Sequence[Example]",
+    predictions: "Sequence[ImagePrediction]",
+    *,
+    image_score: "ImageScore",
+    limit: int = 40,
+) -> None:
+    """Write predictions.jsonl, pictures/*.png and contact_sheet.png into `folder`.
+
+    Every test image gets a line; `limit` of them get a picture too: the hardest, and
+    the others evenly over the defects. All heat maps of a category share one scale,
+    from 0 to the largest value of any map, so that equal colours mean equal values.
+
+    Args:
+      folder: the category's; it is made where it is missing.
+      examples: the test split.
+      predictions: one an example, in its order.
+      image_score: the score that decides.
+      limit: how many pictures at most.
+    """
+    scores = np.array([p.scores[image_score] for p in predictions])
+    labels = np.array([example.label for example in examples])
+    defects = [example.defect for example in examples]
+    chosen = chosen_to_draw(scores, labels, defects, limit=limit)
+    names = _file_names([example.key for example in examples])
+    scale = max((float(p.map.max()) for p in predictions), default=0.0) or 1.0
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    lines, sheet = [], []
+    for i, (example, prediction) in enumerate(zip(examples, predictions, strict=True)):
+        picture = f"pictures/{names[i]}.png" if i in chosen else None
+        if picture:
+            row = _row(example, prediction, scale)
+            save_png(row, folder / picture)
+            sheet.append((f"{example.key}   score {scores[i]:.3f}", row))
+        lines.append(_line(example, prediction, image_score, picture))
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    write_atomically(folder / "predictions.jsonl", text.encode())
+    if sheet:
+        # the draw's order is by defect, so an even pick shows every kind
+        pick = np.linspace(0, len(sheet) - 1, min(SHEET_ROWS, len(sheet))).round()
+        picked = [sheet[int(i)] for i in pick]
+        save_png(contact_sheet(picked), folder / "contact_sheet.png")
+
+
+def _row(
+    example: "Example", prediction: "ImagePrediction", scale: float
+) -> Image.Image:
+    has_truth = not example.label or bool(example.mask.any())
+    heat_map = np.clip(prediction.map / scale, 0.0, 1.0)
+    mask = example.mask if has_truth else None
+    return figure3(example.image, prediction.reconstruction, heat_map, mask)
+
+
+def _line(
+    example: "Example",
+    prediction: "ImagePrediction",
+    image_score: "ImageScore",
+    picture: str | None,
+) -> dict[str, Any]:
+    return {
+        "key": example.key,
+        "defect": example.defect,
+        "label": int(example.label),
+        "score": prediction.scores[image_score],
+        "scores": dict(prediction.scores),
+        "picture": picture,
+    }
+
+
+def _file_names(keys: Sequence[str]) -> list[str]:
+    """A file name without its ending for each key, no two alike."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for key in keys:
+        stem = re.sub(r"[^\w.-]+", "_", key).strip("_.") or "image"
+        name, number = stem, 2
+        while name.lower() in taken:
+            name, number = f"{stem}-{number}", number + 1
+        taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def chosen_to_draw(
+    scores: np.ndarray, labels: np.ndarray, defects: Sequence[str], *, limit: int
+) -> set[int]:
+    """Which images get a picture: half of `limit` the hardest, half an even pick.
+
+    The hardest are the good parts of highest score and the defects of lowest score,
+    by turns; the even pick goes round the kinds, good parts among them, in the order of
+    the images.
+    """
+    good = np.flatnonzero(labels == 0)
+    bad = np.flatnonzero(labels != 0)
+    false_alarms = good[np.argsort(-scores[good], kind="stable")].tolist()
+    misses = bad[np.argsort(scores[bad], kind="stable")].tolist()
+    hardest = _by_turns([false_alarms, misses])
+    kinds = [
+        [i for i, each in enumerate(defects) if each == defect]
+        for defect in sorted(set(defects))
+    ]
+    chosen = set(hardest[: limit // 2])
+    for i in _by_turns(kinds):
+        if len(chosen) >= limit:
+            break
+        chosen.add(i)
+    return chosen
+
+
+def _by_turns(queues: Sequence[Sequence[int]]) -> list[int]:
+    """The first of each queue, then the second of each, and so on."""
+    longest = max(map(len, queues), default=0)
+    return [queue[i] for i in range(longest) for queue in queues if i < len(queue)]
+
+
+def training_curves(metrics_path: Path, png_path: Path) -> None:
+    """Draw losses, validation and code use over the steps, from metrics.jsonl.
+
+    Raises:
+      ValueError: where the log is missing, empty or damaged.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    log = TrainingLog.read(metrics_path)
+    plots: list[tuple[str, Series]] = [
+        ("loss", log.losses()),
+        ("validation on synthetic anomalies", log.validation()),
+        *((name, {name: series}) for name, series in log.quantizer().items()),
+    ]
+    plots = [(title, series) for title, series in plots if series]
+    if not plots:
+        raise ValueError(f"{metrics_path} holds no training log to draw")
+    columns = min(3, len(plots))
+    rows = -(-len(plots) // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.0 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    for i, (title, series) in enumerate(plots):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        for name, (steps, values) in series.items():
+            axes.plot(steps, values, label=name, linewidth=1.2, marker=_marker(steps))
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("step")
+        if title == "loss" and all(min(v) > 0 for _, v in series.values()):
+            axes.set_yscale("log")
+        if len(series) > 1:
+            axes.legend(fontsize=7)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    write_atomically(png_path, buffer.getvalue())
+
+
+def _marker(steps: Sequence[float]) -> str:
+    """A dot where a line alone would show nothing."""
+    return "." if len(steps) < 3 else ""

@@ -1,0 +1,166 @@
+"""The table that a run prints at its end: a row a category, and the mean."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+WIDTH = 100
+NAME_WIDTH = 28
+MEAN = "mean"
+NOT_COMPUTED = "-"
+
+
+class Column(NamedTuple):
+    """One metric: its key in results.jsonl, its short name, and its name in full."""
+
+    key: str
+    short: str
+    full: str
+
+
+COLUMNS = (
+    Column("image_auroc", "I-AUROC", "image AUROC"),
+    Column("image_ap", "I-AP", "image average precision"),
+    Column("image_f1_max", "I-F1max", "image F1 at the best threshold"),
+    Column("pixel_auroc", "P-AUROC", "pixel AUROC"),
+    Column("pixel_ap", "P-AP", "pixel average precision"),
+    Column("pixel_f1_max", "P-F1max", "pixel F1 at the best threshold"),
+    Column("pro", "PRO", "per-region overlap up to a false-positive rate of 0.3"),
+)
+SETTINGS = (
+    ("dataset", "{}"),
+    ("shots", "{}-shot"),
+    ("seed", "seed {}"),
+    ("preset", "preset {}"),
+    ("encoder", "encoder {}"),
+    ("quantizer", "quantizer {}"),
+    ("image_score", "image score {}"),
+)
+
+
+def value_of(row: dict[str, Any], key: str) -> float | None:
+    """A metric of a row of results.jsonl; None where it was not computed."""
+    value = row.get("metrics", {}).get(key)
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def mean_of(rows: Sequence[dict[str, Any]], key: str) -> float | None:
+    """Mean of a metric over the rows that have it; None where none has."""
+    values = [v for v in (value_of(row, key) for row in rows) if v is not None]
+    return sum(values) / len(values) if values else None
+
+
+def common_settings(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[str]]:
+    """What all rows share, in words, and the keys of SETTINGS in which they differ."""
+    shared, differing = [], []
+    for key, words in SETTINGS:
+        values = {row.get(key) for row in rows}
+        if len(values) > 1:
+            differing.append(key)
+        elif (value := values.pop()) is not None:
+            shared.append(words.format(value))
+    return shared, differing
+
+
+def footnotes(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """One line for every reason that kept metrics from being computed, and who by."""
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for row in rows:
+        reasons = row.get("not_computed") or {}
+        missing = [c for c in COLUMNS if value_of(row, c.key) is None]
+        for reason in dict.fromkeys(_reason(reasons, c.key) for c in missing):
+            names = tuple(c.short for c in missing if _reason(reasons, c.key) == reason)
+            found.setdefault((reason, names), []).append(str(row["category"]))
+    lines = [
+        f"{_listed(categories)}: {', '.join(names)} not computed: {reason}"
+        for (reason, names), categories in found.items()
+    ]
+    part = [c.short for c in COLUMNS if _is_partial(rows, c.key)]
+    if part:
+        lines.append(f"mean of {', '.join(part)}: over the rows that have it")
+    return lines
+
+
+def _reason(reasons: dict[str, str], key: str) -> str:
+    return reasons.get(key) or "no reason was recorded"
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) <= 3:
+        return ", ".join(names)
+    return f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+
+def _is_partial(rows: Sequence[dict[str, Any]], key: str) -> bool:
+    values = [value_of(row, key) for row in rows]
+    return None in values and any(v is not None for v in values)
+
+
+def _label(row: dict[str, Any], differing: Sequence[str]) -> str:
+    words = dict(SETTINGS)
+    parts = [words[key].format(row.get(key, NOT_COMPUTED)) for key in differing]
+    return ", ".join([str(row["category"]), *parts])
+
+
+def shortened(text: str, width: int) -> str:
+    """`text`, with its middle left out where it is wider than `width`."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def _figure(value: float | None) -> str:
+    return NOT_COMPUTED if value is None else f"{value:.3f}"
+
+
+def _time(rows: Sequence[dict[str, Any]]) -> str:
+    seconds = [row.get("seconds", {}).get("total") for row in rows]
+    if any(s is None for s in seconds):
+        return NOT_COMPUTED
+    minutes, rest = divmod(round(sum(seconds)), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  "
+    )
+
+
+def results_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Plain text, at most 100 columns wide, of rows as results.jsonl has them.
+
+    Above it what all rows share; below it the mean over the rows (and the sum of the
+    times), every metric's name in full, and why a figure is missing where one is.
+
+    Raises:
+      ValueError: where there is no row.
+    """
+    if not rows:
+        raise ValueError("rows must hold at least one result, got none")
+    shared, differing = common_settings(rows)
+    labels = [shortened(_label(row, differing), NAME_WIDTH) for row in rows]
+    width = max(map(len, [*labels, "category", MEAN]))
+
+    def line(name: str, cells: Sequence[str]) -> str:
+        return f"{name:<{width}}" + "".join(f"{cell:>9}" for cell in cells)
+
+    header = line("category", [*(c.short for c in COLUMNS), "time"])
+    rule = "-" * len(header)
+    body = [
+        line(label, [*(_figure(value_of(row, c.key)) for c in COLUMNS), _time([row])])
+        for label, row in zip(labels, rows, strict=True)
+    ]
+    means = [_figure(mean_of(rows, c.key)) for c in COLUMNS]
+    legend = "; ".join(f"{c.short} {c.full}" for c in COLUMNS)
+    lines = [
+        *_wrapped(", ".join(shared)),
+        *([""] if shared else []),
+        *(header, rule, *body, rule, line(MEAN, [*means, _time(rows)]), ""),
+        *_wrapped(f"{legend}; time in minutes:seconds, the last row their sum."),
+        *(part for note in footnotes(rows) for part in _wrapped(f"{note}.", "")),
+    ]
+    return "\n".join(lines)
