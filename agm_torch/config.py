@@ -18,10 +18,15 @@ from agm_torch.model_config import (
 Kind = Literal["texture", "object"]
 MaskSource = Literal["perlin", "foreground", "grounded_sam"]
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Raised whenever the same configuration would give other bytes than before."""
 MIN_IMAGE_PX = 32
 PROMPT_BANK = Path(__file__).with_name("prompts.toml")
+_PLACES_OF_MODELS = {
+    "grounded_sam": ("sam", "sam_sha256", "dino", "dino_sha256", "bert"),
+    "diffusion": ("model", "revision", "prompts", "clip"),
+}
+"""Fields that say where bytes come from; an identity holds what they are instead."""
 
 
 def _check_weights(weights: Any) -> None:
@@ -110,9 +115,9 @@ class GeneratorConfig:
     """Largest anomaly, as a share of the image. Sizes are drawn log-uniformly."""
     min_change: float = 6.0
     """Smallest mean change inside the mask, in grey levels of 255."""
-    min_contrast: float = 0.25
-    """Smallest change of local mean, contrast or detail relative to the image's own
-    spread: below it a change is one more piece of the same texture."""
+    min_contrast: float = 1.5
+    """Smallest change of colour, structure, contrast or detail, relative to what the
+    same texture shows by chance: below 1 it is just one more piece of it."""
     silhouette_share: float = 0.25
     """Share of an object's anomalies that may reach beyond its outline."""
     max_redraws: int = 24
@@ -131,7 +136,7 @@ class GeneratorConfig:
         _check_range("min_area", self.min_area, 1e-5, 0.9)
         _check_range("max_area", self.max_area, self.min_area, 0.9)
         _check_range("min_change", self.min_change, 0.0, 64.0)
-        _check_range("min_contrast", self.min_contrast, 0.0, 4.0)
+        _check_range("min_contrast", self.min_contrast, 0.0, 10.0)
         _check_range("silhouette_share", self.silhouette_share, 0.0, 1.0)
         _check_range("max_redraws", self.max_redraws, 1, 1000)
         _check_range("records_per_shard", self.records_per_shard, 1, 100_000)
@@ -164,10 +169,25 @@ class GeneratorConfig:
             values.pop("grounded_sam")
         if not with_diffusion and not with_sam:
             values.pop("device")
-        else:
-            bank = self.diffusion.prompts or PROMPT_BANK
-            values["prompts"] = hashlib.sha256(bank.read_bytes()).hexdigest()
+            return values
+        bank = self.diffusion.prompts or PROMPT_BANK
+        values["prompts"] = hashlib.sha256(bank.read_bytes()).hexdigest()
+        values["models"] = self._models(with_diffusion, with_sam)
+        values["device"]["device"] = self.device.device.split(":")[0]
+        for section, names in _PLACES_OF_MODELS.items():
+            for name in names if section in values else ():
+                values[section].pop(name)
         return values
+
+    def _models(self, with_diffusion: bool, with_sam: bool) -> dict[str, str]:
+        """What the models are, wherever their files lie."""
+        from agm_torch.weights import model_identities  # needs more than the stdlib
+
+        return model_identities(
+            self.weights,
+            grounded_sam=self.grounded_sam if with_sam else None,
+            diffusion=self.diffusion if with_diffusion else None,
+        )
 
 
 def job_identity(
