@@ -3,6 +3,8 @@
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool, Float32
+from scipy import ndimage
 
 from agm_torch.blend import Blend
 from agm_torch.config import GeneratorConfig
@@ -12,6 +14,8 @@ Reject = Literal[
     "missed", "empty", "too_small", "too_large", "off_object", "faint", "indistinct"
 ]
 _FEWEST_PIXELS = 4
+_LEAST_SPREAD = 3.0
+"""Grey levels: below it the eye does not see the texture either."""
 _LEAST_ON_OBJECT = 0.2
 """An anomaly of the silhouette may lie mostly beside the part, not only there."""
 
@@ -37,33 +41,38 @@ def rejection(
     drawn = result.image[slices].astype(np.float32)
     if np.abs(drawn - normal)[exact].mean() < config.min_change:
         return "faint"
-    if contrast(normal, drawn, exact, spread=scene.spread) < config.min_contrast:
+    if contrast(normal, drawn, exact) < config.min_contrast:
         return "indistinct"
     return None
 
 
 def contrast(
-    normal: np.ndarray, drawn: np.ndarray, exact: np.ndarray, *, spread: float
+    normal: Float32[np.ndarray, "h w 3"],
+    drawn: Float32[np.ndarray, "h w 3"],
+    exact: Bool[np.ndarray, "h w"],
 ) -> float:
     """How much an anomaly differs from one more piece of the same texture.
 
-    The largest of: the change of the mean colour, and of the coarse structure, in
-    units of the image's own detail; the change of the contrast and of the amount of
-    detail, as logarithms. Noise exchanged for the same noise gives about 0.
-
-    Args:
-      normal, drawn: f32[h w 3], grey levels.
-      exact: bool[h w], the mask.
-      spread: standard deviation of the image's detail, grey levels.
+    The largest of four changes inside the mask: of the mean colour and of the coarse
+    structure, in units of the surroundings' own detail; of the contrast and of the
+    amount of detail, as logarithms. Each is divided by what it reaches in nine of ten
+    cases where a texture (woven cloth, leather) is exchanged for another piece of
+    itself, which falls with the root of the mask's size. So 1 is where something can
+    be seen that the texture does not show by itself.
     """
-    scale = max(spread, 4.0)
-    change = (drawn - normal)[exact]
-    mean = float(np.abs(change.mean(axis=0)).max()) / scale
     grey_normal, grey_drawn = normal.mean(axis=2), drawn.mean(axis=2)
+    chance = 1 / np.sqrt(exact.sum())
+    detail = grey_normal - ndimage.uniform_filter(grey_normal, 9)
+    spread = max(float(detail.std()), _LEAST_SPREAD)
+    colour = float(np.abs((drawn - normal)[exact].mean(axis=0)).max()) / spread
+    coarse = _coarse_change(grey_drawn - grey_normal, exact) / spread
     deviation = _log_ratio(grey_drawn[exact].std(), grey_normal[exact].std())
-    detail = _log_ratio(_detail(grey_drawn, exact), _detail(grey_normal, exact))
-    coarse = _coarse_change(grey_drawn - grey_normal, exact) / scale
-    return max(mean, deviation, detail, coarse - 0.5)
+    steps = _log_ratio(_detail(grey_drawn, exact), _detail(grey_normal, exact))
+    return max(
+        colour / (0.3 + 8 * chance),
+        coarse / (1 + 3 * chance),
+        max(deviation, steps) / (0.1 + 2.2 * chance),
+    )
 
 
 def _log_ratio(first: float, second: float) -> float:

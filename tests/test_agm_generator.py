@@ -199,17 +199,22 @@ def test_gates_name_their_reason():
     beside = Region(np.zeros((64, 64), bool), "test")
     assert judged(image=dark, mask=mask._replace(region=beside)) == "off_object"
     same_texture = texture(seed=1)
-    strict = GeneratorConfig(min_contrast=1.0)
+    strict = GeneratorConfig(min_contrast=2.0)
     assert judged(strict, image=same_texture) == "indistinct"
 
 
 def test_noise_for_the_same_noise_is_no_contrast_but_a_stain_is():
     rng = np.random.default_rng(0)
-    noise = rng.normal(128, 10, (2, 40, 40, 3)).astype(np.float32)
-    mask = np.ones((40, 40), bool)
-    assert contrast(noise[0], noise[1], mask, spread=10.0) < 0.2
-    assert contrast(noise[0], noise[0] * 0.8, mask, spread=10.0) > 1
-    assert contrast(noise[0], noise[0] * 0 + 128, mask, spread=10.0) > 0.5
+    for side in (4, 10, 40):
+        mask = np.ones((side, side), bool)
+        noise = rng.normal(128, 10, (40, side, side, 3)).astype(np.float32)
+        same = [
+            contrast(a, b, mask) for a, b in zip(noise[:20], noise[20:], strict=True)
+        ]
+        assert np.mean(np.array(same) < 1) > 0.7
+        stained = [contrast(a, a * 0.6, mask) for a in noise]
+        assert min(stained) > 1
+    assert contrast(noise[0], np.full_like(noise[0], 128), mask) > 1
 
 
 @pytest.mark.parametrize(
