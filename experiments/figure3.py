@@ -110,14 +110,14 @@ def figure3(
     row = Image.new("RGB", (4 * panel_px + 3 * GAP_PX, panel_px), BACKGROUND)
     for i, panel in enumerate(panels):
         left, name = i * (panel_px + GAP_PX), PANELS[i]
-        content = _absent(name, panel_px) if panel is None else panel
+        content = absent_panel(name, panel_px) if panel is None else panel
         at = (left + (panel_px - content.width) // 2, (panel_px - content.height) // 2)
         row.paste(content.convert("RGB"), at)
     return row
 
 
-def _absent(name: str, side_px: int) -> Image.Image:
-    """An empty panel that says what is missing."""
+def absent_panel(name: str, side_px: int) -> Image.Image:
+    """What `figure3` draws in the place of a panel that it did not get."""
     panel = Image.new("RGB", (side_px, side_px), ABSENT)
     middle = (side_px / 2, side_px / 2)
     font = ImageFont.load_default(max(8, side_px / 14))
