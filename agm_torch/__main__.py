@@ -1,11 +1,18 @@
-"""python -m agm_torch generate | preview | export | cache"""
+"""python -m agm_torch generate | preview | export | cache | weights"""
 
 import os
 import sys
 
 import tyro
 
-from agm_torch.command_line import Cache, Command, Export, Generate, Preview
+from agm_torch.command_line import (
+    Cache,
+    Command,
+    Export,
+    Generate,
+    Preview,
+    Weights,
+)
 from datasets.errors import one_line_errors
 
 # many small matrix products: threads would only wait for each other
@@ -38,6 +45,10 @@ def main() -> int:
                 from agm_torch.cache_command import cache_command
 
                 return cache_command(command)
+            case Weights():
+                from agm_torch.weights_command import weights_command
+
+                return weights_command(command)
     raise AssertionError(command)
 
 

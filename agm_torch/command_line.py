@@ -97,9 +97,22 @@ class Cache:
     """For verify: remove what is damaged, so that the next run makes it again."""
 
 
+@dataclass(frozen=True)
+class Weights:
+    """List or fetch the weights that `--generator diffusion` needs."""
+
+    action: tyro.conf.Positional[Literal["list", "fetch"]]
+    """list: the table of published weights, and what of it is here; opens no
+    connection. fetch: find or download, and verify, what the flags below ask for."""
+    generator: Annotated[GeneratorConfig, tyro.conf.arg(name="")] = field(
+        default_factory=GeneratorConfig
+    )
+
+
 Command = (
     Annotated[Generate, tyro.conf.subcommand("generate")]
     | Annotated[Preview, tyro.conf.subcommand("preview")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Cache, tyro.conf.subcommand("cache")]
+    | Annotated[Weights, tyro.conf.subcommand("weights")]
 )

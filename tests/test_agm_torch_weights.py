@@ -2,17 +2,23 @@
 
 import hashlib
 import http.server
+import importlib.util
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from agm_torch import weights, weights_table
+from agm_torch.config import GeneratorConfig
 from agm_torch.download import download
+from agm_torch.generator import AnomalyGenerator
 from agm_torch.model_config import DiffusionConfig, GroundedSamConfig, WeightsConfig
 from agm_torch.weights import find_checkpoint, find_model, model_identities
 from agm_torch.weights_table import Checkpoint, HubModel, WeightFile
@@ -356,3 +362,52 @@ class _Evil:
 
     def __reduce__(self):
         return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("masks", ["foreground", "grounded_sam"])
+def test_a_missing_extra_is_one_clear_line_and_names_the_way_without(
+    monkeypatch: pytest.MonkeyPatch, masks: Literal["foreground", "grounded_sam"]
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "diffusers" else real(name, *rest),
+    )
+    with pytest.raises(FileNotFoundError, match=r"^diffusers not installed: pip .*agm"):
+        AnomalyGenerator(GeneratorConfig(generator="diffusion", masks=masks))
+
+
+def _weights_command(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "agm_torch", "weights", *flags],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_command_lists_what_is_published_and_what_is_here(tmp_path: Path) -> None:
+    path = tmp_path / "sam_vit_b_01ec64.pth"
+    path.write_bytes(b"not SAM")
+    done = _weights_command("list", "--weights.folder", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "sam_vit_h: not here; Apache-2.0" in lines
+    damaged = next(line for line in lines if line.startswith("sam_vit_b"))
+    assert "DAMAGED" in damaged and str(path) in damaged
+    assert any("2,564,550,879 bytes, sha256 a7bf3b02f3eb" in line for line in lines)
+    assert any("unet/" in line and "not pinned here" in line for line in lines)
+
+
+def test_the_command_fetches_nothing_offline_and_says_what_to_do(
+    tmp_path: Path,
+) -> None:
+    done = _weights_command(
+        "fetch", "--masks", "foreground", "--weights.offline",
+        "--weights.folder", str(tmp_path), "--diffusion.model", "someone/model",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: someone/model is not in the Hugging Face ca")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,67 @@
+"""The weights command: what is published, what is here, and fetch what is missing."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from agm_torch.command_line import Weights
+from agm_torch.model_config import WeightsConfig
+from agm_torch.weights import Found, find_checkpoint, find_model
+from agm_torch.weights_table import CHECKPOINTS, HUB_MODELS, WeightFile
+
+
+def weights_command(command: Weights) -> int:
+    """Run `python -m agm_torch weights`; returns the exit status."""
+    if command.action == "list":
+        for line in listing(command.generator.weights):
+            print(line)
+        return 0
+    for found in fetched(command):
+        print(f"{found.path}\n  {found.identity}")
+    return 0
+
+
+def fetched(command: Weights) -> Iterator[Found]:
+    """Find or download everything that the diffusion generator would load.
+
+    Raises:
+      FileNotFoundError, OSError, ValueError: as `find_checkpoint` and `find_model`.
+    """
+    config = command.generator
+    sam, diffusion, weights = config.grounded_sam, config.diffusion, config.weights
+    if config.masks in ("auto", "grounded_sam"):
+        yield find_model(sam.bert, config=weights)
+        yield find_checkpoint(sam.dino, config=weights, sha256=sam.dino_sha256)
+        yield find_checkpoint(sam.sam, config=weights, sha256=sam.sam_sha256)
+    yield find_model(diffusion.model_name, config=weights, revision=diffusion.revision)
+    if diffusion.clip_margin is not None:
+        yield find_model(diffusion.clip, config=weights)
+
+
+def listing(config: WeightsConfig) -> Iterator[str]:
+    """The table, a few lines a model. Opens no connection."""
+    offline = dataclasses.replace(config, offline=True)
+    for entry in CHECKPOINTS.values():
+        state = _state(find_checkpoint, entry.name, offline)
+        yield f"{entry.name}: {state}; {entry.licence}"
+        yield f"  {entry.address}"
+        yield f"  {_described(entry.file)}"
+    for model in HUB_MODELS.values():
+        state = _state(find_model, model.name, offline)
+        yield f"{model.name}: {state}; {model.licence}"
+        yield f"  {model.address} at commit {model.revision}"
+        for file in model.files:
+            yield f"  {_described(file)}"
+
+
+def _state(find, name: str, config: WeightsConfig) -> str:
+    try:
+        return f"here, verified, {find(name, config=config).path}"
+    except FileNotFoundError:
+        return "not here"
+    except ValueError as error:
+        return f"DAMAGED: {error}"
+
+
+def _described(file: WeightFile) -> str:
+    size = "" if file.size_bytes is None else f"{file.size_bytes:,} bytes, "
+    return f"{file.name}: {size}sha256 {file.sha256 or 'not pinned here'}"
