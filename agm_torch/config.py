@@ -18,7 +18,7 @@ from agm_torch.model_config import (
 Kind = Literal["texture", "object"]
 MaskSource = Literal["perlin", "foreground", "grounded_sam"]
 
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 """Raised whenever the same configuration would give other bytes than before."""
 MIN_IMAGE_PX = 32
 PROMPT_BANK = Path(__file__).with_name("prompts.toml")

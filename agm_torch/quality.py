@@ -8,12 +8,16 @@ from scipy import ndimage
 
 from agm_torch.blend import Blend
 from agm_torch.config import GeneratorConfig
-from agm_torch.scene import Scene, SoftMask
+from agm_torch.scene import Box, Scene, SoftMask
 
 Reject = Literal[
     "missed", "empty", "too_small", "too_large", "off_object", "faint", "indistinct"
 ]
 _FEWEST_PIXELS = 4
+_BLOCK_PX = 5
+_SURROUNDINGS_PX = 12
+_MEAN_DIFFERENCE = 1.13
+"""Of two draws from a normal distribution, in standard deviations: 2 / sqrt(pi)."""
 _LEAST_SPREAD = 3.0
 """Grey levels: below it the eye does not see the texture either."""
 _LEAST_ON_OBJECT = 0.2
@@ -37,13 +41,28 @@ def rejection(
     least = _LEAST_ON_OBJECT if mask.beyond_outline else 1.0
     if mask.region.inside[slices][exact].mean() < least:
         return "off_object"
-    normal = scene.image[slices].astype(np.float32)
-    drawn = result.image[slices].astype(np.float32)
+    window = _widened(mask.box, scene.image.shape)
+    exact = result.mask[window] > 0
+    normal = scene.image[window].astype(np.float32)
+    drawn = result.image[window].astype(np.float32)
     if np.abs(drawn - normal)[exact].mean() < config.min_change:
         return "faint"
     if contrast(normal, drawn, exact) < config.min_contrast:
         return "indistinct"
     return None
+
+
+def _widened(box: Box, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    return (
+        slice(
+            max(0, box.top - _SURROUNDINGS_PX),
+            min(shape[0], box.bottom + _SURROUNDINGS_PX),
+        ),
+        slice(
+            max(0, box.left - _SURROUNDINGS_PX),
+            min(shape[1], box.right + _SURROUNDINGS_PX),
+        ),
+    )
 
 
 def contrast(
@@ -53,19 +72,25 @@ def contrast(
 ) -> float:
     """How much an anomaly differs from one more piece of the same texture.
 
-    The largest of four changes inside the mask: of the mean colour and of the coarse
-    structure, in units of the surroundings' own detail; of the contrast and of the
-    amount of detail, as logarithms. Each is divided by what it reaches in nine of ten
-    cases where a texture (woven cloth, leather) is exchanged for another piece of
-    itself, which falls with the root of the mask's size. So 1 is where something can
-    be seen that the texture does not show by itself.
+    The largest of four changes inside the mask: of the mean colour, in units of the
+    surroundings' own detail; of the coarse structure, in units of its own variation;
+    of the contrast and of the amount of detail, as logarithms. Each is divided by
+    what it reaches where a texture is exchanged for another piece of itself, which
+    falls with the root of the mask's size. So above 1 something can be seen that the
+    texture does not show by itself.
+
+    Args:
+      normal, drawn: a window with some surroundings, in grey levels.
+      exact: the mask in that window.
     """
     grey_normal, grey_drawn = normal.mean(axis=2), drawn.mean(axis=2)
     chance = 1 / np.sqrt(exact.sum())
     detail = grey_normal - ndimage.uniform_filter(grey_normal, 9)
     spread = max(float(detail.std()), _LEAST_SPREAD)
     colour = float(np.abs((drawn - normal)[exact].mean(axis=0)).max()) / spread
-    coarse = _coarse_change(grey_drawn - grey_normal, exact) / spread
+    blocks, _ = _blocks(grey_normal, np.ones_like(exact))
+    exchanged = max(_MEAN_DIFFERENCE * float(blocks.std()), _LEAST_SPREAD)
+    coarse = _coarse_change(grey_drawn - grey_normal, exact) / exchanged
     deviation = _log_ratio(grey_drawn[exact].std(), grey_normal[exact].std())
     steps = _log_ratio(_detail(grey_drawn, exact), _detail(grey_normal, exact))
     return max(
@@ -88,12 +113,15 @@ def _detail(grey: np.ndarray, exact: np.ndarray) -> float:
 
 
 def _coarse_change(change: np.ndarray, exact: np.ndarray) -> float:
-    """Mean absolute change after averaging blocks of 5 x 5 pixels."""
-    rows, columns = change.shape[0] // 5 * 5, change.shape[1] // 5 * 5
-    if not rows or not columns:
-        return 0.0
-    inside = exact[:rows, :columns]
-    blocks = (change[:rows, :columns] * inside).reshape(rows // 5, 5, columns // 5, 5)
-    filled = inside.reshape(blocks.shape).sum(axis=(1, 3))
-    means = np.abs(blocks.sum(axis=(1, 3))) / np.maximum(filled, 1)
-    return float((means * filled).sum() / max(int(filled.sum()), 1))
+    """Mean absolute change inside the mask after averaging blocks of pixels."""
+    means, filled = _blocks(change * exact, exact)
+    return float((np.abs(means) * filled).sum() / max(int(filled.sum()), 1))
+
+
+def _blocks(values: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means over the inside of blocks of 5 x 5 pixels, and how much of each it is."""
+    rows, columns = (length // _BLOCK_PX * _BLOCK_PX for length in values.shape)
+    shape = (rows // _BLOCK_PX, _BLOCK_PX, columns // _BLOCK_PX, _BLOCK_PX)
+    sums = values[:rows, :columns].reshape(shape).sum(axis=(1, 3))
+    filled = inside[:rows, :columns].reshape(shape).sum(axis=(1, 3))
+    return sums / np.maximum(filled, 1), filled
