@@ -81,7 +81,8 @@ def load_pipeline(cls: type[Pipeline], folder: Path, where: Placement) -> Pipeli
 
 def scheduler(cls: type, pipeline: DiffusionPipeline) -> Any:
     """A scheduler with the noise schedule that the pipeline's model was trained for."""
-    return cls.from_config(pipeline.scheduler.config, **_DDIM)
+    with quiet():  # it notes every option that only the other scheduler has
+        return cls.from_config(pipeline.scheduler.config, **_DDIM)
 
 
 def model_px(pipeline: DiffusionPipeline) -> int:
