@@ -1,4 +1,4 @@
-"""ROC, precision-recall and PRO curves from counts at descending thresholds.
+"""ROC, precision-recall and PRO curves, and their figures, from counts at thresholds.
 
 Every figure of the evaluation comes from here: exact evaluation counts at each distinct
 score, streaming evaluation at each bin of a histogram. numpy only.
@@ -7,34 +7,46 @@ score, streaming evaluation at each bin of a histogram. numpy only.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 
 class Counts(NamedTuple):
-    """How much of each class lies at each threshold, from the highest score down.
-
-    `normal` and `anomalous` count pixels (or images). `covered` sums, over the
-    ground-truth regions, the share of the region that lies there: its total is the
-    number of regions.
-    """
+    """How much of each class lies at each threshold, from the highest score down."""
 
     thresholds: Float64[np.ndarray, "t"]
+    """The smallest score that is counted here."""
     normal: Float64[np.ndarray, "t"]
+    """Normal pixels (or images)."""
     anomalous: Float64[np.ndarray, "t"]
+    """Anomalous pixels (or images)."""
     covered: Float64[np.ndarray, "t"]
+    """Sum over the ground-truth regions of the share of the region that lies here. The
+    total is the number of regions."""
+    tied: Bool[np.ndarray, "t"]
+    """True where scores that differ may be counted together."""
 
 
 class Curve(NamedTuple):
     """Points of a curve, from the strictest threshold to the most lenient."""
 
-    x: Float64[np.ndarray, "t"]
-    y: Float64[np.ndarray, "t"]
+    x: Float64[np.ndarray, "p"]
+    y: Float64[np.ndarray, "p"]
 
 
-def _rising_share(counts: np.ndarray) -> np.ndarray:
+def _rising_share(counts: Float64[np.ndarray, "t"]) -> Float64[np.ndarray, "t+1"]:
     """0, then the share of the total at or above each threshold; ends at exactly 1."""
     total = np.cumsum(counts)
     return np.concatenate([[0.0], total / total[-1]])
+
+
+def _before(counts: Float64[np.ndarray, "t"]) -> Float64[np.ndarray, "t"]:
+    """What lies above each threshold."""
+    return np.cumsum(counts) - counts
+
+
+def _unit(value: float) -> float:
+    """`value` without the rounding that would carry it past [0, 1]."""
+    return float(min(max(value, 0.0), 1.0))
 
 
 def roc(counts: Counts) -> Curve:
@@ -43,9 +55,13 @@ def roc(counts: Counts) -> Curve:
 
 
 def auroc(counts: Counts) -> float:
-    """Area under the ROC curve; ties count one half, as in scikit-learn."""
-    x, y = roc(counts)
-    return float(np.clip(np.trapezoid(y, x), 0.0, 1.0))
+    """Area under the ROC curve; ties count one half, as in scikit-learn.
+
+    Sums pairs instead of differences of shares, which would cancel.
+    """
+    above = _before(counts.anomalous) + counts.anomalous / 2
+    pairs = counts.normal.sum() * counts.anomalous.sum()
+    return _unit(np.dot(counts.normal, above) / pairs)
 
 
 def precision_recall(counts: Counts) -> Curve:
@@ -58,8 +74,11 @@ def precision_recall(counts: Counts) -> Curve:
 
 def average_precision(counts: Counts) -> float:
     """Sum of precision times the gain in recall, as in scikit-learn."""
-    recall, precision = precision_recall(counts)
-    return float(np.clip(np.sum(np.diff(recall, prepend=0.0) * precision), 0.0, 1.0))
+    true = np.cumsum(counts.anomalous)
+    accepted = true + np.cumsum(counts.normal)
+    gains = counts.anomalous > 0
+    precision = true[gains] / accepted[gains]
+    return _unit(np.dot(counts.anomalous[gains], precision) / true[-1])
 
 
 def f1_max(counts: Counts) -> tuple[float, float]:
@@ -68,7 +87,7 @@ def f1_max(counts: Counts) -> tuple[float, float]:
     accepted = true + np.cumsum(counts.normal)
     f1 = 2 * true / (accepted + true[-1])
     best = int(np.argmax(f1))
-    return float(f1[best]), float(counts.thresholds[best])
+    return _unit(f1[best]), float(counts.thresholds[best])
 
 
 def pro_curve(counts: Counts) -> Curve:
@@ -79,18 +98,35 @@ def pro_curve(counts: Counts) -> Curve:
 def pro(counts: Counts, *, fpr_limit: float = 0.3) -> float:
     """Area under the PRO curve up to `fpr_limit`, divided by `fpr_limit`; in [0, 1].
 
-    The share at exactly `fpr_limit` is interpolated. Source: Bergmann et al. 2021,
-    "The MVTec anomaly detection dataset", section 5.
+    The share at exactly `fpr_limit` is interpolated linearly. Source: Bergmann et al.,
+    "The MVTec Anomaly Detection Dataset", IJCV 2021.
     """
-    x, y = pro_curve(counts)
-    inside = x <= fpr_limit
-    # Of several points at one rate the last is the highest: interpolate from there.
-    after = np.argmax(~inside) if not inside.all() else len(x) - 1
-    y_limit = (
-        y[-1]
-        if inside.all()
-        else np.interp(fpr_limit, x[after - 1 : after + 1], y[after - 1 : after + 1])
-    )
-    x = np.append(x[inside], fpr_limit)
-    y = np.append(y[inside], y_limit)
-    return float(np.clip(np.trapezoid(y, x) / fpr_limit, 0.0, 1.0))
+    part = part_within(counts.normal, fpr_limit)
+    # A trapezoid a threshold; the one that crosses the limit is cut.
+    height = _before(counts.covered) + part * counts.covered / 2
+    area = np.dot(part * counts.normal, height)
+    allowed = fpr_limit * counts.normal.sum()
+    return _unit(area / allowed / counts.covered.sum())
+
+
+def part_within(
+    normal: Float64[np.ndarray, "t"], fpr_limit: float
+) -> Float64[np.ndarray, "t"]:
+    """Part of each threshold's normal pixels that lies below `fpr_limit`: 0 to 1."""
+    left = fpr_limit * normal.sum() - _before(normal)
+    size = np.where(normal > 0, normal, 1.0)
+    return np.clip(left / size, 0.0, 1.0)
+
+
+def thinned(curve: Curve, points: int) -> Curve:
+    """At most `points` points of `curve`, spread evenly along its length; both ends.
+
+    For drawing and for files: a pixel-level curve has millions of points.
+    """
+    if len(curve.x) <= points:
+        return curve
+    steps = np.abs(np.diff(curve.x)) + np.abs(np.diff(curve.y))
+    length = np.concatenate([[0.0], np.cumsum(steps)])
+    places = np.searchsorted(length, np.linspace(0.0, length[-1], points - 1))
+    keep = np.union1d(np.minimum(places, len(length) - 1), [0, len(length) - 1])
+    return Curve(curve.x[keep], curve.y[keep])
