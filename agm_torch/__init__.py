@@ -1,1 +1,1 @@
-"""The Anomaly Generation Module: a normal image in, an anomalous image and its mask out."""
+"""The Anomaly Generation Module: normal image in, anomalous image and mask out."""

@@ -29,7 +29,7 @@ class Decoder(nnx.Module):
 
     def __call__(
         self, z: Float[Array, "b h w c"], *, training: bool, axis_name: str | None
-    ) -> Float[Array, "b d*h d*w 3"]:
+    ) -> Float[Array, "b H W 3"]:
         for stage in self.stages:
             z = stage(upsample(z), training=training, axis_name=axis_name)
         return depth_to_space(self.head(z), self.stem).astype(jnp.float32)

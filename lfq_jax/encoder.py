@@ -10,7 +10,7 @@ from lfq_jax.layers import Stage, max_pool, space_to_depth
 class Encoder(nnx.Module):
     """Stages of two convolutions with a max-pool between; no skips.
 
-    [b h w 3] -> [b h/d w/d c] with d = stem * 2^(stages - 1).
+    [b h w 3] -> [b h2 w2 c] with h2 = h/d, w2 = w/d and d = stem * 2^(stages - 1).
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Encoder(nnx.Module):
 
     def __call__(
         self, image: Float[Array, "b h w 3"], *, training: bool, axis_name: str | None
-    ) -> Float[Array, "b h/d w/d c"]:
+    ) -> Float[Array, "b h2 w2 c"]:
         x = space_to_depth(image, self.stem)
         for i, stage in enumerate(self.stages):
             x = max_pool(x) if i else x

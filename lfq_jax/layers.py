@@ -70,7 +70,7 @@ class Stage(nnx.Module):
         return x
 
 
-def max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:
+def max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
     """2x2 maximum, stride 2."""
     rows = jnp.maximum(x[:, 0::2], x[:, 1::2])
     return jnp.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
@@ -91,7 +91,7 @@ def _double(x: Array, axis: int) -> Array:
     return pair.reshape(shape)
 
 
-def upsample(x: Float[Array, "b h w c"]) -> Float[Array, "b 2h 2w c"]:
+def upsample(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
     """Bilinear x2, equal to `jax.image.resize(..., "bilinear")`."""
     return _double(_double(x, 1), 2)
 

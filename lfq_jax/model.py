@@ -42,14 +42,14 @@ class Autoencoder(nnx.Module):
 
     def encode(
         self, image: Float[Array, "b h w 3"], *, training: bool, axis_name: str | None
-    ) -> Float[Array, "b h w d"]:
+    ) -> Float[Array, "b h2 w2 d"]:
         z = self.encoder(image, training=training, axis_name=axis_name)
         z = z if self.pre is None else self.pre(z)
         return z.astype(jnp.float32)
 
     def decode(
-        self, z: Float[Array, "b h w d"], *, training: bool, axis_name: str | None
-    ) -> Float[Array, "b H W 3"]:
+        self, z: Float[Array, "b h2 w2 d"], *, training: bool, axis_name: str | None
+    ) -> Float[Array, "b h w 3"]:
         z = z if self.post is None else self.post(z)
         return self.decoder(z, training=training, axis_name=axis_name)
 

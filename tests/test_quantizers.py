@@ -57,19 +57,29 @@ def test_every_registered_quantizer_is_tested_here():
 @pytest.mark.parametrize("name", SMALL)
 def test_shapes_types_and_statistics_are_as_the_protocol_says(name):
     quantizer = small(name)
-    z = z_for(quantizer, 2, 3, 4).astype(jnp.bfloat16)
-    result = quantized(quantizer, z)
+    z = jax.ShapeDtypeStruct((2, 3, 4, quantizer.dim), jnp.bfloat16)
+    state = initial(quantizer)[1]
+    result = jax.eval_shape(lambda z: quantized(quantizer, z), z)
     assert result.z_q.shape == z.shape
     assert result.z_q.dtype == z.dtype
     assert result.codes.shape[:3] == (2, 3, 4)
-    assert result.loss.shape == ()
-    assert result.loss.dtype == jnp.float32
-    for statistic in result.statistics.values():
-        assert statistic.shape == ()
-        assert statistic.dtype == jnp.float32
-        assert jnp.isfinite(statistic)
-    before = jax.tree.structure(initial(quantizer)[1])
-    assert jax.tree.structure(result.state) == before
+    for scalar in (result.loss, *result.statistics.values()):
+        assert scalar.shape == ()
+        assert scalar.dtype == jnp.float32
+    for new, old in zip(
+        jax.tree.leaves(result.state), jax.tree.leaves(state), strict=True
+    ):
+        assert (new.shape, new.dtype) == (old.shape, old.dtype)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_statistics_are_finite_and_no_more_codes_are_used_than_there_are(name):
+    statistics = quantized(small(name), z_for(small(name))).statistics
+    assert all(jnp.isfinite(value) for value in statistics.values())
+    if name in DISCRETE:
+        used = float(statistics["used_codes"])
+        assert 1 <= float(statistics["perplexity"]) <= used + 1e-3
+        assert used <= min(30, small(name).code_count)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -276,11 +286,12 @@ def test_configs_refuse_what_makes_no_sense(name, fields, rule):
 @pytest.mark.parametrize("name", ["vq", "gumbel_vq"])
 def test_quantizers_that_draw_ask_for_a_key_in_training(name):
     quantizer = small(name)
-    params, state = quantizer.init(KEY)
-    z = z_for(quantizer, 4)
+    params, state = initial(quantizer)
+    z = z_for(quantizer)
+    step = jax.jit(quantizer.quantize, static_argnames="training")
     with pytest.raises(ValueError, match="key must be given in training"):
-        quantizer.quantize(params, state, z, training=True)
-    quantizer.quantize(params, state, z, training=False)
+        step(params, state, z, training=True)
+    step(params, state, z, training=False)
 
 
 def test_configs_are_there_without_loading_jax():

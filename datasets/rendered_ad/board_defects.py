@@ -164,7 +164,7 @@ def scratch(flaw: np.random.Generator, canvas: Canvas) -> None:
         path = scratch_path(
             flaw,
             centre=(float(x + flaw.normal(0, 0.02)), float(y + flaw.normal(0, 0.02))),
-            length=float(flaw.uniform(0.22, 0.5)),
+            length=float(flaw.uniform(0.30, 0.55)),
             half_width=half_width * float(flaw.uniform(0.7, 1.1)),
             heading=heading + float(flaw.normal(0, 0.08)),
         )

@@ -67,7 +67,7 @@ def draw(
     pose = Pose(
         shift=(float(part.normal(0, 0.006)), float(part.normal(0, 0.008))),
         degrees=float(part.normal(0, 2.0)),
-        roll=float(part.uniform(-0.35, 0.35)),
+        roll=float(part.uniform(-0.12, 0.12)),
         thread_start=float(part.uniform(0, 1)),
     )
     u, v = posed(*pixel_grid(size_px), shift=pose.shift, degrees=pose.degrees)
@@ -146,14 +146,16 @@ def rusted(
 ) -> Surface:
     """Red-brown rust in one to three patches, pitted and dull."""
     amount = np.zeros_like(u)
+    fringe = soft_noise(flaw, size_px, 60)
     centre_u = float(flaw.uniform(HEAD[0] + 0.03, THREAD[1] - 0.05))
     half = CORNER_RADIUS if centre_u < HEAD[1] else SHANK_RADIUS
     centre_v = float(flaw.uniform(-0.7, 0.7)) * half
     radius = float(flaw.uniform(0.016, 0.055))
     for _ in range(int(flaw.integers(1, 4))):
         patch = blotch(
-            flaw, u, v, centre=(centre_u, centre_v), radius=radius, raggedness=0.45
+            flaw, u, v, centre=(centre_u, centre_v), radius=radius, raggedness=0.2
         )
+        patch += np.float32(0.22 * radius) * fringe
         amount = np.maximum(amount, 1 - smoothstep(-0.35 * radius, 0.2 * radius, patch))
         centre_u += float(flaw.normal(0, 1.6 * radius))
         centre_v = float(np.clip(centre_v + flaw.normal(0, radius), -half, half))

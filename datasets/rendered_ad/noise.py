@@ -5,6 +5,7 @@ so an amplitude beside it is a standard deviation.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -80,6 +81,28 @@ def fractal_noise(
         total += np.float32(gain**octave) * layer
     energy = sum(gain ** (2 * octave) for octave in range(octaves))
     return total * np.float32(1 / math.sqrt(energy))
+
+
+def streaks(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    layers: Sequence[tuple[float, float, float]],
+    *,
+    degrees: float,
+) -> Plane:
+    """Grain or brush marks along the rows, turned by `degrees` (positive: clockwise).
+
+    A layer is (standard deviation across in pixels, along in pixels, weight).
+    """
+    margin = math.ceil(abs(math.tan(math.radians(degrees))) * max(shape) / 2) + 2
+    wide = (shape[0] + 2 * margin, shape[1] + 2 * margin)
+    total = np.zeros(wide, np.float32)
+    for across, along, weight in layers:
+        total += np.float32(weight) * smooth_noise(rng, wide, (across, along))
+    energy = sum(weight * weight for _, _, weight in layers)
+    total *= np.float32(1 / math.sqrt(energy))
+    turned = Image.fromarray(total).rotate(-degrees, Image.Resampling.BICUBIC)
+    return np.array(turned, np.float32)[margin:-margin, margin:-margin]
 
 
 def smooth_line(

@@ -8,6 +8,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
+from lfq_jax.quantizers.protocol import Indices
+
 _WORD = 32
 
 
@@ -34,7 +36,7 @@ def _word(codes: Bool[Array, "*batch k"]) -> Array:
     return jnp.sum(codes * weights, axis=-1, dtype="uint32")
 
 
-def bits_to_indices(codes: Bool[Array, "*batch k"]) -> Array:
+def bits_to_indices(codes: Bool[Array, "*batch k"]) -> Indices:
     """Index of each code: sum of bit i times 2^(k - 1 - i).
 
     uint32 up to 32 bits. Beyond, uint64, which jax only has with `jax_enable_x64`;
@@ -55,10 +57,10 @@ def bits_to_indices(codes: Bool[Array, "*batch k"]) -> Array:
         return (high << _WORD) | low
     _check_outside_jit(words[0], bits)
     high, low = (np.asarray(word).astype(np.uint64) for word in words)
-    return (high << np.uint64(_WORD)) | low  # type: ignore[return-value]
+    return (high << np.uint64(_WORD)) | low
 
 
-def indices_to_bits(indices: Array, *, bits: int) -> Bool[Array, "*batch k"]:
+def indices_to_bits(indices: Indices, *, bits: int) -> Bool[Array, "*batch k"]:
     """The `bits` bits of each index, most significant first.
 
     Raises:
@@ -86,7 +88,7 @@ def _bits_of_word(word: Array, bits: int) -> Bool[Array, "*batch k"]:
     return ((word[..., None] >> shifts) & 1).astype(bool)
 
 
-def check_indices(indices: Array, *, code_count: int) -> None:
+def check_indices(indices: Indices, *, code_count: int) -> None:
     """Refuse indices that no code has. Traced arrays cannot be looked into.
 
     Raises:
@@ -103,7 +105,7 @@ def check_indices(indices: Array, *, code_count: int) -> None:
         raise ValueError(f"indices must be in [0, {code_count}), got {wrong}")
 
 
-def _check_outside_jit(x: Array, bits: int) -> None:
+def _check_outside_jit(x: Indices, bits: int) -> None:
     if isinstance(x, Tracer):
         raise ValueError(
             f"indices of {bits} bits need uint64: set jax_enable_x64, or convert "

@@ -10,11 +10,11 @@ import functools
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from lfq_jax.quantizers.config import BSQConfig
 from lfq_jax.quantizers.lfq import LFQ
-from lfq_jax.quantizers.protocol import AxisName, Quantized, Tree, check_z
+from lfq_jax.quantizers.protocol import AxisName, Indices, Quantized, Tree, check_z
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class BSQ:
         self,
         params: Tree,
         state: Tree,
-        z: Float[Array, "*batch d"],
+        z: Shaped[Array, "*batch d"],
         *,
         training: bool,
         axis_name: AxisName | None = None,
@@ -76,11 +76,11 @@ class BSQ:
         z_q = (quantized.z_q * self._scale).astype(z.dtype)
         return quantized._replace(z_q=z_q, statistics=statistics)
 
-    def codes_to_indices(self, codes: Bool[Array, "*batch k"]) -> Array:
+    def codes_to_indices(self, codes: Bool[Array, "*batch k"]) -> Indices:
         """uint32, or uint64 beyond 32 bits; see `bits_to_indices`."""
         return self._lfq.codes_to_indices(codes)
 
-    def indices_to_codes(self, indices: Array) -> Bool[Array, "*batch k"]:
+    def indices_to_codes(self, indices: Indices) -> Bool[Array, "*batch k"]:
         """See `indices_to_bits`."""
         return self._lfq.indices_to_codes(indices)
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int32, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float, Int32, PRNGKeyArray, Shaped, UInt32
 
 from lfq_jax.quantizers.bits import check_indices
 from lfq_jax.quantizers.config import FSQConfig
 from lfq_jax.quantizers.protocol import (
     AxisName,
+    Indices,
     Quantized,
     Tree,
     check_z,
@@ -69,7 +70,7 @@ class FSQ:
         self,
         params: Tree,
         state: Tree,
-        z: Float[Array, "*batch d"],
+        z: Shaped[Array, "*batch d"],
         *,
         training: bool,
         axis_name: AxisName | None = None,
@@ -107,7 +108,7 @@ class FSQ:
             codes.astype("uint32") * self._place_values(), -1, dtype="uint32"
         )
 
-    def indices_to_codes(self, indices: Array) -> Int32[Array, "*batch d"]:
+    def indices_to_codes(self, indices: Indices) -> Int32[Array, "*batch d"]:
         """Inverse of `codes_to_indices`."""
         check_indices(indices, code_count=self.code_count)
         digits = jnp.asarray(indices).astype("uint32")[..., None]

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped, UInt32
 
 from lfq_jax.quantizers.bits import check_indices
 from lfq_jax.quantizers.codebook import codebook_statistics, look_up
 from lfq_jax.quantizers.config import GumbelVQConfig
 from lfq_jax.quantizers.protocol import (
     AxisName,
+    Indices,
     Quantized,
     Tree,
     check_z,
@@ -55,7 +56,7 @@ class GumbelVQ:
         self,
         params: Tree,
         state: Tree,
-        z: Float[Array, "*batch d"],
+        z: Shaped[Array, "*batch d"],
         *,
         training: bool,
         axis_name: AxisName | None = None,
@@ -112,11 +113,11 @@ class GumbelVQ:
         negative_entropy = jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
         return jnp.mean(negative_entropy) + math.log(self.config.codes)
 
-    def codes_to_indices(self, codes: UInt32[Array, "*batch"]) -> Array:
+    def codes_to_indices(self, codes: UInt32[Array, "*batch"]) -> Indices:
         """The codes are indices."""
         return codes
 
-    def indices_to_codes(self, indices: Array) -> UInt32[Array, "*batch"]:
+    def indices_to_codes(self, indices: Indices) -> UInt32[Array, "*batch"]:
         """The indices are codes, if in range."""
         check_indices(indices, code_count=self.code_count)
         return jnp.asarray(indices).astype("uint32")

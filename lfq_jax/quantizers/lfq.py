@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from lfq_jax.quantizers.bits import (
     bits_to_indices,
@@ -22,6 +22,7 @@ from lfq_jax.quantizers.entropy import (
 from lfq_jax.quantizers.memory import check_distribution_fits
 from lfq_jax.quantizers.protocol import (
     AxisName,
+    Indices,
     Quantized,
     Tree,
     check_z,
@@ -74,7 +75,7 @@ class LFQ:
         self,
         params: Tree,
         state: Tree,
-        z: Float[Array, "*batch d"],
+        z: Shaped[Array, "*batch d"],
         *,
         training: bool,
         axis_name: AxisName | None = None,
@@ -135,11 +136,11 @@ class LFQ:
         temperature = linear_factor(config.anneal_temperature, steps=steps, step=step)
         return config.entropy_weight * weight, config.temperature * temperature
 
-    def codes_to_indices(self, codes: Bool[Array, "*batch k"]) -> Array:
+    def codes_to_indices(self, codes: Bool[Array, "*batch k"]) -> Indices:
         """uint32, or uint64 beyond 32 bits; see `bits_to_indices`."""
         return bits_to_indices(codes)
 
-    def indices_to_codes(self, indices: Array) -> Bool[Array, "*batch k"]:
+    def indices_to_codes(self, indices: Indices) -> Bool[Array, "*batch k"]:
         """See `indices_to_bits`."""
         return indices_to_bits(indices, bits=self.config.bits)
 

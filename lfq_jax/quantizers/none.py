@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from lfq_jax.quantizers.config import NoneConfig
-from lfq_jax.quantizers.protocol import AxisName, Quantized, Tree, check_z
+from lfq_jax.quantizers.protocol import AxisName, Indices, Quantized, Tree, check_z
 from lfq_jax.quantizers.statistics import non_finite
 
 
@@ -27,7 +27,7 @@ class NoQuantizer:
         self,
         params: Tree,
         state: Tree,
-        z: Float[Array, "*batch d"],
+        z: Shaped[Array, "*batch d"],
         *,
         training: bool,
         axis_name: AxisName | None = None,
@@ -46,11 +46,11 @@ class NoQuantizer:
             state=state,
         )
 
-    def codes_to_indices(self, codes: Array) -> Array:
+    def codes_to_indices(self, codes: Array) -> Indices:
         """Refused: there are no codes."""
         raise ValueError("the quantizer none has no codes, so no indices")
 
-    def indices_to_codes(self, indices: Array) -> Array:
+    def indices_to_codes(self, indices: Indices) -> Array:
         """Refused: there are no codes."""
         raise ValueError("the quantizer none has no codes, so no indices")
 

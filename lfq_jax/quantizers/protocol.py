@@ -1,13 +1,15 @@
 """What every quantizer is: pure functions with explicit shapes, weights and state."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 Tree = Any  # a nested dict of arrays, or ()
 AxisName = str | tuple[str, ...]
+Indices = Array | np.ndarray  # integers; numpy's where jax has no uint64
 
 
 class Quantized(NamedTuple):
@@ -25,6 +27,7 @@ class Quantized(NamedTuple):
     """The state for the next call."""
 
 
+@runtime_checkable
 class Quantizer(Protocol):
     """Static definition of a quantizer. Holds no arrays; hashable, so fit for jit."""
 
@@ -46,7 +49,7 @@ class Quantizer(Protocol):
         self,
         params: Tree,
         state: Tree,
-        z: Float[Array, "*batch d"],
+        z: Shaped[Array, "*batch d"],
         *,
         training: bool,
         axis_name: AxisName | None = None,
@@ -71,11 +74,11 @@ class Quantizer(Protocol):
         """
         ...
 
-    def codes_to_indices(self, codes: Array) -> Array:
+    def codes_to_indices(self, codes: Array) -> Indices:
         """Integer below `code_count` of each code."""
         ...
 
-    def indices_to_codes(self, indices: Array) -> Array:
+    def indices_to_codes(self, indices: Indices) -> Array:
         """Inverse of `codes_to_indices`.
 
         Raises:

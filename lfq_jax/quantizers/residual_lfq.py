@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from lfq_jax.quantizers.bits import bits_to_indices, indices_to_bits, signs
 from lfq_jax.quantizers.config import ResidualLFQConfig
 from lfq_jax.quantizers.lfq import LFQ
 from lfq_jax.quantizers.protocol import (
     AxisName,
+    Indices,
     Quantized,
     Tree,
     check_z,
@@ -59,7 +60,7 @@ class ResidualLFQ:
         self,
         params: Tree,
         state: Tree,
-        z: Float[Array, "*batch d"],
+        z: Shaped[Array, "*batch d"],
         *,
         training: bool,
         axis_name: AxisName | None = None,
@@ -107,11 +108,11 @@ class ResidualLFQ:
     def _scales(self) -> list[float]:
         return [2.0**-stage for stage in range(self.config.stages)]
 
-    def codes_to_indices(self, codes: Bool[Array, "*batch s k"]) -> Array:
+    def codes_to_indices(self, codes: Bool[Array, "*batch s k"]) -> Indices:
         """The bits of all stages as one integer; see `bits_to_indices`."""
         return bits_to_indices(codes.reshape(*codes.shape[:-2], -1))
 
-    def indices_to_codes(self, indices: Array) -> Bool[Array, "*batch s k"]:
+    def indices_to_codes(self, indices: Indices) -> Bool[Array, "*batch s k"]:
         """See `indices_to_bits`."""
         stages, bits = self.config.stages, self.config.bits
         flat = indices_to_bits(indices, bits=stages * bits)

@@ -1,0 +1,111 @@
+"""What every builder shares: the features, and preparation without TensorFlow."""
+
+import abc
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Bool, UInt8
+from tqdm import tqdm
+
+from datasets.images import png_bytes
+from datasets.shards import image_sha256
+
+GOOD = "good"
+KINDS = ("texture", "object")
+
+
+class Record(NamedTuple):
+    """One image before it is stored."""
+
+    key: str
+    """Unique in its split: defect and file stem, e.g. `crack/003`."""
+    category: str
+    kind: str
+    defect: str
+    image: UInt8[np.ndarray, "h w 3"]
+    mask: Bool[np.ndarray, "h w"]
+    source: str
+    """The file it was read from, or how it was made."""
+
+
+class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Train and test split of photographs with masks, stored as array_record.
+
+    Images are stored as PNG, so that they read back pixel by pixel in any environment.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    DESCRIPTION = ""
+    shows_progress = True
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("file_format", "array_record")
+        super().__init__(**options)
+
+    @property
+    def category(self) -> str:
+        """The name of its configuration."""
+        assert self.builder_config is not None  # TFDS picks the first by itself
+        return self.builder_config.name
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = tfds.features
+        return self.dataset_info_from_configs(
+            description=self.DESCRIPTION,
+            features=features.FeaturesDict(
+                {
+                    "key": features.Text(),
+                    "category": features.Text(),
+                    "kind": features.ClassLabel(names=KINDS),
+                    "defect": features.Text(),
+                    "image": features.Image(
+                        shape=(None, None, 3), encoding_format="png"
+                    ),
+                    "mask": features.Image(
+                        shape=(None, None, 1), encoding_format="png"
+                    ),
+                    "label": features.ClassLabel(names=[GOOD, "anomalous"]),
+                    "source": features.Text(),
+                    "sha256": features.Text(),
+                }
+            ),
+        )
+
+    @abc.abstractmethod
+    def _records(self, split: str) -> Iterator[Record]:
+        """The records of `train` or `test`."""
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        del dl_manager
+        return {split: self._examples(split) for split in ("train", "test")}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        return self._examples(split)
+
+    def _examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        records = tqdm(
+            self._records(split),
+            desc=f"{self.category}: preparing {split}",
+            unit="image",
+            leave=False,
+            disable=not self.shows_progress,
+        )
+        for record in records:
+            mask = record.mask.astype(np.uint8) * 255
+            yield (
+                record.key,
+                {
+                    "key": record.key,
+                    "category": record.category,
+                    "kind": record.kind,
+                    "defect": record.defect,
+                    "image": png_bytes(record.image),
+                    "mask": png_bytes(mask),
+                    "label": int(record.defect != GOOD),
+                    "source": record.source,
+                    "sha256": image_sha256(record.image),
+                },
+            )

@@ -1,0 +1,1 @@
+"""A person's own photographs in the layout of MVTec AD."""

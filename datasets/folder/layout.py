@@ -1,0 +1,144 @@
+"""What a folder in MVTec layout holds: images, and masks paired by file stem.
+
+<category>/train/good/*.png
+<category>/test/good/*.png              may be missing
+<category>/test/<defect>/*.png          may be missing
+<category>/ground_truth/<defect>/<stem>_mask.png
+"""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.builder import GOOD
+from datasets.images import IMAGE_SUFFIXES
+
+MASK_SUFFIX = "_mask"
+
+
+class Photograph(NamedTuple):
+    """One image file and its mask file."""
+
+    path: Path
+    defect: str
+    mask: Path | None
+
+    @property
+    def key(self) -> str:
+        return f"{self.defect}/{self.path.stem}"
+
+
+class Category(NamedTuple):
+    """One category's files."""
+
+    name: str
+    root: Path
+    train: list[Photograph]
+    test: list[Photograph]
+
+    def fingerprint(self) -> str:
+        """Changes whenever a file is added, removed or written to."""
+        digest = hashlib.sha256(str(self.root).encode())
+        for photograph in (*self.train, *self.test):
+            for path in (photograph.path, photograph.mask):
+                if path is not None:
+                    stat = path.stat()
+                    name = path.relative_to(self.root)
+                    line = f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n"
+                    digest.update(line.encode())
+        return digest.hexdigest()[:16]
+
+
+def category_folders(data_dir: Path) -> dict[str, Path]:
+    """The categories in `data_dir`: its sub-folders that hold train/good.
+
+    A folder that itself holds train/good is one category, named after the folder.
+
+    Raises:
+      ValueError: where there is none; it says what was looked for.
+    """
+    if not data_dir.exists():
+        raise ValueError(f"--data-dir {data_dir} does not exist")
+    if not data_dir.is_dir():
+        raise ValueError(f"--data-dir {data_dir} is a file, not a folder")
+    if (data_dir / "train" / GOOD).is_dir():
+        return {data_dir.resolve().name: data_dir}
+    found = {
+        path.name: path
+        for path in sorted(data_dir.iterdir())
+        if (path / "train" / GOOD).is_dir()
+    }
+    if found:
+        return found
+    if not any(data_dir.iterdir()):
+        raise ValueError(f"--data-dir {data_dir} is empty")
+    if data_dir.name in {"train", "test", "ground_truth", GOOD}:
+        meant = data_dir.parent.parent if data_dir.name == GOOD else data_dir.parent
+        raise ValueError(
+            f"--data-dir {data_dir} is one level too low: {meant} was meant"
+        )
+    below = sorted(data_dir.glob("*/*/train/good"))
+    if below:
+        meant = below[0].parent.parent.parent
+        raise ValueError(f"--data-dir {data_dir} is one level too high: try {meant}")
+    raise ValueError(
+        f"--data-dir {data_dir} holds no category: none of its sub-folders has "
+        f"train/{GOOD}"
+    )
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """The images in `folder`, by name; no two may share a stem."""
+    if not folder.is_dir():
+        return []
+    files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    seen: dict[str, Path] = {}
+    for path in files:
+        if path.stem in seen:
+            raise ValueError(
+                f"{path} and {seen[path.stem].name} have one stem: masks are paired "
+                "by stem, so it must be unique in its folder"
+            )
+        seen[path.stem] = path
+    return files
+
+
+def _masks_by_stem(folder: Path) -> dict[str, Path]:
+    return {path.stem.removesuffix(MASK_SUFFIX): path for path in _image_files(folder)}
+
+
+def _defects(root: Path) -> list[str]:
+    """Sub-folders of test and of ground_truth that are kinds of defect."""
+    found = {
+        path.name
+        for part in ("test", "ground_truth")
+        if (root / part).is_dir()
+        for path in (root / part).iterdir()
+        if path.is_dir()
+    }
+    return sorted(found - {GOOD})
+
+
+def read_layout(name: str, root: Path) -> Category:
+    """List a category's files and pair the masks.
+
+    Raises:
+      ValueError: where train/good has no image, two files share a stem, or a mask
+        belongs to no image.
+    """
+    train = [Photograph(p, GOOD, None) for p in _image_files(root / "train" / GOOD)]
+    if not train:
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise ValueError(f"{root / 'train' / GOOD} holds no image ({kinds})")
+    test = [Photograph(p, GOOD, None) for p in _image_files(root / "test" / GOOD)]
+    for defect in _defects(root):
+        masks = _masks_by_stem(root / "ground_truth" / defect)
+        for path in _image_files(root / "test" / defect):
+            test.append(Photograph(path, defect, masks.pop(path.stem, None)))
+        if masks:
+            orphans = ", ".join(str(path) for path in list(masks.values())[:3])
+            raise ValueError(
+                f"{len(masks)} masks of {root} match no image in test/{defect} by "
+                f"their stem: {orphans}"
+            )
+    return Category(name, root, train, test)

@@ -1,0 +1,90 @@
+"""Reading a photograph or a mask, whatever kind of image file it is."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+MASK_THRESHOLD = 127
+"""A mask's pixel is anomalous where it is above this, of 255."""
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+_WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
+
+
+def _open(path: Path) -> Image.Image:
+    """A decoded image, turned upright.
+
+    Raises:
+      ValueError: where the file is not an image, is cut short, or has no pixels.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} cannot be read as an image: {reason}") from error
+
+
+def stored_maximum(path: Path) -> int:
+    """The largest value in the file, which tells the bit depth of a 16-bit camera."""
+    image = _open(path)
+    return int(np.asarray(image).max()) if image.mode in _WIDE_MODES else 255
+
+
+def bit_depth(maximum: int) -> int:
+    """The smallest usual bit depth that holds `maximum`."""
+    return next((depth for depth in BIT_DEPTHS if maximum < 1 << depth), 16)
+
+
+def read_image(path: Path, *, depth: int = 8) -> UInt8[np.ndarray, "h w 3"]:
+    """A photograph as 8-bit RGB.
+
+    Grey is repeated over the channels, transparency is laid on black, and images of
+    more than 8 bits are divided by 2^(depth - 8): one factor for a whole category keeps
+    their brightness comparable.
+
+    Raises:
+      ValueError: where the file is not a whole image.
+    """
+    image = _open(path)
+    if image.mode in _WIDE_MODES:
+        values = np.asarray(image).astype(np.float64) / (1 << (max(depth, 8) - 8))
+        grey = np.clip(values, 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(ground, image)
+    return np.asarray(image.convert("RGB"))
+
+
+def read_mask(path: Path) -> Bool[np.ndarray, "h w"]:
+    """A ground-truth mask: True where the file is above 127 of 255.
+
+    Palette and 1-bit masks are brought to grey first; 16-bit ones to 8 bits.
+
+    Raises:
+      ValueError: where the file is not a whole image.
+    """
+    image = _open(path)
+    if image.mode in _WIDE_MODES:
+        values = np.asarray(image).astype(np.float64)
+        return values > MASK_THRESHOLD * (257 if values.max() > 255 else 1)
+    return np.asarray(image.convert("L")) > MASK_THRESHOLD
+
+
+def png_bytes(array: np.ndarray) -> bytes:
+    """An 8-bit image as PNG, lightly compressed: preparation is bound by this."""
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def decode(data: bytes) -> np.ndarray:
+    """What `png_bytes` wrote."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image)

@@ -1,0 +1,3 @@
+"""The names of the data sets. Standard library only."""
+
+NAMES = ("rendered_ad", "folder")

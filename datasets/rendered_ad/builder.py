@@ -1,0 +1,92 @@
+"""The TFDS builder of the images that `datasets.rendered_ad` renders."""
+
+import importlib
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from datasets.builder import GOOD, AnomalyDatasetBuilder, Record
+
+IMAGE_PX = 320
+TRAIN_GOOD = 20
+TEST_GOOD = 15
+TEST_PER_DEFECT = 5
+_SPLITS = {"train": 0, "test": 1}
+
+
+class Rendered(NamedTuple):
+    """A category: the module that draws it, and what it is."""
+
+    module: str
+    kind: str
+
+
+CATEGORIES = {
+    "woven_cloth": Rendered("cloth", "texture"),
+    "wood_grain": Rendered("wood", "texture"),
+    "stone": Rendered("stone", "texture"),
+    "brushed_metal": Rendered("metal", "texture"),
+    "bolt": Rendered("bolt", "object"),
+    "gear": Rendered("gear", "object"),
+    "capsule": Rendered("capsule", "object"),
+    "circuit_board": Rendered("board", "object"),
+}
+
+
+class _Job(NamedTuple):
+    category: str
+    split: str
+    defect: str
+    number: int
+
+
+def _jobs(category: str, split: str) -> list[_Job]:
+    if split == "train":
+        return [_Job(category, split, GOOD, i) for i in range(TRAIN_GOOD)]
+    module = importlib.import_module(
+        f"datasets.rendered_ad.{CATEGORIES[category].module}"
+    )
+    counts = {GOOD: TEST_GOOD} | dict.fromkeys(module.DEFECTS, TEST_PER_DEFECT)
+    return [
+        _Job(category, split, defect, i)
+        for defect, count in counts.items()
+        for i in range(count)
+    ]
+
+
+def render(job: _Job) -> Record:
+    """One image; it depends on nothing but its category, split, defect and index."""
+    rendered = CATEGORIES[job.category]
+    module = importlib.import_module(f"datasets.rendered_ad.{rendered.module}")
+    names = (job.category, job.defect)
+    seed = [zlib.crc32(name.encode()) for name in names]
+    rng = np.random.default_rng([*seed, _SPLITS[job.split], job.number])
+    image, mask = module.render(rng, defect=job.defect, image_px=IMAGE_PX)
+    return Record(
+        key=f"{job.defect}/{job.number:03d}",
+        category=job.category,
+        kind=rendered.kind,
+        defect=job.defect,
+        image=image,
+        mask=mask,
+        source=f"rendered: {module.__name__}, {job.split}, {job.defect}, {job.number}",
+    )
+
+
+class RenderedAd(AnomalyDatasetBuilder):
+    """Four textures and four objects, rendered; see README.md beside this file."""
+
+    BUILDER_CONFIGS: ClassVar = [
+        tfds.core.BuilderConfig(name=name, description=f"Rendered: {name}.")
+        for name in CATEGORIES
+    ]
+    DESCRIPTION = "Industrial textures and parts rendered by code, with exact masks."
+
+    def _records(self, split: str) -> Iterator[Record]:
+        # Rendering is numpy and scipy, which release the lock: threads are enough.
+        with ThreadPoolExecutor(2) as pool:
+            yield from pool.map(render, _jobs(self.category, split))

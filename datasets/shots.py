@@ -1,0 +1,62 @@
+"""Which k normal images a (data set, category, k, seed) stands for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from datasets.example import Example
+from datasets.load import load
+
+
+class Shots(NamedTuple):
+    """The chosen normal images, in the order they were drawn."""
+
+    keys: tuple[str, ...]
+    sha256s: tuple[str, ...]
+    examples: tuple[Example, ...]
+
+
+def choose(count: int, k: int, seed: int) -> list[int]:
+    """The first k of one seeded permutation, so that 2 shots contain the 1 shot."""
+    return [int(i) for i in np.random.default_rng(seed).permutation(count)[:k]]
+
+
+def shots(
+    dataset: str,
+    category: str,
+    k: int | Literal["full"],
+    seed: int,
+    *,
+    data_dir: Path | None = None,
+    cache_dir: Path,
+    kind: str = "auto",
+    progress: bool = True,
+) -> Shots:
+    """Draw k training images. The test split is never looked at.
+
+    Raises:
+      ValueError: for a k that is not positive, or above the number of images.
+    """
+    train: Sequence[Example] = load(
+        dataset,
+        category,
+        "train",
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+        kind=kind,
+        progress=progress,
+    )
+    number = len(train) if k == "full" else k
+    if not 1 <= number <= len(train):
+        raise ValueError(
+            f"--shots must be in [1, {len(train)}], the training images of {category}, "
+            f"got {k}"
+        )
+    chosen = tuple(train[i] for i in choose(len(train), number, seed))
+    return Shots(
+        keys=tuple(example.key for example in chosen),
+        sha256s=tuple(example.sha256 for example in chosen),
+        examples=chosen,
+    )

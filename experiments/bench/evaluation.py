@@ -1,0 +1,222 @@
+"""How fast pixel metrics are computed, and in how much memory.
+
+    python -m experiments.bench.evaluation
+
+Maps are rendered: a smooth background, grain, and a response over each defect that does
+not quite fit its mask. Each way of measuring runs in a process of its own, one thread,
+over the same maps. Rendering is not timed. `streaming` and `exact` give AUROC, AP,
+F1-max and PRO; `global_sort` gives AUROC, AP and PRO as anomalib does from all pixels
+at once, but with a single sort where anomalib sorts again for every metric and every
+region; `sklearn` gives the AUROC alone.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import tyro
+
+Method = Literal["streaming", "exact", "global_sort", "sklearn"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Measure streaming, exact, sklearn and a global sort, in one run."""
+
+    maps: int = 1000
+    """How many maps."""
+    map_px: int = 512
+    """Side of a map."""
+    methods: tuple[Method, ...] = ("streaming", "exact", "global_sort", "sklearn")
+    """What to measure."""
+    streaming_maps: tuple[int, ...] = (4000,)
+    """More numbers of maps for `streaming` alone: its memory should not grow."""
+    worker: Method | None = None
+    """Measure this one here and print its row; what the processes are started with."""
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    settings = tyro.cli(Settings, prog="python -m experiments.bench.evaluation")
+    if settings.worker:
+        print(json.dumps(_measured(settings.worker, settings)))
+        return
+    runs: list[tuple[Method, int]] = [(m, settings.maps) for m in settings.methods]
+    runs += [("streaming", count) for count in settings.streaming_maps]
+    rows = [_in_process(method, count, settings.map_px) for method, count in runs]
+    print(json.dumps({"map_px": settings.map_px, "rows": rows}, indent=1))
+
+
+def _in_process(method: Method, count: int, map_px: int) -> dict[str, Any]:
+    """One row, measured in a process of its own so that peaks do not mix."""
+    command = [sys.executable, "-m", "experiments.bench.evaluation"]
+    command += ["--worker", method, "--maps", str(count), "--map-px", str(map_px)]
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, env=os.environ | one_thread, stdout=subprocess.PIPE, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def rendered(count: int, px: int) -> Iterator[tuple[Any, Any]]:
+    """`count` maps float32 [px px] in [0, 1] and masks, with 1 to 5 regions each.
+
+    Only the first few are drawn from noise; the others are shifted, rescaled mixtures
+    of them, so that rendering a map costs milliseconds.
+    """
+    import numpy as np
+    from scipy import ndimage
+
+    rng = np.random.default_rng(0)
+    fields = [
+        ndimage.gaussian_filter(rng.normal(size=(px, px)), px / 32, mode="wrap")
+        for _ in range(8)
+    ]
+    fields = [(field / field.std()).astype(np.float32) for field in fields]
+    grains = [rng.normal(0, 0.3, (px, px)).astype(np.float32) for _ in range(4)]
+    y, x = np.mgrid[:px, :px].astype(np.float32)
+    for _ in range(count):
+        mask = np.zeros((px, px), bool)
+        logit = _shifted(fields, rng) + _shifted(grains, rng) - 4
+        for _ in range(rng.integers(1, 6)):
+            centre_y, centre_x = rng.uniform(0.1 * px, 0.9 * px, 2)
+            radius = rng.uniform(0.01, 0.08) * px
+            top, left = (max(0, int(c - 3 * radius)) for c in (centre_y, centre_x))
+            window = np.s_[top : top + int(6 * radius), left : left + int(6 * radius)]
+            far = np.hypot(y[window] - centre_y, x[window] - centre_x) / radius
+            mask[window] |= far < 1
+            response = rng.uniform(1, 6) * np.exp(-((far / rng.uniform(0.7, 1.3)) ** 4))
+            logit[window] += response
+        yield 1 / (1 + np.exp(-logit)), mask
+
+
+def _shifted(fields: list[Any], rng: Any) -> Any:
+    import numpy as np
+
+    field = fields[rng.integers(len(fields))]
+    return np.roll(field, rng.integers(0, len(field), 2), (0, 1))
+
+
+def _measured(method: Method, settings: Settings) -> dict[str, Any]:
+    """Seconds, peak memory and figures of one way of measuring."""
+    measure = {
+        "streaming": _streaming,
+        "exact": _exact,
+        "global_sort": _global_sort,
+        "sklearn": _sklearn,
+    }[method]
+    import resource
+
+    seconds, figures = measure(rendered(settings.maps, settings.map_px))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {
+        "method": method,
+        "maps": settings.maps,
+        "seconds": round(seconds, 2),
+        "peak_mib": round(peak),
+        **{name: round(value, 7) for name, value in figures.items()},
+    }
+
+
+def _streaming(pairs: Iterator[tuple[Any, Any]]) -> tuple[float, dict[str, float]]:
+    from lfq_jax.evaluation import StreamingPixelMetrics
+
+    return _ours(StreamingPixelMetrics(), pairs)
+
+
+def _exact(pairs: Iterator[tuple[Any, Any]]) -> tuple[float, dict[str, float]]:
+    from lfq_jax.evaluation import ExactPixelMetrics
+
+    return _ours(ExactPixelMetrics(), pairs)
+
+
+def _ours(metrics: Any, pairs: Iterator[tuple[Any, Any]]):
+    """All pixel figures; one map at a time is in memory, beside what is kept."""
+    clock = _Clock()
+    for anomaly_map, mask in pairs:
+        with clock:
+            metrics.update([anomaly_map], [mask])
+    with clock:
+        found = metrics.compute()
+    errors = {f"{k}_error_bound": v for k, v in found.error_bounds.items()}
+    return clock.seconds, found.values | errors
+
+
+def _global_sort(pairs: Iterator[tuple[Any, Any]]) -> tuple[float, dict[str, float]]:
+    """Every pixel in one array, one descending sort, cumulated sums."""
+    import numpy as np
+    from scipy import ndimage
+
+    scores, weights, clock = [], [], _Clock()
+    for anomaly_map, mask in pairs:
+        with clock:
+            found: Any = ndimage.label(mask, structure=np.ones((3, 3)))
+            labels = found[0]
+            sizes = np.bincount(labels.ravel())
+            share = np.where(mask, 1 / sizes[labels], 0).astype(np.float32)
+            scores.append(anomaly_map.ravel())
+            weights.append(share.ravel())
+    with clock:
+        figures = _from_one_sort(np.concatenate(scores), np.concatenate(weights))
+    return clock.seconds, figures
+
+
+def _from_one_sort(scores: Any, weights: Any) -> dict[str, float]:
+    import numpy as np
+
+    order = np.flip(np.argsort(scores))
+    scores, weights = scores[order], weights[order]
+    del order
+    last_of_ties = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+    true = np.cumsum(weights > 0)[last_of_ties].astype(np.float64)
+    covered = np.cumsum(weights, dtype=np.float64)[last_of_ties]
+    false = last_of_ties + 1 - true
+    recall, precision = true / true[-1], true / (true + false)
+    fpr = np.append(0, false / false[-1])
+    pro = np.append(0, covered / covered[-1])
+    inside = fpr <= 0.3
+    x = np.append(fpr[inside], 0.3)
+    y = np.append(pro[inside], np.interp(0.3, fpr, pro))
+    return {
+        "pixel_auroc": float(np.trapezoid(np.append(0, recall), fpr)),
+        "pixel_ap": float(np.sum(np.diff(recall, prepend=0) * precision)),
+        "pro@0.3": float(np.trapezoid(y, x) / 0.3),
+    }
+
+
+def _sklearn(pairs: Iterator[tuple[Any, Any]]) -> tuple[float, dict[str, float]]:
+    import numpy as np
+    from sklearn.metrics import roc_auc_score
+
+    maps, masks = zip(*pairs, strict=True)
+    scores = np.concatenate([m.ravel() for m in maps])
+    anomalous = np.concatenate([m.ravel() for m in masks])
+    clock = _Clock()
+    with clock:
+        auroc = float(roc_auc_score(anomalous, scores))
+    return clock.seconds, {"pixel_auroc": auroc}
+
+
+class _Clock:
+    """Sums the seconds that this process was given inside `with`."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        import time
+
+        self._started = time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        import time
+
+        self.seconds += time.process_time() - self._started
+
+
+if __name__ == "__main__":
+    main()

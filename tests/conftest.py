@@ -1,0 +1,14 @@
+"""What every test runs under: shapes checked, one torch thread, no hub, no GPU wait."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch and BLAS; set before they load
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Eight virtual devices, so that data parallelism is tested without hardware.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+
+from jaxtyping import install_import_hook
+
+# Shapes are annotations; tests check them, users do not pay for it.
+install_import_hook("lfq_jax", "beartype.beartype")

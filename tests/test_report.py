@@ -1,0 +1,499 @@
+"""The report: what it reads, what it refuses, and what it does in a browser."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from experiments import report, report_data
+from experiments.paper_figures import TABLE_1, table_1
+from experiments.report import write_report
+from experiments.report_data import published, read_run
+from tests.chromium import Browser, find_chromium
+from tests.fake_run import GEAR, result_line, write_category, write_results, write_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder with its report."""
+    folder = write_run(tmp_path_factory.mktemp("runs") / "a_run")
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium on this machine to open the report with")
+    browser = Browser(program, tmp_path_factory.mktemp("chromium") / "profile")
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(browser, run):
+    """The report of `run`, freshly opened."""
+    return opened(browser, run)
+
+
+def opened(browser, folder, fragment=""):
+    browser.open(f"{(folder / 'report.html').as_uri()}{fragment}")
+    return browser
+
+
+def shown_counts(page):
+    """The confusion counts that the first category shows."""
+    return page.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('[data-count]')]"
+        ".map(cell => [cell.dataset.count, Number(cell.textContent)]))"
+    )
+
+
+def counts_at(threshold, scores=GEAR):
+    """The same counts, by hand."""
+    good = scores["good"]
+    bad = [
+        value for kind, values in scores.items() if kind != "good" for value in values
+    ]
+    return {
+        "passed": sum(value < threshold for value in good),
+        "false alarm": sum(value >= threshold for value in good),
+        "missed": sum(value < threshold for value in bad),
+        "found": sum(value >= threshold for value in bad),
+    }
+
+
+def shown_keys(page):
+    """The images of the visible gallery, in their order."""
+    return page.evaluate(
+        "[...document.querySelectorAll('[role=tabpanel]:not([hidden]) .gallery li')]"
+        ".map(card => card.dataset.key)"
+    )
+
+
+def choose(page, name, value):
+    """Choose an entry of the list that is labelled `name`."""
+    page.evaluate(
+        f"""(() => {{
+          const label = [...document.querySelectorAll(
+            '[role=tabpanel]:not([hidden]) label')]
+            .find(each => each.textContent.startsWith({json.dumps(name)}));
+          const list = label.querySelector('select');
+          list.value = {json.dumps(value)};
+          list.dispatchEvent(new Event('change'));
+        }})()"""
+    )
+
+
+def focus(page, selector):
+    page.evaluate(f"document.querySelector({json.dumps(selector)}).focus()")
+
+
+def test_the_page_opens_without_an_error_and_asks_for_nothing(run, page):
+    assert page.problems() == []
+    assert page.requests() == [(run / "report.html").as_uri()]
+    assert page.evaluate("document.querySelector('h1').textContent") == "a_run"
+    drawn = "[...document.images].map(each => each.complete && each.naturalWidth > 0)"
+    assert page.evaluate(drawn).count(True) == len(page.evaluate(drawn)) > 0
+
+
+def test_the_table_shows_every_category_and_the_mean(page):
+    rows = page.evaluate(
+        "[...document.querySelectorAll('#results tbody tr')]"
+        ".map(row => [...row.children].map(cell => cell.textContent))"
+    )
+    assert [row[0] for row in rows] == ["gear", "bolt", "mean"]
+    assert rows[2] == [
+        "mean",
+        *("0.900", "0.910", "0.920", "0.930", "0.540", "0.550", "0.760"),
+        "2:10",
+    ]
+
+
+def test_the_threshold_starts_where_the_run_has_it(page):
+    assert shown_counts(page) == counts_at(0.5)
+    assert shown_counts(page) == {
+        "passed": 2,
+        "false alarm": 1,
+        "missed": 1,
+        "found": 3,
+    }
+
+
+def test_arrow_keys_step_the_threshold_through_every_decision(page):
+    scores = sorted(value for values in GEAR.values() for value in values)
+    focus(page, ".threshold")
+    page.press("Home")
+    for score in scores:
+        assert shown_counts(page) == counts_at(score)
+        page.press("ArrowRight")
+    assert shown_counts(page) == {
+        "passed": 3,
+        "false alarm": 0,
+        "missed": 4,
+        "found": 0,
+    }
+    page.press("ArrowLeft")
+    assert shown_counts(page) == counts_at(scores[-1])
+
+
+def test_from_between_two_scores_a_step_goes_to_the_neighbour(page):
+    focus(page, ".threshold")
+    page.press("ArrowLeft")  # from 0.5 down to 0.3
+    assert shown_counts(page) == counts_at(0.3)
+    page.press("ArrowRight")
+    assert shown_counts(page) == counts_at(0.6)
+
+
+def test_the_threshold_can_be_dragged(page):
+    page.evaluate("document.querySelector('.histogram').scrollIntoView()")
+    box = page.evaluate(
+        "(b => [b.x, b.y, b.width, b.height])"
+        "(document.querySelector('.histogram').getBoundingClientRect())"
+    )
+    left, top, width, height = box
+    middle = top + height / 2
+    page.drag((left + width / 2, middle), (left + 1, middle))
+    assert shown_counts(page) == counts_at(0.0)
+    page.drag((left + width / 2, middle), (left + width - 1, middle))
+    assert shown_counts(page) == counts_at(1.0)
+
+
+def test_a_threshold_can_be_typed(page):
+    page.evaluate(
+        "(entry => { entry.value = '0.65';"
+        " entry.dispatchEvent(new Event('change')); })"
+        "(document.querySelector('input[type=number]'))"
+    )
+    assert shown_counts(page) == counts_at(0.65)
+
+
+def test_the_found_defects_follow_the_threshold(page):
+    found = (
+        "[...document.querySelectorAll('.defects tbody tr')].map(row =>"
+        " [row.children[0].textContent, row.children[1].textContent])"
+    )
+    assert dict(page.evaluate(found)) == {"crack": "1 of 2", "missing tooth": "2 of 2"}
+    focus(page, ".threshold")
+    page.press("Home")
+    assert dict(page.evaluate(found)) == {"crack": "2 of 2", "missing tooth": "2 of 2"}
+
+
+def test_the_gallery_starts_with_the_worst_mistakes(page):
+    # wrong by 0.2 and 0.1; then right by 0.2 and more
+    assert shown_keys(page)[:3] == ["crack/001", "good/002", "missing tooth/000"]
+    verdicts = page.evaluate(
+        "[...document.querySelectorAll('.gallery li')].map(c => c.dataset.verdict)"
+    )
+    assert verdicts[:3] == ["missed", "false alarm", "found"]
+    assert set(verdicts[2:]) == {"found", "passed"}
+
+
+@pytest.mark.parametrize(
+    ("order", "first", "last"),
+    [
+        ("score-down", "crack/000", "good/000"),
+        ("score-up", "good/000", "crack/000"),
+        ("defect", "crack/000", "missing tooth/000"),
+        ("key", "crack/000", "missing tooth/001"),
+    ],
+)
+def test_the_gallery_can_be_sorted(page, order, first, last):
+    choose(page, "sort", order)
+    keys = shown_keys(page)
+    assert len(keys) == 7
+    assert (keys[0], keys[-1]) == (first, last)
+
+
+def test_the_gallery_can_show_one_defect_or_the_mistakes_alone(page):
+    choose(page, "show", "missing tooth")
+    assert sorted(shown_keys(page)) == ["missing tooth/000", "missing tooth/001"]
+    choose(page, "show", "all")
+    page.evaluate("document.querySelector('input[type=checkbox]').click()")
+    assert shown_keys(page) == ["crack/001", "good/002"]
+
+
+def test_the_slider_fades_the_heat_map(page):
+    page.evaluate(
+        "(slider => { slider.value = 30; slider.dispatchEvent(new Event('input')); })"
+        "(document.querySelector('input[type=range]'))"
+    )
+    opacity = "getComputedStyle(document.querySelector('.heat-map')).opacity"
+    assert float(page.evaluate(opacity)) == pytest.approx(0.3)
+
+
+def test_the_keyboard_reaches_another_category(page):
+    focus(page, "[role=tab]")
+    page.press("ArrowRight")
+    assert set(shown_keys(page)) == {"good/000", "good/001", "bent/000", "bent/001"}
+    assert page.evaluate("document.activeElement.textContent") == "bolt"
+    assert page.evaluate("location.hash") == "#category-2"
+    page.press("ArrowRight")
+    assert "crack/000" in shown_keys(page)
+
+
+def test_a_link_opens_its_category(browser, run):
+    page = opened(browser, run, "#category-2")
+    assert "bent/000" in shown_keys(page)
+
+
+def test_the_keyboard_walks_the_gallery_and_shows_an_image_large(page):
+    title = "document.querySelector('dialog[open] h2')?.textContent ?? null"
+    focus(page, ".gallery button")
+    page.press("ArrowRight")
+    page.press("Enter")
+    assert page.evaluate(title) == "good/002"
+    page.press("ArrowLeft")
+    assert page.evaluate(title) == "crack/001"
+    panels = "[...document.querySelectorAll('dialog img')].map(each => each.alt)"
+    assert page.evaluate(panels) == [
+        *("image", "reconstruction", "heat map", "ground truth")
+    ]
+    page.press("Escape")
+    assert page.evaluate(title) is None
+
+
+def test_another_image_score_is_shown_with_its_own_threshold(run, page):
+    choose(page, "image score", "mean")
+    lines = (run / "gear" / "predictions.jsonl").read_text().splitlines()
+    images = [json.loads(line) for line in lines]
+    good = [i["scores"]["mean"] for i in images if not i["label"]]
+    bad = [i["scores"]["mean"] for i in images if i["label"]]
+    best = max(
+        (2 * found / (found + alarms + len(bad)), -threshold)
+        for threshold in good + bad
+        for found in [sum(value >= threshold for value in bad)]
+        for alarms in [sum(value >= threshold for value in good)]
+    )
+    threshold = -best[1]
+    assert shown_counts(page) == counts_at(threshold, {"good": good, "bad": bad})
+    focus(page, ".threshold")
+    page.press("End")
+    assert shown_counts(page)["found"] == 0
+
+
+def test_the_area_under_the_drawn_roc_curve_is_the_auroc(page):
+    scores = [0.3, 0.3, 0.9, 0.2, 0.3, 0.7, 0.2, 0.6]
+    labels = [0, 1, 1, 0, 0, 1, 1, 0]
+    images = [
+        {"label": label, "scores": {"max": score}}
+        for score, label in zip(scores, labels, strict=True)
+    ]
+    area = page.evaluate(f"areaUnder(rocCurve({json.dumps(images)}, 'max'))")
+    assert area == pytest.approx(roc_auc_score(labels, scores))
+
+
+def test_training_and_code_use_are_drawn(page):
+    titles = page.evaluate(
+        "[...document.querySelectorAll('.chart figcaption')].map(e => e.textContent)"
+    )
+    assert titles == [
+        "ROC",
+        "PRO: integrated over the shaded part",
+        "losses, logarithmic",
+        "validation on synthetic anomalies",
+        "perplexity",
+        "used codes",
+    ]
+    lines = page.evaluate(
+        "[...document.querySelectorAll('.chart polyline')]"
+        ".map(e => e.getAttribute('points'))"
+    )
+    assert lines
+    assert not any("NaN" in points for points in lines)
+
+
+def test_the_page_follows_the_systems_colours(browser, run):
+    page = opened(browser, run)
+    grounds = []
+    for scheme in ("light", "dark"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        page.call("Emulation.setEmulatedMedia", features=[feature])
+        grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert grounds[0] == "rgb(255, 255, 255)"
+    assert grounds[1] != grounds[0]
+
+
+def test_a_name_is_text_and_never_markup(browser, tmp_path):
+    hostile = "</script><img src=x onerror='document.title=1'>"
+    folder = write_run(tmp_path / "run")
+    line = write_category(folder, "gear", GEAR) | {"not_computed": {"pro": hostile}}
+    line["metrics"]["pro"] = None  # type: ignore[assignment]
+    path = folder / "gear" / "predictions.jsonl"
+    path.write_text(path.read_text().replace("crack/000", hostile))
+    write_results(folder, [line])
+    write_report(folder)
+    page = opened(browser, folder)
+    assert page.problems() == []
+    assert hostile in shown_keys(page)
+    assert page.evaluate("document.title").startswith("LFQUIAD")
+    assert hostile in page.evaluate("document.querySelector('.note').textContent")
+
+
+def test_a_run_with_little_in_it_still_opens(browser, tmp_path):
+    folder = tmp_path / "run"
+    good = write_category(folder, "good_only", {"good": [0.2, 0.2]}, threshold=None)
+    bare = result_line("bare", {})
+    write_results(folder, [bare, good | {"per_defect": {}}])
+    (folder / "config.json").write_text("{}")
+    (folder / "good_only" / "curves.json").unlink()
+    write_report(folder)
+    for fragment in ("#category-1", "#category-2", "#category-9"):
+        assert opened(browser, folder, fragment).problems() == []
+    page = opened(browser, folder, "#category-2")
+    assert len(shown_keys(page)) == 2
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_logged(tmp_path, caplog):
+    folder = write_run(tmp_path / "run")
+    (folder / "gear" / "pictures" / "good_000.png").write_bytes(b"no picture")
+    (folder / "gear" / "pictures" / "crack_000.png").unlink()
+    (gear, _) = read_run(folder)["categories"]
+    without = {i["key"] for i in gear["images"] if i["panels"] is None}
+    assert without == {"good/000", "crack/000"}
+    assert "good_000.png is left out of the report" in caplog.text
+
+
+def test_good_parts_have_no_outline_and_unknown_truth_no_panel(tmp_path):
+    folder = write_run(tmp_path / "run")
+    (gear, _) = read_run(folder)["categories"]
+    panels = {image["key"]: set(image["panels"]) for image in gear["images"]}
+    usual = {"image", "reconstruction", "heat map", "ground truth"}
+    assert panels["good/000"] == usual
+    assert panels["crack/000"] == usual | {"outline"}
+
+
+def test_many_pictures_are_embedded_smaller(run, monkeypatch):
+    def size(found):
+        images = [i for c in found["categories"] for i in c["images"]]
+        return sum(len(uri) for i in images for uri in i["panels"].values())
+
+    whole = size(read_run(run))
+    monkeypatch.setattr(report_data, "PICTURES_LIMIT", whole - 1)
+    assert size(read_run(run)) < whole
+
+
+def test_the_same_files_give_the_same_page(run):
+    before = (run / "report.html").read_bytes()
+    assert write_report(run).read_bytes() == before
+
+
+def test_figures_that_are_no_numbers_do_not_break_the_page(tmp_path):
+    folder = write_run(tmp_path / "run", best_step=float("nan"))
+    text = write_report(folder).read_text()
+    data = text.split('id="run-data">')[1].split("</script>")[0]
+    assert json.loads(data)["categories"][0]["result"]["best_step"] is None
+
+
+def rows_of(dataset, shots, categories):
+    return [
+        result_line(name, {}) | {"dataset": dataset, "shots": shots}
+        for name in categories
+    ]
+
+
+def test_the_papers_figures_stand_beside_its_own_data_sets_alone():
+    assert published(rows_of("rendered_ad", 2, ["gear"])) is None
+    assert published(rows_of("folder", 2, ["leather"])) is None
+    assert published(rows_of("mvtec_ad", 8, ["leather"])) is None
+    mixed = rows_of("mvtec_ad", 2, ["leather"]) + rows_of("visa", 2, ["candle"])
+    assert published(mixed) is None
+    found = published(rows_of("mvtec_ad", 2, ["leather", "wood"]))
+    assert found is not None
+    assert found["run"]["image_auroc"] == pytest.approx(90.0)
+    assert (found["categories"], found["categories_of_paper"]) == (2, 15)
+    (lfquiad,) = [m for m in found["methods"] if m["name"] == "LFQUIAD"]
+    assert [lfquiad[k] for k in ("image_auroc", "pixel_auroc", "pro")] == [
+        *(97.9, 96.9, 93.1)
+    ]
+
+
+def test_a_method_without_figures_at_a_shot_number_is_left_out():
+    assert "RegAD" not in table_1("mvtec_ad", 1)
+    assert "RegAD" in table_1("mvtec_ad", 4)
+    assert all(table_1(name, 1) for name in TABLE_1)
+
+
+def test_the_paper_is_shown_beside_the_run(browser, tmp_path):
+    folder = write_run(tmp_path / "run", dataset="visa", shots=1)
+    write_report(folder)
+    page = opened(browser, folder)
+    rows = page.evaluate(
+        "[...document.querySelectorAll('#paper tbody tr')]"
+        ".map(row => [...row.children].map(cell => cell.textContent))"
+    )
+    assert ["LFQUIAD", "88.8", "96.4", "82.7"] in rows
+    assert rows[-1] == ["this run", "90.0", "93.0", "76.0"]
+    assert "2 of the 12 categories" in page.evaluate("document.body.innerText")
+
+
+def error_of(capsys, *arguments):
+    """The one line that the command line answers a mistake with."""
+    with pytest.raises(SystemExit) as ended:
+        report.main([str(each) for each in arguments])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_a_folder_that_is_missing_is_one_line(tmp_path, capsys):
+    folder = tmp_path / "nothing"
+    assert error_of(capsys, folder) == f"error: there is no run folder {folder}"
+
+
+def test_a_folder_that_is_no_run_is_one_line(tmp_path, capsys):
+    line = error_of(capsys, tmp_path)
+    assert line == f"error: {tmp_path} is not a run: it has no config.json"
+
+
+def test_a_run_without_results_is_one_line(tmp_path, capsys):
+    (tmp_path / "config.json").write_text("{}")
+    assert "has no results yet" in error_of(capsys, tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_damaged_file_is_named_with_its_line(tmp_path, capsys):
+    folder = write_run(tmp_path / "run")
+    path = folder / "gear" / "predictions.jsonl"
+    path.write_text("{}\n{oh\n{}\n")
+    path.write_text(path.read_text().replace("{}\n", '{"key": "a", "x": 1}\n'))
+    assert f"{path} line 2 is damaged" in error_of(capsys, folder)
+
+
+def test_the_command_line_prints_where_the_page_is(tmp_path, capsys):
+    folder = write_run(tmp_path / "run")
+    report.main([str(folder)])
+    assert capsys.readouterr().out.strip() == str(folder / "report.html")
+    assert (folder / "report.html").stat().st_size > 10_000
+
+
+def imported_by(code):
+    """The modules that a new Python has imported at the end of `code`."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_the_report_is_written_without_the_learning_side(run):
+    code = (
+        "from pathlib import Path; from experiments.report import write_report; "
+        f"write_report(Path({str(run)!r}))"
+    )
+    modules = imported_by(code)
+    assert "PIL" in modules
+    assert not {"jax", "torch", "lfq_jax"} & modules
+
+
+def test_help_waits_for_nothing_heavy():
+    code = (
+        "from experiments.report import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass"
+    )
+    assert not {"jax", "numpy", "scipy", "PIL"} & imported_by(code)
