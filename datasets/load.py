@@ -1,6 +1,8 @@
 """A data set's split as a lazy sequence of `Example`s, prepared at first use."""
 
+import contextlib
 import difflib
+import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,7 +124,8 @@ def load(
     if not Path(builder.data_path).exists():
         builder.shows_progress = progress
         tfds.disable_progress_bar()  # ours says what is being prepared, in one line
-        builder.download_and_prepare()
+        with contextlib.redirect_stdout(io.StringIO()):  # two lines of no use
+            builder.download_and_prepare()
     skip = tfds.decode.SkipDecoding()
     source = builder.as_data_source(split=split, decoders={"image": skip, "mask": skip})
     keys = [_text(source[i]["key"]) for i in range(len(source))]

@@ -6,6 +6,7 @@ The loop below is the experiment. For every category: pick the shots, make anoma
 from them, train, score the test images, measure, write one line and the pictures.
 """
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ from lfq_jax.config import (
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     import numpy as np
 
+    from datasets import Shots
     from datasets.example import Example
     from lfq_jax.train import Trained
 
@@ -52,6 +54,8 @@ class FewShot:
     """A data set's name, or `folder` for your own images."""
     data_dir: Path | None = None
     """Where the data lies. For `folder`: one sub-folder a category, in MVTec layout."""
+    kind: Literal["auto", "texture", "object"] = "auto"
+    """For `folder`: whether the photographs show a texture or an object."""
     categories: tuple[str, ...] = ()
     """Categories to run. None named: all of them."""
     preset: PresetName = "auto"
@@ -67,9 +71,9 @@ class FewShot:
     """The Python that runs the generator, where torch lives in another environment."""
     agm: GeneratorConfig = field(default_factory=GeneratorConfig)
     """How synthetic anomalies are made."""
-    anomalies: int = 256
+    anomalies: int = 192
     """Synthetic anomalies to train on, a category."""
-    validation_anomalies: int = 32
+    validation_anomalies: int = 24
     """Synthetic anomalies held out to choose the best step and the threshold."""
     pictures: int = 40
     """Test images to draw at most, a category."""
@@ -94,6 +98,15 @@ class FewShot:
                 "--out and --resume exclude each other: a run keeps its folder"
             )
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """Where `datasets` finds the data and keeps its prepared copy."""
+        return {
+            "data_dir": self.data_dir,
+            "cache_dir": self.cache_dir / "datasets",
+            "kind": self.kind,
+        }
+
     @classmethod
     def of_preset(cls, name: str) -> "FewShot":
         preset = PRESETS[name]
@@ -111,9 +124,12 @@ def read_settings(
     named = flag_value(argv, "--preset")
     default = FewShot.of_preset(named if named in PRESETS else "cpu")
     settings = read_command_line(default, prog=prog, argv=argv)
-    if settings.preset != "auto" or not has_accelerator():
+    if settings.preset != "auto" or settings.resume:
         return settings
-    return read_command_line(FewShot.of_preset("paper"), prog=prog, argv=argv)
+    if not has_accelerator():
+        return dataclasses.replace(settings, preset="cpu")
+    settings = read_command_line(FewShot.of_preset("paper"), prog=prog, argv=argv)
+    return dataclasses.replace(settings, preset="paper")
 
 
 def _has_accelerator() -> bool:
@@ -122,19 +138,28 @@ def _has_accelerator() -> bool:
     return jax.default_backend() != "cpu"
 
 
-def _start(settings: FewShot) -> tuple[FewShot, RunFolder]:
+def _resumed(settings: FewShot) -> FewShot:
+    """The settings that the run to go on with was started with."""
+    if not settings.resume:
+        return settings
+    started = from_json(FewShot, RunFolder.open(settings.resume).config)
+    return dataclasses.replace(started, out=None, resume=settings.resume)
+
+
+def _folder(settings: FewShot) -> RunFolder:
     """Make the run's folder, or open the one to go on with."""
     import jax
 
-    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
+    # A second run, or a second category of one shape, starts at once.
+    jax.config.update("jax_compilation_cache_dir", str(settings.cache_dir / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     if settings.resume:
-        run = RunFolder.open(settings.resume)
-        settings = from_json(FewShot, run.config)
-        print(f"going on with {run.path}")
-        return settings, run
+        print(f"going on with {settings.resume}")
+        return RunFolder.open(settings.resume)
+    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
     name = f"{settings.dataset}-{settings.shots}shot-seed{settings.seed}"
     path = settings.out or new_run_path(Path("runs"), name)
-    return settings, RunFolder.create(path, as_json(settings), device)
+    return RunFolder.create(path, as_json(settings), device)
 
 
 def _train(
@@ -202,6 +227,7 @@ def _test(
     """Score the test images, draw them, measure them."""
     from tqdm import tqdm
 
+    from experiments.curve_file import write_curves
     from experiments.measure import measure
     from experiments.pictures import draw_predictions
     from lfq_jax.predict import predict
@@ -218,6 +244,7 @@ def _test(
     )
     seconds = time.monotonic() - started
     measured = measure(examples, predictions, image_score=settings.score.image_score)
+    write_curves(folder, examples, predictions)
     draw_predictions(
         folder,
         examples,
@@ -231,6 +258,7 @@ def _test(
 def run_category(
     settings: FewShot,
     category: str,
+    shots: "Shots",
     *,
     folder: Path,
     should_stop: Callable[[], bool],
@@ -241,13 +269,6 @@ def run_category(
     from lfq_jax.quantizers import name_of
 
     started = time.monotonic()
-    where = {
-        "data_dir": settings.data_dir,
-        "cache_dir": settings.cache_dir / "datasets",
-    }
-    shots = datasets.shots(
-        settings.dataset, category, settings.shots, settings.seed, **where
-    )
     kind = shots.examples[0].kind
     folder.mkdir(parents=True, exist_ok=True)
     trained, made = _train(
@@ -259,12 +280,13 @@ def run_category(
         should_stop=should_stop,
     )
     training_curves(folder / "metrics.jsonl", folder / "training_curves.png")
-    test = datasets.load(settings.dataset, category, "test", **where)
+    test = datasets.load(settings.dataset, category, "test", **settings.data)
     tested = _test(settings, trained, test, folder=folder, category=category)
     seconds = made["seconds"] | tested.pop("seconds")
     seconds["total"] = time.monotonic() - started
     return {
         "dataset": settings.dataset,
+        "preset": settings.preset,
         "category": category,
         "kind": kind,
         "shots": settings.shots,
@@ -285,23 +307,37 @@ def run_category(
     }
 
 
-def run(settings: FewShot, folder: RunFolder) -> None:
-    """Every category that `folder` has no result of, then the table and the report."""
+def pick_shots(settings: FewShot) -> "dict[str, Shots]":
+    """The shots of every category: mistakes are found before anything is trained."""
     import datasets
+
+    known = datasets.categories(settings.dataset, settings.data_dir)
+    return {
+        category: datasets.shots(
+            settings.dataset,
+            category,
+            settings.shots,
+            settings.seed,
+            **settings.data,
+        )
+        for category in settings.categories or known
+    }
+
+
+def run(settings: FewShot, shots: "dict[str, Shots]", folder: RunFolder) -> None:
+    """Every category that `folder` has no result of, then the table and the report."""
     from experiments.report import write_report
     from experiments.table import results_table
 
-    categories = settings.categories or datasets.categories(
-        settings.dataset, settings.data_dir
-    )
     done = {line["category"] for line in folder.results()}
     with interruption() as should_stop:
-        for category in categories:
+        for category, chosen in shots.items():
             if category in done:
                 continue
             line = run_category(
                 settings,
                 category,
+                chosen,
                 folder=folder.path / category,
                 should_stop=should_stop,
             )
@@ -318,9 +354,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from datasets.errors import one_line_errors
 
     with one_line_errors():
-        settings, folder = _start(settings)
+        settings = _resumed(settings)
+        shots = pick_shots(settings)
+        folder = _folder(settings)
         try:
-            run(settings, folder)
+            run(settings, shots, folder)
         except KeyboardInterrupt:
             print(
                 f"stopped; go on with: python -m experiments.few_shot "

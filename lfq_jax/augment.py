@@ -5,21 +5,12 @@ to the image, to the normal image behind it and to the mask, so that a turned pa
 darker photograph is never called a defect.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lfq_jax.config import AugmentConfig
-
-
-class Sample(NamedTuple):
-    """One training image, values in [0, 1]."""
-
-    image: Float[Array, "h w 3"]
-    normal: Float[Array, "h w 3"]
-    mask: Float[Array, "h w"]
+from lfq_jax.data import Sample
 
 
 def _symmetric(key: PRNGKeyArray, bound: float) -> Array:
@@ -61,9 +52,9 @@ def _bilinear(x: Float[Array, "h w c"], rows: Array, columns: Array) -> Array:
 
 def _move(x: Float[Array, "h w c"], key: PRNGKeyArray, config: AugmentConfig) -> Array:
     """A small rotation, shift and change of size about the centre."""
-    if not (config.rotation_degrees or config.shift or config.scale):
-        return x
     h, w, c = x.shape
+    if not c or not (config.rotation_degrees or config.shift or config.scale):
+        return x
     angle_key, scale_key, row_key, column_key = jax.random.split(key, 4)
     angle = jnp.deg2rad(_symmetric(angle_key, config.rotation_degrees))
     scale = 1.0 + _symmetric(scale_key, config.scale)
@@ -93,6 +84,16 @@ def _light(
     return contrast * light, offset * light
 
 
+def does_flip(config: AugmentConfig, *, is_texture: bool) -> bool:
+    """Whether a mirrored good part is a good part."""
+    return config.flips == "both" or (config.flips == "auto" and is_texture)
+
+
+def _turns(config: AugmentConfig, *, is_texture: bool) -> bool:
+    always = config.quarter_turns == "always"
+    return always or (config.quarter_turns == "auto" and is_texture)
+
+
 def augment(
     sample: Sample, key: PRNGKeyArray, *, config: AugmentConfig, is_texture: bool
 ) -> Sample:
@@ -102,15 +103,14 @@ def augment(
     normal image.
     """
     orient_key, move_key, light_key, noise_key, level_key = jax.random.split(key, 5)
-    flips = config.flips == "both" or (config.flips == "auto" and is_texture)
-    turns = config.quarter_turns == "always" or (
-        config.quarter_turns == "auto" and is_texture
-    )
-    stacked = jnp.concatenate(
-        [sample.image, sample.normal, sample.mask[..., None]], axis=-1
-    )
-    stacked = _orient(stacked, orient_key, flips=flips, turns=turns)
-    stacked = _move(stacked, move_key, config)
+    flips = does_flip(config, is_texture=is_texture)
+    turns = _turns(config, is_texture=is_texture)
+
+    def placed(x: Array) -> Array:
+        return _move(_orient(x, orient_key, flips=flips, turns=turns), move_key, config)
+
+    planes = [sample.image, sample.normal, sample.mask[..., None]]
+    stacked = placed(jnp.concatenate(planes, axis=-1))
     image, normal, mask = stacked[..., :3], stacked[..., 3:6], stacked[..., 6]
     gain, offset = _light(normal, light_key, config)
     level = config.noise * jax.random.uniform(level_key)
@@ -119,4 +119,5 @@ def augment(
         image=jnp.clip(image * gain + offset + noise, 0.0, 1.0),
         normal=jnp.clip(normal * gain + offset, 0.0, 1.0),
         mask=(mask > 0.5).astype(jnp.float32),
+        reference=placed(sample.reference),
     )

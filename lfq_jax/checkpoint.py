@@ -83,8 +83,9 @@ class Checkpoints:
                 f"checkpoint {self.folder}/{step} cannot be read: remove that folder "
                 f"to start this training anew ({type(error).__name__}: {error})"
             ) from error
-        leaves = [flat[name] for name in sorted(flat)]
-        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+        leaves, tree = jax.tree.flatten(like)
+        found = [flat.get(_name(i), leaf) for i, leaf in enumerate(leaves)]
+        return jax.tree.unflatten(tree, found)
 
     def close(self) -> None:
         """Wait for the save under way."""
@@ -93,10 +94,17 @@ class Checkpoints:
 
 
 def _savable(progress: Progress) -> dict[str, Any]:
-    """Leaves by position: Orbax then needs to know none of our types."""
+    """Leaves by position: Orbax then needs to know none of our types.
+
+    Empty arrays are left out, which it cannot save.
+    """
     leaves = jax.tree.leaves(progress)
     # A CPU array's host view is its own memory, which the next step overwrites: copy.
-    return {f"{i:05d}": np.array(leaf) for i, leaf in enumerate(leaves)}
+    return {_name(i): np.array(x) for i, x in enumerate(leaves) if np.size(x)}
+
+
+def _name(position: int) -> str:
+    return f"{position:05d}"
 
 
 def _drift(ours: Any, saved: Any, prefix: str = "") -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from lfq_jax.quantizers.config import LFQConfig, QuantizerConfig
+from lfq_jax.reference_config import ReferenceConfig
 
 T = TypeVar("T")
 ImageScore = Literal["mean", "max", "top_k_mean", "smoothed_max"]
@@ -31,10 +32,21 @@ class ModelConfig:
     """Channels of the autoencoder's stages, with a max-pool between two of them."""
     discriminative_widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
     """Channels of the discriminator's stages, with a max-pool between two of them."""
-    discriminator_input: Literal["both", "image"] = "both"
-    """What the discriminator sees: the reconstruction and the image, or the image."""
+    discriminator_input: Literal["both", "image", "residual", "none"] = "both"
+    """What the discriminator sees beside the reference: the reconstruction and the
+    image (the paper), the image, how far the two are apart in every cell of `stem`
+    pixels, or nothing. Few numbers a cell leave less to learn by heart in a short run.
+    """
     quantizer: QuantizerConfig = field(default_factory=LFQConfig)
     """The bottleneck."""
+    reference: ReferenceConfig | None = None
+    """Distances from the shots' own patches, shown to the discriminator beside the
+    images. None is the paper."""
+    kernels: Literal["draem", "he"] = "draem"
+    """Initial kernels: normal with deviation 0.02 as DRAEM, or sqrt(2 / fan-in) (He et
+    al. 2015), which needs fewer steps in small networks."""
+    prior: float = 0.5
+    """Probability of an anomaly that the untrained discriminator answers everywhere."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the convolutions. Weights, norms and losses stay in float32."""
     remat: bool = False
@@ -50,6 +62,17 @@ class ModelConfig:
             rule = f"a multiple of {divisor}, for {name} has {len(widths)} stages"
             _check(self.image_px % divisor == 0, "image_px", self.image_px, rule)
         _check(self.image_px >= 16, "image_px", self.image_px, "at least 16")
+        _check(0 < self.prior < 1, "prior", self.prior, "in (0, 1)")
+        if self.reference:
+            divisor = 2 ** (self.reference.levels - 1)
+            rule = f"a multiple of {divisor}, for reference.levels"
+            _check(self.image_px % divisor == 0, "image_px", self.image_px, rule)
+
+    @property
+    def divisor(self) -> int:
+        """What the sides of an image must be multiples of."""
+        stages = max(len(self.reconstructive_widths), len(self.discriminative_widths))
+        return self.stem * 2 ** (stages - 1)
 
     @property
     def bottleneck_px(self) -> int:
@@ -136,6 +159,10 @@ class TrainConfig:
     """Images a pass counts. 0: as many as there are shots."""
     batch_size: int = 1
     """Images a step."""
+    crop_px: int = 0
+    """Side of the random squares of the images that are learnt from. 0: all of them."""
+    good_images: int = 64
+    """Varied good parts that are prepared where there is a reference."""
     reconstructive_learning_rate: float = 3e-4
     """AdamW's step for the autoencoder and the quantizer."""
     discriminative_learning_rate: float = 1e-4
@@ -169,7 +196,8 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "validate_every_epochs", "log_every"):
             value = getattr(self, name)
             _check(value >= 1, name, value, "at least 1")
-        for name in ("epoch_images", "patience_epochs"):
+        _check(self.good_images >= 1, "good_images", self.good_images, "at least 1")
+        for name in ("epoch_images", "patience_epochs", "crop_px"):
             value = getattr(self, name)
             _check(value >= 0, name, value, "at least 0")
         for name in ("reconstructive_learning_rate", "discriminative_learning_rate"):
@@ -233,22 +261,26 @@ class Preset:
 _PAPER = Preset(ModelConfig(), TrainConfig(), ScoreConfig())
 _CPU = Preset(
     ModelConfig(
-        image_px=128,
-        stem=2,
-        reconstructive_widths=(32, 48, 64),
-        discriminative_widths=(24, 32, 48, 64),
+        stem=4,
+        reconstructive_widths=(24, 32, 48),
+        discriminative_widths=(32, 48, 64),
+        discriminator_input="residual",
+        reference=ReferenceConfig(),
+        kernels="he",
+        prior=0.05,
     ),
     TrainConfig(
-        epochs=40,
+        epochs=30,
         epoch_images=64,
         batch_size=8,
-        reconstructive_learning_rate=2e-3,
+        crop_px=96,
+        anomalous_share=0.8,
+        reconstructive_learning_rate=3e-3,
         discriminative_learning_rate=2e-3,
         warmup=0.05,
+        validate_every_epochs=15,
+        loss=LossConfig(dice_weight=0.2),
         augment=AugmentConfig(
-            rotation_degrees=4.0,
-            shift=0.02,
-            scale=0.02,
             brightness=0.05,
             contrast=0.1,
             colour=0.03,

@@ -10,11 +10,18 @@ from lfq_jax.layers import Stage, conv, depth_to_space, upsample
 class Decoder(nnx.Module):
     """Bilinear x2 and three convolutions a stage, the mirror of `Encoder`.
 
-    The last convolution is linear: the reconstruction may leave [0, 1].
+    The last convolution is linear: the reconstruction may leave [0, 1]. `level` is the
+    grey that the untrained decoder begins near.
     """
 
     def __init__(
-        self, widths: tuple[int, ...], *, stem: int, dtype: jnp.dtype, rngs: nnx.Rngs
+        self,
+        widths: tuple[int, ...],
+        *,
+        stem: int,
+        level: float = 0.0,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
     ) -> None:
         self.stem = stem
         outputs = (*reversed(widths[:-2]), widths[0])
@@ -26,6 +33,7 @@ class Decoder(nnx.Module):
             ]
         )
         self.head = conv(outputs[-1], 3 * stem * stem, dtype=dtype, rngs=rngs)
+        self.head.bias = nnx.Param(jnp.full(3 * stem * stem, level))
 
     def __call__(
         self, z: Float[Array, "b h w c"], *, training: bool, axis_name: str | None

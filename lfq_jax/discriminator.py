@@ -1,5 +1,7 @@
 """The discriminative subnetwork (paper 3.3; DRAEM's shapes)."""
 
+import math
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -17,7 +19,8 @@ from lfq_jax.layers import (
 class Discriminator(nnx.Module):
     """A U-Net that says for every pixel whether it is anomalous.
 
-    [b h w i] -> two logits a pixel [b h w 2]: normal, anomalous.
+    [b h w i] -> two logits a pixel [b h w 2]: normal, anomalous. What is known of
+    every cell of `stem` pixels [b h/stem w/stem c] joins the first stage and the head.
     """
 
     def __init__(
@@ -26,11 +29,13 @@ class Discriminator(nnx.Module):
         widths: tuple[int, ...],
         *,
         stem: int,
+        cell_channels: int = 0,
+        prior: float = 0.5,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ) -> None:
         self.stem = stem
-        channels = (channels_in * stem * stem, *widths)
+        channels = (channels_in * stem * stem + cell_channels, *widths)
         self.down = nnx.List(
             [
                 Stage(channels[i], width, width, dtype=dtype, rngs=rngs)
@@ -52,12 +57,25 @@ class Discriminator(nnx.Module):
                 for o, skip in zip(outputs, skips, strict=True)
             ]
         )
-        self.head = conv(widths[0], 2 * stem * stem, dtype=dtype, rngs=rngs)
+        self.head = conv(
+            widths[0] + cell_channels, 2 * stem * stem, dtype=dtype, rngs=rngs
+        )
+        if prior != 0.5:
+            half = 0.5 * math.log(prior / (1 - prior))
+            bias = jnp.tile(jnp.array([-half, half]), stem * stem)
+            self.head.bias = nnx.Param(bias)
 
     def __call__(
-        self, x: Float[Array, "b h w i"], *, training: bool, axis_name: str | None
+        self,
+        x: Float[Array, "b h w i"],
+        cells: Float[Array, "b gh gw c"] | None = None,
+        *,
+        training: bool,
+        axis_name: str | None,
     ) -> Float[Array, "b h w 2"]:
         x = space_to_depth(x, self.stem)
+        if cells is not None:
+            x = jnp.concatenate([x, cells], axis=-1)
         skips = []
         for i, stage in enumerate(self.down):
             x = max_pool(x) if i else x
@@ -68,4 +86,6 @@ class Discriminator(nnx.Module):
             x = up(upsample(x), training=training, axis_name=axis_name)
             x = jnp.concatenate([x, skips.pop()], axis=-1)
             x = join(x, training=training, axis_name=axis_name)
+        if cells is not None:
+            x = jnp.concatenate([x, cells], axis=-1)
         return depth_to_space(self.head(x), self.stem).astype(jnp.float32)

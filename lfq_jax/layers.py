@@ -12,8 +12,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-KERNEL_STDDEV = 0.02  # of the initial kernels, as DRAEM
-
 
 def conv(
     channels_in: int,
@@ -23,13 +21,13 @@ def conv(
     dtype: jnp.dtype,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
-    """A convolution that keeps the image's size."""
+    """A convolution that keeps the image's size. `Model.init` draws its kernel."""
     return nnx.Conv(
         channels_in,
         channels_out,
         (size, size),
         dtype=dtype,
-        kernel_init=nnx.initializers.normal(KERNEL_STDDEV),
+        kernel_init=nnx.initializers.zeros_init(),
         rngs=rngs,
     )
 

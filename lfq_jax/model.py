@@ -5,10 +5,12 @@ plain dicts of arrays; everything after that is a pure function of those dicts.
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -19,8 +21,11 @@ from lfq_jax.discriminator import Discriminator
 from lfq_jax.encoder import Encoder
 from lfq_jax.layers import conv
 from lfq_jax.quantizers.config import NoneConfig
+from lfq_jax.reference import Reference, channels, compare
 
 Tree = Any  # a nested dict of arrays
+DRAEM_DEVIATION = 0.02  # of the initial kernels
+RESIDUALS = 4  # channels of `residual_cells`
 
 
 class Autoencoder(nnx.Module):
@@ -38,7 +43,10 @@ class Autoencoder(nnx.Module):
         project = functools.partial(conv, size=1, dtype=dtype, rngs=rngs)
         self.pre = None if bare else project(widths[-1], code_dim)
         self.post = None if bare else project(code_dim, widths[-1])
-        self.decoder = Decoder(widths, stem=config.stem, dtype=dtype, rngs=rngs)
+        grey = 0.5 if config.kernels == "he" else 0.0
+        self.decoder = Decoder(
+            widths, stem=config.stem, level=grey, dtype=dtype, rngs=rngs
+        )
 
     def encode(
         self, image: Float[Array, "b h w 3"], *, training: bool, axis_name: str | None
@@ -63,6 +71,8 @@ class Variables(NamedTuple):
     """Running means and variances of the batch norms."""
     quantizer: Tree
     """The quantizer's own state."""
+    reference: Reference | None = None
+    """What new images are compared with; training does not change it."""
 
 
 class Outputs(NamedTuple):
@@ -83,17 +93,34 @@ class Outputs(NamedTuple):
 class Model:
     """Static definitions of the networks: `init` makes arrays, `apply` uses them."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, is_texture: bool = True) -> None:
         self.config = config
+        self.is_texture = is_texture
+        self.reference_channels = (
+            channels(config.reference, is_texture=is_texture) if config.reference else 0
+        )
+        residual = RESIDUALS if config.discriminator_input == "residual" else 0
+        self._cell_channels = self.reference_channels + residual
         width = config.reconstructive_widths[-1]
         self.quantizer = quantizers.make(config.quantizer, dim=width)
         modules = nnx.eval_shape(lambda: self._modules(jax.random.key(0)))
         self._definition = nnx.split(modules, nnx.Param, nnx.BatchStat)[0]
 
+    # Compiled functions are shared by models that are alike.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Model) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple:
+        return self.config, self.is_texture
+
     def _modules(self, key: PRNGKeyArray) -> nnx.Dict:
         autoencoder_key, discriminator_key = jax.random.split(key)
         config = self.config
-        channels = 6 if config.discriminator_input == "both" else 3
+        channels = {"both": 6, "image": 3}.get(config.discriminator_input, 0)
         return nnx.Dict(
             reconstructive=Autoencoder(
                 config, code_dim=self.quantizer.dim, rngs=nnx.Rngs(autoencoder_key)
@@ -102,6 +129,8 @@ class Model:
                 channels,
                 config.discriminative_widths,
                 stem=config.stem,
+                cell_channels=self._cell_channels,
+                prior=config.prior,
                 dtype=jnp.dtype(config.compute_dtype),
                 rngs=nnx.Rngs(discriminator_key),
             ),
@@ -114,16 +143,42 @@ class Model:
         modules = self._modules(network_key)
         _, params, statistics = nnx.split(modules, nnx.Param, nnx.BatchStat)
         quantizer_params, quantizer_state = self.quantizer.init(quantizer_key)
+        networks = self._with_random_kernels(nnx.to_pure_dict(params), network_key)
         return Variables(
-            params={**nnx.to_pure_dict(params), "quantizer": quantizer_params},
+            params={**networks, "quantizer": quantizer_params},
             statistics=nnx.to_pure_dict(statistics),
             quantizer=quantizer_state,
         )
+
+    def _with_random_kernels(self, params: Tree, key: PRNGKeyArray) -> Tree:
+        """Draw every convolution kernel from a normal distribution.
+
+        One long draw, cut to pieces: a draw for every kernel takes XLA 14 s to compile.
+        """
+        paths, tree = jax.tree.flatten_with_path(params)
+        leaves = [leaf for _, leaf in paths]
+        kernels = [i for i, leaf in enumerate(leaves) if leaf.ndim == 4]
+        sizes = [leaves[i].size for i in kernels]
+        drawn = jax.random.normal(key, (sum(sizes),))
+        pieces = jnp.split(drawn, np.cumsum(sizes)[:-1])
+        for i, piece in zip(kernels, pieces, strict=True):
+            path, leaf = paths[i]
+            is_head = any(getattr(part, "key", None) == "head" for part in path)
+            deviation = self._deviation(leaf.shape, is_head=is_head)
+            leaves[i] = deviation * piece.reshape(leaf.shape)
+        return jax.tree.unflatten(tree, leaves)
+
+    def _deviation(self, shape: tuple[int, ...], *, is_head: bool) -> float:
+        if self.config.kernels == "draem":
+            return DRAEM_DEVIATION
+        he = math.sqrt(2 / math.prod(shape[:-1]))
+        return 0.1 * he if is_head else he  # what comes out begins near its bias
 
     def apply(
         self,
         variables: Variables,
         image: Float[Array, "b h w 3"],
+        reference: Float[Array, "b gh gw c"] | None = None,
         *,
         training: bool,
         key: PRNGKeyArray | None = None,
@@ -131,6 +186,9 @@ class Model:
         axis_name: str | None = None,
     ) -> tuple[Outputs, Variables]:
         """Reconstruct and segment a batch of images in [0, 1].
+
+        `reference` are the images' distances from the shots' patches, where they are
+        known already; otherwise they are computed with `variables.reference`.
 
         Returns the outputs and the variables with new running statistics; in scoring
         (`training=False`) they are the ones given.
@@ -150,14 +208,16 @@ class Model:
             step=step,
         )
         reconstruction = autoencoder.decode(quantized.z_q, **mode)
-        seen = (
-            jnp.concatenate([reconstruction, image], axis=-1)
-            if self.config.discriminator_input == "both"
-            else image
+        cells = self._compared(variables, image, reference)
+        if self.config.discriminator_input == "residual":
+            residual = residual_cells(image, reconstruction, self.config.stem)
+            cells = jnp.concatenate([cells, residual], -1) if cells.size else residual
+        seen = {"both": [reconstruction, image], "image": [image]}.get(
+            self.config.discriminator_input, [image[..., :0]]
         )
         outputs = Outputs(
             reconstruction=reconstruction,
-            logits=discriminator(seen, **mode),
+            logits=discriminator(jnp.concatenate(seen, axis=-1), cells, **mode),
             codes=quantized.codes,
             quantizer_loss=quantized.loss,
             quantizer_statistics=quantized.statistics,
@@ -168,6 +228,36 @@ class Model:
         return outputs, variables._replace(
             statistics=statistics, quantizer=quantized.state
         )
+
+    def _compared(
+        self, variables: Variables, image: Array, known: Array | None
+    ) -> Array:
+        """Distances from the shots' patches; no channels without a reference."""
+        config = self.config
+        if config.reference is None:
+            b, h, w, _ = image.shape
+            return jnp.zeros((b, h // config.stem, w // config.stem, 0))
+        if known is not None:
+            return known
+        if variables.reference is None:
+            raise ValueError("a model with a reference needs variables.reference")
+        return compare(variables.reference, image, config.reference, stride=config.stem)
+
+
+def residual_cells(
+    image: Float[Array, "b h w 3"], reconstruction: Float[Array, "b h w 3"], cell: int
+) -> Float[Array, "b gh gw 4"]:
+    """How far an image is from its reconstruction, in every cell of `cell` pixels.
+
+    Three channels: the difference of the cells' mean colours; the fourth: the mean
+    absolute difference of their pixels. Scaled to be about 1 for a visible difference.
+    """
+    b, h, w, _ = image.shape
+    shape = (b, h // cell, cell, w // cell, cell, 3)
+    difference = (image - reconstruction).reshape(shape)
+    colour = jnp.abs(difference.mean((2, 4)))
+    detail = jnp.abs(difference).mean((2, 4, 5))[..., None]
+    return 10.0 * jnp.concatenate([colour, detail], axis=-1)
 
 
 def parameter_count(params: Tree) -> int:

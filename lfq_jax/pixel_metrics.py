@@ -4,7 +4,7 @@ Both have one interface: `update(maps, masks)`, `merge(other)`, `counts()`, `com
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Shaped
@@ -129,7 +129,7 @@ class StreamingPixelMetrics(_PixelMetrics):
         self.regions = 0.0
         self.histogram = ScoreHistogram(3, most_bins=most_bins)
 
-    def merge(self, other: Self) -> None:
+    def merge(self, other: "StreamingPixelMetrics") -> None:
         """Add what another process has counted. `other` stays as it is.
 
         Raises:
@@ -188,7 +188,7 @@ class StreamingPixelMetrics(_PixelMetrics):
 class ExactPixelMetrics(_PixelMetrics):
     """Pixel metrics by sorting. Memory grows with the pixels, float64 stays float64."""
 
-    def merge(self, other: Self) -> None:
+    def merge(self, other: "ExactPixelMetrics") -> None:
         """Add what another process has gathered. `other` stays as it is."""
         self._take_waiting(other)
 

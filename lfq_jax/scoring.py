@@ -58,11 +58,26 @@ class Scorer:
         self.model = model
         self.config = config
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scorer) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple:
+        return self.model, self.config
+
     @functools.partial(jax.jit, static_argnums=0)
-    def __call__(self, variables: Variables, images: UInt8[Array, "b h w 3"]) -> Scored:
-        """Score images of the model's own size."""
+    def __call__(
+        self,
+        variables: Variables,
+        images: UInt8[Array, "b h w 3"],
+        reference: Float[Array, "b gh gw c"] | None = None,
+    ) -> Scored:
+        """Score images of the model's own size; `reference` as in `Model.apply`."""
         unit = images.astype(jnp.float32) / 255.0
-        outputs, _ = self.model.apply(variables, unit, training=False)
+        outputs, _ = self.model.apply(variables, unit, reference, training=False)
         probability = outputs.probability
         return Scored(
             maps=smooth(probability, self.config.smoothing_sigma),

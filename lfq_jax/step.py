@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int32, PRNGKeyArray
 
-from lfq_jax.augment import Sample, augment
-from lfq_jax.config import TrainConfig
-from lfq_jax.data import TrainingData, draw
+from lfq_jax.augment import augment
+from lfq_jax.config import AugmentConfig, TrainConfig
+from lfq_jax.data import Sample, TrainingData, draw
 from lfq_jax.losses import dice_loss, focal_loss, ssim_loss
 from lfq_jax.model import Model, Outputs, Tree, Variables
+from lfq_jax.optimizer import make_optimizer
+from lfq_jax.reference import Reference
 
 
 class TrainState(NamedTuple):
@@ -49,38 +51,69 @@ class Trainer:
         self,
         model: Model,
         config: TrainConfig,
-        optimizer: optax.GradientTransformation,
         *,
+        steps: int,
         is_texture: bool,
     ) -> None:
+        divisor = model.config.divisor
+        if config.crop_px % divisor or config.crop_px > model.config.image_px:
+            raise ValueError(
+                f"crop_px must be a multiple of {divisor} and at most image_px, "
+                f"{model.config.image_px}, got {config.crop_px}"
+            )
         self.model = model
         self.config = config
-        self.optimizer = optimizer
+        self.steps = steps
+        self.optimizer = make_optimizer(config, steps=steps)
         self.is_texture = is_texture
 
-    def init(self, key: PRNGKeyArray) -> TrainState:
+    # Compiled functions are shared by trainers that are alike.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Trainer) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple:
+        return self.model, self.config, self.steps, self.is_texture
+
+    def init(self, key: PRNGKeyArray, reference: Reference | None = None) -> TrainState:
         """The state before the first step."""
-        variables = self.model.init(key)
+        variables = self.model.init(key)._replace(reference=reference)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             variables=variables,
             optimizer=self.optimizer.init(variables.params),
-            averaged=variables.params if self.config.ema_decay else (),
+            averaged=self._copy(variables.params),
         )
 
-    def vary(self, sample: Sample, key: PRNGKeyArray) -> Sample:
-        """One augmented copy of `sample`."""
-        return augment(
-            sample, key, config=self.config.augment, is_texture=self.is_texture
-        )
+    def _copy(self, params: Tree) -> Tree:
+        # The step donates its state: no two of its leaves may share a buffer.
+        return jax.tree.map(jnp.copy, params) if self.config.ema_decay else ()
+
+    @property
+    def _augment(self) -> AugmentConfig:
+        """What is drawn in the step: all, or what was not drawn in preparation."""
+        config = self.config.augment
+        if self.model.config.reference is None:
+            return config
+        return AugmentConfig(flips=config.flips, quarter_turns=config.quarter_turns)
 
     def batch(self, data: TrainingData, key: PRNGKeyArray) -> Sample:
         """Draw and augment `batch_size` images; leading axis b."""
 
         def one(key: PRNGKeyArray) -> Sample:
             draw_key, augment_key = jax.random.split(key)
-            share = self.config.anomalous_share
-            return self.vary(draw(data, draw_key, anomalous_share=share), augment_key)
+            drawn = draw(
+                data,
+                draw_key,
+                anomalous_share=self.config.anomalous_share,
+                crop_px=self.config.crop_px,
+            )
+            return augment(
+                drawn, augment_key, config=self._augment, is_texture=self.is_texture
+            )
 
         return jax.vmap(one)(jax.random.split(key, self.config.batch_size))
 
@@ -96,6 +129,7 @@ class Trainer:
             outputs, variables = self.model.apply(
                 variables,
                 batch.image,
+                batch.reference,
                 training=True,
                 key=quantizer_key,
                 step=state.step,
@@ -122,7 +156,7 @@ class Trainer:
             averaged = optax.incremental_update(
                 params, averaged, 1.0 - self.config.ema_decay
             )
-        metrics["gradient_norm"] = optax.global_norm(gradient)
+        metrics["gradient_norm"] = optax.tree.norm(gradient)
         new = TrainState(
             step=state.step + 1,
             variables=variables._replace(params=params),

@@ -11,13 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lfq_jax.augment import Sample
 from lfq_jax.checkpoint import Checkpoints, Progress
 from lfq_jax.config import ModelConfig, ScoreConfig, TrainConfig, as_json
-from lfq_jax.data import TrainingData, sample
+from lfq_jax.data import Photographs, TrainingData
 from lfq_jax.evaluation import evaluate
 from lfq_jax.model import Model, Variables
-from lfq_jax.optimizer import make_optimizer
+from lfq_jax.prepare import Preparation
 from lfq_jax.scoring import Scorer
 from lfq_jax.step import Trainer
 
@@ -42,41 +41,42 @@ class Trained(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """Synthetic anomalies and good parts that the trainer never saw, as bytes."""
+    """Synthetic anomalies and good parts that the trainer never saw, on the host."""
 
     images: np.ndarray
     """u8 [n h w 3]: first the anomalous ones, then as many good ones."""
     masks: np.ndarray
     """bool [n h w]."""
+    references: np.ndarray
+    """f16 [n gh gw c]: distances from the shots that an image was not made from."""
 
     @property
     def labels(self) -> np.ndarray:
         return np.asarray(self.masks.any((1, 2)), np.int64)
 
 
-def make_validation(trainer: Trainer, data: TrainingData, *, seed: int) -> Validation:
+def make_validation(preparation: Preparation, data: Photographs) -> Validation:
     """Every held-out anomaly once, and as many varied good parts."""
-    count = data.images.shape[0]
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), 2 * count)
-
-    def one(key: jax.Array, i: jax.Array) -> Sample:
-        record = sample(data, i % count, is_anomalous=i < count)
-        return trainer.vary(record, key)
-
-    batch = jax.jit(jax.vmap(one))(keys, jnp.arange(2 * count))
-    images = np.round(np.asarray(batch.image) * 255).astype(np.uint8)
-    return Validation(images, np.asarray(batch.mask) > 0.5)
+    prepared = preparation.validation(data)
+    samples = jax.tree.map(lambda a, g: np.concatenate([a, g]), *prepared)
+    return Validation(samples.images, samples.masks > 0, samples.references)
 
 
 def validate(
-    scorer: Scorer, variables: Variables, validation: Validation, *, batch_size: int
+    scorer: Scorer, variables: Variables, validation: Validation
 ) -> tuple[dict[str, float | None], float | None]:
     """AUROCs of both levels on `validation`, and the image threshold of largest F1."""
     count = len(validation.images)
-    padding = -count % batch_size
-    order = np.minimum(np.arange(count + padding), count - 1)
+    batch_size = min(scorer.config.batch_size, count)
+    order = np.minimum(np.arange(count + -count % batch_size), count - 1)
     scored = [
-        jax.device_get(scorer(variables, validation.images[chunk]))
+        jax.device_get(
+            scorer(
+                variables,
+                validation.images[chunk],
+                validation.references[chunk].astype(np.float32),
+            )
+        )
         for chunk in np.split(order, len(order) // batch_size)
     ]
     maps = np.concatenate([part.maps for part in scored])[:count]
@@ -109,8 +109,8 @@ class _MetricsFile:
 
 
 def train(
-    data: TrainingData,
-    held_out: TrainingData,
+    data: Photographs,
+    held_out: Photographs,
     *,
     model_config: ModelConfig,
     train_config: TrainConfig,
@@ -140,17 +140,20 @@ def train(
     started = time.monotonic()
     shots = data.normals.shape[0]
     steps = train_config.steps(shots)
-    model = Model(model_config)
+    model = Model(model_config, is_texture=is_texture)
+    preparation = Preparation(model_config, train_config.augment, is_texture, seed)
     trainer = Trainer(
         model,
         train_config,
-        make_optimizer(train_config, steps=steps),
+        steps=steps,
         is_texture=is_texture,
     )
     scorer = Scorer(model, score_config)
     key = jax.random.key(seed)
-    state = trainer.init(jax.random.fold_in(key, 2))
-    progress = Progress(state, state.variables, np.array(-1.0), np.array(0))
+    state = trainer.init(jax.random.fold_in(key, 2), preparation.memory(data.normals))
+    # A copy: the step donates its state's buffers.
+    untrained = jax.tree.map(jnp.copy, state.variables)
+    progress = Progress(state, untrained, np.array(-1.0), np.array(0))
     config = {
         "model": as_json(model_config),
         "train": as_json(train_config),
@@ -159,15 +162,17 @@ def train(
     }
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder / "checkpoints", config)
+    validation = make_validation(preparation, held_out)
     try:
         progress = checkpoints.restore(progress) or progress
         progress = _loop(
             trainer,
             scorer,
             progress,
-            data,
-            make_validation(trainer, held_out, seed=seed),
+            preparation.training(data, good=train_config.good_images),
+            validation,
             key=jax.random.fold_in(key, 3),
+            shots=shots,
             steps=steps,
             checkpoints=checkpoints,
             metrics_path=folder / "metrics.jsonl",
@@ -176,10 +181,7 @@ def train(
         )
     finally:
         checkpoints.close()
-    validation = make_validation(trainer, held_out, seed=seed)
-    figures, threshold = validate(
-        scorer, progress.best, validation, batch_size=min(8, len(validation.images))
-    )
+    figures, threshold = validate(scorer, progress.best, validation)
     return Trained(
         variables=progress.best,
         scorer=scorer,
@@ -198,6 +200,7 @@ def _loop(
     validation: Validation,
     *,
     key: jax.Array,
+    shots: int,
     steps: int,
     checkpoints: Checkpoints,
     metrics_path: Path,
@@ -206,7 +209,6 @@ def _loop(
 ) -> Progress:
     """Scan by scan to the last step, or until patience ends."""
     config = trainer.config
-    shots = data.normals.shape[0]
     state, best, best_auroc, best_step = progress
     step = int(state.step)
     metrics = _MetricsFile(metrics_path, step=step)
@@ -226,12 +228,7 @@ def _loop(
                 epoch_before, epoch, config.validate_every_epochs
             ):
                 variables = trainer.scoring_variables(state)
-                found, _ = validate(
-                    scorer,
-                    variables,
-                    validation,
-                    batch_size=min(8, len(validation.images)),
-                )
+                found, _ = validate(scorer, variables, validation)
                 line |= {
                     f"validation/{n}": v for n, v in found.items() if v is not None
                 }

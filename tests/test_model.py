@@ -55,9 +55,16 @@ def test_reconstruction_and_logits_have_the_images_size(preset: str):
     config = PRESETS[preset].model
     model = Model(config)
     images = jax.ShapeDtypeStruct((2, config.image_px, config.image_px, 3), jnp.float32)
+    grid = config.image_px // config.stem
+    reference = jax.ShapeDtypeStruct(
+        (2, grid, grid, model.reference_channels), jnp.float32
+    )
     variables = jax.eval_shape(model.init, jax.random.key(0))
     outputs, _ = jax.eval_shape(
-        lambda v, x: model.apply(v, x, training=False), variables, images
+        lambda v, x, r: model.apply(v, x, r, training=False),
+        variables,
+        images,
+        reference,
     )
     assert outputs.reconstruction.shape == images.shape
     assert outputs.logits.shape == (*images.shape[:3], 2)

@@ -1,0 +1,168 @@
+"""From photographs to what the compiled step draws from, once a run.
+
+Without a reference the photographs are taken as they are and varied in every step. With
+one, each is varied once and compared with the shots it was not made from, which is too
+dear for every step; what is left to the step are mirrors, quarter turns and crops.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key, UInt8
+
+from lfq_jax.augment import augment, does_flip
+from lfq_jax.config import AugmentConfig, ModelConfig
+from lfq_jax.data import Photographs, Sample, Samples, TrainingData
+from lfq_jax.reference import Reference, channels, compare, fit_whitening, remember
+
+_COPIES = 3  # of a single shot, to stand for the others that there are not
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How the photographs of one category are prepared."""
+
+    model: ModelConfig
+    augment: AugmentConfig
+    is_texture: bool
+    seed: int
+
+    def memory(self, shots: UInt8[np.ndarray, "k h w 3"]) -> Reference | None:
+        """What a detector compares new images with; None without a reference."""
+        if self.model.reference is None:
+            return None
+        return self._remember(fit_whitening(shots, **self._where), list(shots))
+
+    @property
+    def _where(self) -> dict:
+        return {"config": self.model.reference, "stride": self.model.stem}
+
+    @property
+    def _reference_shape(self) -> tuple[int, int, int]:
+        assert self.model.reference is not None
+        grid = self.model.image_px // self.model.stem
+        return grid, grid, channels(self.model.reference, is_texture=self.is_texture)
+
+    def _remember(self, whitening, images: list[np.ndarray]) -> Reference:
+        if self.is_texture and does_flip(self.augment, is_texture=True):
+            mirrored = [(x, x[::-1], x[:, ::-1], x[::-1, ::-1]) for x in images]
+            images = [np.ascontiguousarray(m) for group in mirrored for m in group]
+        return remember(
+            whitening,
+            images,
+            **self._where,
+            is_texture=self.is_texture,
+            seed=self.seed,
+        )
+
+    def others(self, shots: UInt8[np.ndarray, "k h w 3"]) -> list[Reference]:
+        """For every shot, the memory of the other shots; of one, of varied copies."""
+        whitening = fit_whitening(shots, **self._where)
+        if len(shots) > 1:
+            rest = [
+                [s for j, s in enumerate(shots) if j != i] for i in range(len(shots))
+            ]
+        else:
+            copies = self.varied(self._plain(np.repeat(shots, _COPIES, 0)), stream=0)
+            rest = [list(np.asarray(copies.images))]
+        return [self._remember(whitening, images) for images in rest]
+
+    def varied(self, samples: Samples, *, stream: int) -> Samples:
+        """Every sample varied once. Another `stream`, other variations."""
+        key = jax.random.fold_in(jax.random.key(self.seed), 1000 + stream)
+        keys = jax.random.split(key, len(samples.images))
+        vary = functools.partial(
+            _varied, config=self.augment, is_texture=self.is_texture
+        )
+        parts = [
+            vary(jax.tree.map(lambda x, c=chunk: x[c], samples), keys[chunk])
+            for chunk in _chunks(len(keys))
+        ]
+        return _joined(parts, len(keys))
+
+    def compared(
+        self, samples: Samples, sources: np.ndarray, others: list[Reference]
+    ) -> Samples:
+        """`samples` with their distances from the shots they were not made from."""
+        found = np.zeros((len(sources), *self._reference_shape), np.float16)
+        for source, memory in enumerate(others):
+            mine = np.flatnonzero(sources == source)
+            for chunk in _chunks(len(mine)):
+                images = samples.images[mine[chunk]]
+                found[mine[chunk]] = _compared(memory, images, **self._where)
+        return samples._replace(references=jnp.asarray(found))
+
+    def training(self, data: Photographs, *, good: int) -> TrainingData:
+        """What the step draws from; `good` good parts, where they are varied here."""
+        if self.model.reference is None:
+            return TrainingData(self._anomalous(data), self._plain(data.normals))
+        return self._ready(data, good=good, stream=1)
+
+    def validation(self, data: Photographs) -> TrainingData:
+        """Every anomaly once, varied, and as many good parts."""
+        return self._ready(data, good=len(data.images), stream=3)
+
+    def _ready(self, data: Photographs, *, good: int, stream: int) -> TrainingData:
+        of_good = np.arange(good) % len(data.normals)
+        anomalous = self.varied(self._anomalous(data), stream=stream)
+        normal = self.varied(self._plain(data.normals[of_good]), stream=stream + 1)
+        if self.model.reference is not None:
+            others = self.others(data.normals)
+            anomalous = self.compared(anomalous, data.sources, others)
+            normal = self.compared(normal, of_good, others)
+        return TrainingData(anomalous, normal)
+
+    def _plain(self, images: UInt8[np.ndarray, "n h w 3"]) -> Samples:
+        """Good parts as samples, not compared with anything."""
+        n, h, w, _ = images.shape
+        grid = (n, h // self.model.stem, w // self.model.stem)
+        pixels = jnp.asarray(images)
+        masks = jnp.zeros((n, h, w), jnp.uint8)
+        return Samples(pixels, pixels, masks, jnp.zeros((*grid, 0), jnp.float16))
+
+    def _anomalous(self, data: Photographs) -> Samples:
+        return self._plain(data.images)._replace(
+            normals=jnp.asarray(data.normals[data.sources]),
+            masks=jnp.asarray(data.masks),
+        )
+
+
+def _chunks(count: int) -> list[np.ndarray]:
+    """Indices in batches of one size; the last is filled up with the last index."""
+    padded = np.minimum(np.arange(-(-count // _BATCH) * _BATCH), count - 1)
+    return list(padded.reshape(-1, _BATCH))
+
+
+def _joined(parts: list[Samples], count: int) -> Samples:
+    return jax.tree.map(lambda *x: jnp.concatenate(x)[:count], *parts)
+
+
+def _bytes(x: Array) -> Array:
+    return jnp.round(x * 255.0).astype(jnp.uint8)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "is_texture"))
+def _varied(
+    samples: Samples, keys: Key[Array, "b"], *, config: AugmentConfig, is_texture: bool
+) -> Samples:
+    def one(image, normal, mask, reference, key) -> Sample:
+        unit = Sample(image / 255.0, normal / 255.0, mask * 1.0, reference * 1.0)
+        return augment(unit, key, config=config, is_texture=is_texture)
+
+    varied = jax.vmap(one)(*samples, keys)
+    return Samples(
+        _bytes(varied.image),
+        _bytes(varied.normal),
+        varied.mask.astype(jnp.uint8),
+        varied.reference.astype(jnp.float16),
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("config", "stride"))
+def _compared(reference: Reference, images: Array, *, config, stride: int) -> Array:
+    unit = images.astype(jnp.float32) / 255.0
+    return compare(reference, unit, config, stride=stride).astype(jnp.float16)

@@ -1,0 +1,178 @@
+"""What the shots look like, patch by patch, and how far an image is from that.
+
+A patch memory as in PatchCore (Roth et al. 2022), over the fixed filter bank of
+`filters`. A learning detector needs to be told how far two good parts differ: while it
+learns, every image is compared with the *other* shots only.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int32, UInt8
+
+from lfq_jax.filters import describe, group_sizes
+from lfq_jax.reference_config import ReferenceConfig
+
+_SHRINKAGE = 1e-2  # of each group's covariance, as a share of its mean variance
+_FAR = 1e30
+
+
+class Whitening(NamedTuple):
+    """Makes the features of a group uncorrelated and each group weigh the same."""
+
+    mean: Float[Array, "f"]
+    matrix: Float[Array, "f f"]
+
+
+class Reference(NamedTuple):
+    """The memory of a detector. Arrays only."""
+
+    whitening: Whitening
+    patches: Float[Array, "n f"]
+    """Whitened features from anywhere on the shots."""
+    places: Float[Array, "k h w f"]
+    """Whitened features of every place, or k = 0 where places are not compared."""
+
+
+def channels(config: ReferenceConfig, *, is_texture: bool) -> int:
+    """Channels of `compare`."""
+    sizes = group_sizes(config.levels)
+    searches = 1 if is_texture or not config.window else 2
+    return searches * len(sizes) + (sum(sizes) if config.shows_features else 0)
+
+
+@functools.partial(jax.jit, static_argnames=("levels", "stride"))
+def _features(images: UInt8[Array, "b h w 3"], *, levels: int, stride: int) -> Array:
+    return describe(images.astype(jnp.float32) / 255.0, levels=levels, stride=stride)
+
+
+def _features_of_all(images: Sequence[np.ndarray], levels: int, stride: int) -> Array:
+    # One image a call: memory stays small and there is one shape to compile.
+    parts = [_features(x[None], levels=levels, stride=stride) for x in images]
+    return jnp.concatenate(parts)
+
+
+def fit_whitening(
+    shots: UInt8[np.ndarray, "k h w 3"], config: ReferenceConfig, *, stride: int
+) -> Whitening:
+    """The whitening of the shots' features, group by group."""
+    features = np.asarray(_features_of_all(list(shots), config.levels, stride))
+    flat = features.reshape(-1, features.shape[-1]).astype(np.float64)
+    mean = flat.mean(0)
+    matrix = np.zeros((flat.shape[1], flat.shape[1]))
+    start = 0
+    for size in group_sizes(config.levels):
+        part = slice(start, start + size)
+        covariance = np.cov(flat[:, part], rowvar=False)
+        variance, axes = np.linalg.eigh(covariance)
+        floor = _SHRINKAGE * variance.mean() + 1e-7
+        scale = np.sqrt(np.maximum(variance, 0) + floor) * np.sqrt(size)
+        matrix[part, part] = axes / scale
+        start += size
+    return Whitening(jnp.asarray(mean, jnp.float32), jnp.asarray(matrix, jnp.float32))
+
+
+def remember(
+    whitening: Whitening,
+    images: Sequence[UInt8[np.ndarray, "h w 3"]],
+    config: ReferenceConfig,
+    *,
+    stride: int,
+    is_texture: bool,
+    seed: int,
+) -> Reference:
+    """The memory of `images`, normal ones."""
+    features = _features_of_all(images, config.levels, stride)
+    whitened = (features - whitening.mean) @ whitening.matrix
+    flat = whitened.reshape(-1, whitened.shape[-1])
+    chosen = np.random.default_rng(seed).permutation(len(flat))[: config.patches]
+    by_place = config.window > 0 and not is_texture
+    places = whitened if by_place else whitened[:0]
+    return Reference(whitening, flat[np.sort(chosen)], places)
+
+
+def _nearest(
+    squared: Float[Array, "*batch n"],
+) -> Int32[Array, "*batch"]:
+    """Index of the smallest squared distance.
+
+    The index rides in the low bits of the distance, whose order as an integer is its
+    order as a number: a plain minimum, three times faster than XLA's argmin on a CPU.
+    Of 4096 distances, those within a relative 2^-11 count as equal, and the first of
+    them is taken.
+    """
+    count = squared.shape[-1]
+    bits = jax.lax.bitcast_convert_type(jnp.maximum(squared, 0.0), jnp.int32)
+    low = (1 << (count - 1).bit_length()) - 1
+    packed = (bits & ~low) | jnp.arange(count, dtype=jnp.int32)
+    return packed.min(-1) & low
+
+
+def _squared(query: Array, memory: Array) -> Array:
+    """[... p f], [... n f] -> squared distances [... p n]"""
+    of_query = (query * query).sum(-1, keepdims=True)
+    of_memory = (memory * memory).sum(-1)[..., None, :]
+    return of_query + of_memory - 2 * jnp.einsum("...pf,...nf->...pn", query, memory)
+
+
+def _by_group(difference: Float[Array, "*batch f"], levels: int) -> Array:
+    """Length of the difference in every group of features. [... f] -> [... g]"""
+    ends = np.cumsum(group_sizes(levels))[:-1]
+    parts = jnp.split(difference * difference, ends, axis=-1)
+    return jnp.sqrt(jnp.stack([part.sum(-1) for part in parts], axis=-1))
+
+
+def _anywhere(query: Float[Array, "h w f"], patches: Float[Array, "n f"]) -> Array:
+    """The difference from the nearest patch. [h w f]"""
+    flat = query.reshape(-1, query.shape[-1])
+    nearest = patches[_nearest(_squared(flat, patches))]
+    return query - nearest.reshape(query.shape)
+
+
+def _in_place(
+    query: Float[Array, "h w f"], places: Float[Array, "k h w f"], window: int
+) -> Array:
+    """The difference from the nearest patch at most `window` cells away. [h w f]
+
+    Row by row against the rows about it: one matrix product for all shifts.
+    """
+    k, h, w, f = places.shape
+    padded = jnp.pad(places, ((0, 0), (window, window), (0, 0), (0, 0)), mode="edge")
+    near = [padded[:, i : i + h] for i in range(2 * window + 1)]
+    rows = jnp.stack(near, 2).transpose(1, 0, 2, 3, 4).reshape(h, -1, f)
+    column = jnp.arange(w)
+    of_memory = jnp.tile(column, k * (2 * window + 1))
+    is_near = jnp.abs(column[:, None] - of_memory) <= window
+    nearest = _nearest(jnp.where(is_near, _squared(query, rows), _FAR))
+    return query - jnp.take_along_axis(rows, nearest[..., None], axis=1)
+
+
+def compare(
+    reference: Reference,
+    images: Float[Array, "b H W 3"],
+    config: ReferenceConfig,
+    *,
+    stride: int,
+) -> Float[Array, "b h w c"]:
+    """How far every cell is from the memory, and what it looks like.
+
+    log(1 + distance), a channel a group of features: from the nearest patch anywhere,
+    then, where places are compared, from the nearest in place; then, with
+    `shows_features`, the whitened features themselves.
+    """
+    features = describe(images, levels=config.levels, stride=stride)
+    whitened = (features - reference.whitening.mean) @ reference.whitening.matrix
+
+    def of_image(query: Float[Array, "h w f"]) -> Array:
+        found = [_by_group(_anywhere(query, reference.patches), config.levels)]
+        if reference.places.shape[0]:
+            difference = _in_place(query, reference.places, config.window)
+            found.append(_by_group(difference, config.levels))
+        shown = [query] if config.shows_features else []
+        return jnp.concatenate([jnp.log1p(x) for x in found] + shown, axis=-1)
+
+    return jax.lax.map(of_image, whitened)

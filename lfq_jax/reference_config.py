@@ -1,0 +1,26 @@
+"""Choices of the comparison with the shots' own patches. Standard library only."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ReferenceConfig:
+    """How an image is compared, patch by patch, with the shots."""
+
+    levels: int = 4
+    """Octaves of the filter bank; octave l sees structures of about 2^l pixels."""
+    patches: int = 3072
+    """Patches of the shots that are kept, drawn at random."""
+    window: int = 3
+    """For objects: how far from its own place, in cells of `stem` pixels, a patch is
+    also looked for. 0: places are not compared."""
+    shows_features: bool = False
+    """Whether the discriminator sees the whitened features beside the distances."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.levels <= 6:
+            raise ValueError(f"levels must be in [1, 6], got {self.levels}")
+        if not 1 <= self.patches <= 65536:
+            raise ValueError(f"patches must be in [1, 65536], got {self.patches}")
+        if not 0 <= self.window <= 8:
+            raise ValueError(f"window must be in [0, 8], got {self.window}")

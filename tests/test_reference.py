@@ -1,0 +1,200 @@
+"""The filter bank, the patch memory, and what they say of an image."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lfq_jax.augment import augment
+from lfq_jax.config import AugmentConfig, ModelConfig
+from lfq_jax.data import Photographs, Sample, TrainingData, crop, draw
+from lfq_jax.filters import describe, group_sizes
+from lfq_jax.prepare import Preparation
+from lfq_jax.reference import (
+    _nearest,
+    _squared,
+    channels,
+    compare,
+    fit_whitening,
+    remember,
+)
+from lfq_jax.reference_config import ReferenceConfig
+
+CONFIG = ReferenceConfig(levels=2, patches=200, window=1, shows_features=False)
+MODEL = ModelConfig(
+    image_px=32,
+    stem=4,
+    reconstructive_widths=(8, 12),
+    discriminative_widths=(8, 12),
+    reference=CONFIG,
+)
+
+
+def _stripes(seed: int, *, px: int = 32) -> np.ndarray:
+    """A striped part with sensor noise."""
+    rng = np.random.default_rng(seed)
+    wave = 120 + 60 * np.sin(np.arange(px) * 1.3)
+    image = np.broadcast_to(wave[None, :, None], (px, px, 3))
+    return np.clip(image + rng.normal(0, 3, (px, px, 3)), 0, 255).astype(np.uint8)
+
+
+def _compared(shots, image, *, is_texture=False, config=CONFIG):
+    whitening = fit_whitening(np.stack(shots), config, stride=4)
+    memory = remember(whitening, shots, config, stride=4, is_texture=is_texture, seed=0)
+    unit = jnp.asarray(image[None]) / 255.0
+    return np.asarray(compare(memory, unit, config, stride=4))[0]
+
+
+def _photographs(count: int = 6, shots: int = 2) -> Photographs:
+    normals = np.stack([_stripes(i) for i in range(shots)])
+    sources = np.arange(count, dtype=np.int32) % shots
+    images, masks = normals[sources].copy(), np.zeros((count, 32, 32), np.uint8)
+    masks[:, 8:16, 12:20] = 1
+    images[masks > 0] = 250
+    return Photographs(normals, images, masks, sources)
+
+
+def test_a_turned_image_has_turned_features():
+    image = jax.random.uniform(jax.random.key(0), (1, 32, 32, 3))
+    features = describe(image, levels=2, stride=4)
+    mirrored = describe(image[:, :, ::-1], levels=2, stride=4)
+    colour = slice(0, 3)
+    np.testing.assert_allclose(
+        mirrored[..., colour], features[:, :, ::-1, colour], atol=1e-5
+    )
+    assert features.shape == (1, 8, 8, sum(group_sizes(2)))
+
+
+def test_flat_images_show_no_structure():
+    features = describe(jnp.full((1, 32, 32, 3), 0.4), levels=1, stride=4)
+    np.testing.assert_allclose(features[..., 0], 0.4, atol=1e-5)
+    np.testing.assert_allclose(features[..., 3:], 1e-2, atol=1e-4)
+
+
+def test_whitened_features_of_the_shots_are_uncorrelated_in_each_group():
+    shots = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
+    whitening = fit_whitening(shots, CONFIG, stride=4)
+    features = describe(jnp.asarray(shots) / 255.0, levels=2, stride=4)
+    flat = ((features - whitening.mean) @ whitening.matrix).reshape(512, -1)
+    colour = np.cov(np.asarray(flat)[:, :3], rowvar=False) * 3
+    np.testing.assert_allclose(colour, np.eye(3), atol=0.1)
+
+
+def test_nearest_is_argmin_where_distances_differ_enough():
+    rng = np.random.default_rng(0)
+    query, memory = rng.normal(size=(50, 6)), rng.normal(size=(300, 6))
+    squared = ((query[:, None] - memory[None]) ** 2).sum(-1)
+    ours = _squared(jnp.asarray(query), jnp.asarray(memory))
+    np.testing.assert_allclose(ours, squared, rtol=1e-4, atol=1e-4)
+    found = np.asarray(_nearest(ours))
+    chosen = np.take_along_axis(squared, found[:, None], 1)[:, 0]
+    np.testing.assert_allclose(chosen, squared.min(1), rtol=2**-13 * 4)
+
+
+def test_a_shot_is_at_no_distance_from_itself():
+    shot = _stripes(0)
+    everywhere = dataclasses.replace(CONFIG, patches=64)
+    assert _compared([shot], shot, config=everywhere).max() < 0.05
+
+
+@pytest.mark.parametrize("is_texture", [True, False])
+def test_a_defect_is_far_from_the_shots_and_the_rest_is_near(is_texture: bool):
+    image = _stripes(7)
+    image[8:16, 12:20] = 250
+    found = _compared([_stripes(0), _stripes(1)], image, is_texture=is_texture)
+    assert found.shape[-1] == channels(CONFIG, is_texture=is_texture)
+    inside, outside = found[2:4, 3:5].mean(), found[6:].mean()
+    assert inside > 2 * outside
+
+
+def test_what_stands_in_another_place_is_near_anywhere_and_far_in_place():
+    shot = np.full((32, 32, 3), 90, np.uint8)
+    shot += np.random.default_rng(0).integers(0, 4, shot.shape, np.uint8)
+    moved = shot.copy()
+    shot[4:12, 4:12] = 220
+    moved[20:28, 20:28] = 220
+    everywhere = dataclasses.replace(CONFIG, patches=64)
+    found = _compared([shot], moved, config=everywhere)
+    groups = len(group_sizes(CONFIG.levels))
+    anywhere, in_place = found[5:7, 5:7, :groups], found[5:7, 5:7, groups:]
+    assert in_place.mean() > 2 * anywhere.mean()
+
+
+def test_training_compares_an_image_with_the_shots_it_was_not_made_from():
+    data = _photographs()
+    preparation = Preparation(MODEL, AugmentConfig(), is_texture=False, seed=0)
+    ready = preparation.training(data, good=4)
+    assert ready.anomalous.references.shape == (6, 8, 8, 8)
+    # Against itself a good part would be at distance 0.
+    assert float(ready.good.references.mean()) > 0.05
+    inside = ready.anomalous.references[:, 2:4, 3:5].mean()
+    assert float(inside) > 2 * float(ready.good.references.mean())
+
+
+def test_a_single_shot_is_compared_with_varied_copies_of_itself():
+    preparation = Preparation(
+        MODEL, AugmentConfig(noise=0.02, brightness=0.05), is_texture=True, seed=0
+    )
+    ready = preparation.training(_photographs(shots=1), good=2)
+    assert float(ready.good.references.mean()) > 0.01
+    assert bool(jnp.isfinite(ready.anomalous.references).all())
+
+
+def test_preparation_is_the_same_every_time():
+    augment_config = AugmentConfig(noise=0.02, shift=0.05, contrast=0.1)
+    preparation = Preparation(MODEL, augment_config, is_texture=True, seed=3)
+    one, two = (preparation.training(_photographs(), good=3) for _ in range(2))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def _sample() -> Sample:
+    """A sample whose planes agree about where the anomaly is."""
+    mask = np.zeros((32, 32), np.float32)
+    mask[16:20, 24:28] = 1
+    image = np.repeat(mask[..., None], 3, -1)
+    reference = mask.reshape(8, 4, 8, 4).max((1, 3))[..., None]
+    return Sample(*map(jnp.asarray, (image, image, mask, reference)))
+
+
+def test_crops_keep_image_mask_and_reference_together():
+    keys = jax.random.split(jax.random.key(0), 64)
+    crops = jax.vmap(lambda key: crop(_sample(), key, 16))(keys)
+    assert crops.mask.shape == (64, 16, 16)
+    np.testing.assert_array_equal(crops.image[..., 0], crops.mask)
+    coarse = crops.mask.reshape(64, 4, 4, 4, 4).max((2, 4))
+    np.testing.assert_array_equal(crops.reference[..., 0], coarse)
+    share = float(crops.mask.any((1, 2)).mean())
+    assert 0.6 < share < 1
+
+
+def test_mirrors_and_turns_keep_image_mask_and_reference_together():
+    config = AugmentConfig(flips="both", quarter_turns="always")
+    for i in range(8):
+        turned = augment(_sample(), jax.random.key(i), config=config, is_texture=True)
+        coarse = turned.mask.reshape(8, 4, 8, 4).max((1, 3))
+        np.testing.assert_array_equal(turned.reference[..., 0], coarse)
+
+
+def test_draws_hold_the_asked_share_of_anomalies():
+    preparation = Preparation(
+        dataclasses.replace(MODEL, reference=None),
+        AugmentConfig(),
+        is_texture=False,
+        seed=0,
+    )
+    data: TrainingData = preparation.training(_photographs(), good=2)
+    keys = jax.random.split(jax.random.key(1), 200)
+    drawn = jax.vmap(lambda key: draw(data, key, anomalous_share=0.8))(keys)
+    share = float(drawn.mask.any((1, 2)).mean())
+    assert 0.7 < share < 0.9
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("levels", 0), ("patches", 0), ("window", 9)]
+)
+def test_a_reference_that_cannot_work_is_refused(field: str, value: int):
+    with pytest.raises(ValueError, match=f"{field} must be in .*got {value}"):
+        ReferenceConfig(**{field: value})  # type: ignore[arg-type]

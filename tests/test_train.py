@@ -1,0 +1,134 @@
+"""Training from end to end on tiny images: learning, resuming, refusing."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from lfq_jax.config import AugmentConfig, ModelConfig, ScoreConfig, TrainConfig
+from lfq_jax.data import Photographs, split
+from lfq_jax.predict import predict
+from lfq_jax.quantizers.config import LFQConfig
+from lfq_jax.reference_config import ReferenceConfig
+from lfq_jax.train import Trained, train
+
+MODEL = ModelConfig(
+    image_px=32,
+    stem=4,
+    reconstructive_widths=(8, 12),
+    discriminative_widths=(8, 12),
+    quantizer=LFQConfig(bits=6),
+    reference=ReferenceConfig(levels=2, patches=128, window=1),
+    kernels="he",
+    prior=0.05,
+)
+TRAIN = TrainConfig(
+    epochs=6,
+    epoch_images=32,
+    batch_size=4,
+    log_every=8,
+    crop_px=16,
+    good_images=4,
+    validate_every_epochs=2,
+    reconstructive_learning_rate=3e-3,
+    discriminative_learning_rate=3e-3,
+    augment=AugmentConfig(noise=0.02, brightness=0.03),
+)
+SCORE = ScoreConfig(image_score="smoothed_max", batch_size=4)
+
+
+def photographs(count: int = 16) -> Photographs:
+    """Noisy grey parts, and the same with a bright or dark square."""
+    rng = np.random.default_rng(0)
+    normals = rng.integers(110, 140, (2, 32, 32, 3)).astype(np.uint8)
+    sources = np.arange(count, dtype=np.int32) % 2
+    images, masks = normals[sources].copy(), np.zeros((count, 32, 32), np.uint8)
+    for i in range(count):
+        row, column = rng.integers(0, 22, 2)
+        masks[i, row : row + 9, column : column + 9] = 1
+        images[i][masks[i] > 0] = 240 if i % 2 else 20
+    return Photographs(normals, images, masks, sources)
+
+
+def run(folder: Path, **changes) -> Trained:
+    data, held_out = split(photographs(), held_out=4)
+    options = {
+        "model_config": MODEL,
+        "train_config": TRAIN,
+        "score_config": SCORE,
+        "is_texture": True,
+        "seed": 0,
+        "folder": folder,
+    }
+    return train(data, held_out, **(options | changes))
+
+
+def _leaves(trained: Trained) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(trained.variables)]
+
+
+def test_a_detector_finds_what_it_learnt_and_what_it_never_saw(tmp_path):
+    trained = run(tmp_path)
+    assert trained.validation["pixel_auroc"] is not None
+    assert trained.validation["pixel_auroc"] > 0.9
+    part = np.random.default_rng(9).integers(110, 140, (40, 50, 3)).astype(np.uint8)
+    broken = part.copy()
+    broken[10:22, 20:34] = (230, 30, 30)
+    good, bad = predict(trained.scorer, trained.variables, [part, broken], batch_size=2)
+    assert bad.scores["smoothed_max"] > good.scores["smoothed_max"]
+    row, column = np.unravel_index(bad.map.argmax(), bad.map.shape)
+    assert 6 <= row <= 19
+    assert 11 <= column <= 23
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path):
+    short = dataclasses.replace(TRAIN, epochs=2)
+    one = run(tmp_path / "one", train_config=short)
+    two = run(tmp_path / "two", train_config=short)
+    for a, b in zip(_leaves(one), _leaves(two), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
+    whole = run(tmp_path / "whole")
+    asked = iter([False, False, True])
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", should_stop=lambda: next(asked))
+    steps = []
+    resumed = run(tmp_path / "cut", on_step=lambda step, *_: steps.append(step))
+    assert steps[0] == 32, "it went on after three scans of eight steps"
+    for a, b in zip(_leaves(whole), _leaves(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    lines = (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [8, 16, 24, 32, 40, 48]
+
+
+def test_a_checkpoint_of_another_config_is_refused_with_what_differs(tmp_path):
+    short = dataclasses.replace(TRAIN, epochs=1)
+    run(tmp_path, train_config=short)
+    other = dataclasses.replace(short, discriminative_learning_rate=1e-3)
+    with pytest.raises(ValueError, match=r"discriminative_learning_rate is 0\.001"):
+        run(tmp_path, train_config=other)
+
+
+def test_a_diverging_loss_is_named_and_stops_the_run(tmp_path):
+    wild = dataclasses.replace(
+        TRAIN, reconstructive_learning_rate=1e30, discriminative_learning_rate=1e30
+    )
+    with pytest.raises(ValueError, match="is not finite"):
+        run(tmp_path, train_config=wild)
+
+
+def test_crops_must_suit_the_network(tmp_path):
+    with pytest.raises(ValueError, match="crop_px must be a multiple of 8"):
+        run(tmp_path, train_config=dataclasses.replace(TRAIN, crop_px=20))
+
+
+def test_the_papers_mode_has_no_reference_and_learns_from_whole_images(tmp_path):
+    paper = dataclasses.replace(MODEL, reference=None, prior=0.5)
+    config = dataclasses.replace(TRAIN, crop_px=0, epochs=1)
+    trained = run(tmp_path, model_config=paper, train_config=config)
+    assert trained.variables.reference is None
