@@ -4,9 +4,24 @@ Importing this package registers its TFDS builders, which need no TensorFlow. ja
 torch are never imported from here.
 """
 
+from datasets.dtd.builder import register as _register_dtd
 from datasets.example import Example
+from datasets.examples import Examples
+from datasets.leaks import Leak, check_leaks
 from datasets.load import categories, load
 from datasets.names import NAMES
 from datasets.shots import Shots, shots
 
-__all__ = ["NAMES", "Example", "Shots", "categories", "load", "shots"]
+_register_dtd()
+
+__all__ = [
+    "NAMES",
+    "Example",
+    "Examples",
+    "Leak",
+    "Shots",
+    "categories",
+    "check_leaks",
+    "load",
+    "shots",
+]

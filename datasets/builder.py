@@ -1,7 +1,7 @@
 """What every builder shares: the features, and preparation without TensorFlow."""
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -14,6 +14,9 @@ from datasets.shards import image_sha256
 
 GOOD = "good"
 KINDS = ("texture", "object")
+SPLITS = ("train", "test")
+ALL = "all"
+"""The configuration that holds every category."""
 
 
 class Record(NamedTuple):
@@ -30,15 +33,38 @@ class Record(NamedTuple):
     """The file it was read from, or how it was made."""
 
 
+class Counts(NamedTuple):
+    """How many images a category has."""
+
+    train: int
+    good: int
+    """Good ones in the test split."""
+    defective: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.train} train, {self.good} good and {self.defective} defective test "
+            "images"
+        )
+
+
+def configurations(categories: Mapping[str, Any]) -> list[tfds.core.BuilderConfig]:
+    """One configuration a category, and `all`."""
+    return [
+        tfds.core.BuilderConfig(name=name, description=f"Category {name}.")
+        for name in categories
+    ] + [tfds.core.BuilderConfig(name=ALL, description="Every category.")]
+
+
 class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Train and test split of photographs with masks, stored as array_record.
 
     Images are stored as PNG, so that they read back pixel by pixel in any environment.
+    A subclass names its configurations and writes `_records`.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
-    DESCRIPTION = ""
     shows_progress = True
 
     def __init__(self, **options: Any) -> None:
@@ -46,15 +72,20 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
         super().__init__(**options)
 
     @property
-    def category(self) -> str:
-        """The name of its configuration."""
+    def categories(self) -> tuple[str, ...]:
+        """The categories of its configuration."""
         assert self.builder_config is not None  # TFDS picks the first by itself
-        return self.builder_config.name
+        name = self.builder_config.name
+        return (name,) if name != ALL else tuple(n for n in self._names() if n != ALL)
+
+    @classmethod
+    def _names(cls) -> list[str]:
+        return [config.name for config in cls.BUILDER_CONFIGS]
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = tfds.features
         return self.dataset_info_from_configs(
-            description=self.DESCRIPTION,
+            description=self.__doc__,  # a README.md beside the builder goes before it
             features=features.FeaturesDict(
                 {
                     "key": features.Text(),
@@ -75,37 +106,40 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
         )
 
     @abc.abstractmethod
-    def _records(self, split: str) -> Iterator[Record]:
-        """The records of `train` or `test`."""
+    def _records(self, category: str, split: str) -> Iterator[Record]:
+        """The records of a category's `train` or `test`."""
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager
-        return {split: self._examples(split) for split in ("train", "test")}
+        return {split: self._examples(split) for split in SPLITS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
         return self._examples(split)
 
     def _examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        records = tqdm(
-            self._records(split),
-            desc=f"{self.category}: preparing {split}",
-            unit="image",
-            leave=False,
-            disable=not self.shows_progress,
-        )
-        for record in records:
-            mask = record.mask.astype(np.uint8) * 255
-            yield (
-                record.key,
-                {
-                    "key": record.key,
-                    "category": record.category,
-                    "kind": record.kind,
-                    "defect": record.defect,
-                    "image": png_bytes(record.image),
-                    "mask": png_bytes(mask),
-                    "label": int(record.defect != GOOD),
-                    "source": record.source,
-                    "sha256": image_sha256(record.image),
-                },
+        for category in self.categories:
+            prefix = f"{category}/" if len(self.categories) > 1 else ""
+            records = tqdm(
+                self._records(category, split),
+                desc=f"{category}: preparing {split}",
+                unit="image",
+                leave=False,
+                disable=not self.shows_progress,
             )
+            for record in records:
+                key = prefix + record.key
+                yield key, _stored(record) | {"key": key}
+
+
+def _stored(record: Record) -> dict[str, Any]:
+    """A record in the types of the features."""
+    return {
+        "category": record.category,
+        "kind": record.kind,
+        "defect": record.defect,
+        "image": png_bytes(record.image),
+        "mask": png_bytes(record.mask.astype(np.uint8) * 255),
+        "label": int(record.defect != GOOD),
+        "source": record.source,
+        "sha256": image_sha256(record.image),
+    }

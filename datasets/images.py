@@ -1,6 +1,8 @@
 """Reading a photograph or a mask, whatever kind of image file it is."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +16,39 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)
 _WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The images in `folder`, by name; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[Image.Image]:
+    """The opened file; what goes wrong while it is read becomes one ValueError."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} cannot be read as an image: {reason}") from error
+
+
 def _open(path: Path) -> Image.Image:
     """A decoded image, turned upright.
 
     Raises:
       ValueError: where the file is not an image, is cut short, or has no pixels.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return ImageOps.exif_transpose(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} cannot be read as an image: {reason}") from error
+    with _readable(path) as image:
+        image.load()
+        return ImageOps.exif_transpose(image)
 
 
 def stored_maximum(path: Path) -> int:
     """The largest value in the file, which tells the bit depth of a 16-bit camera."""
-    image = _open(path)
-    return int(np.asarray(image).max()) if image.mode in _WIDE_MODES else 255
+    with _readable(path) as image:  # the header alone, unless it is such a camera's
+        return int(np.asarray(image).max()) if image.mode in _WIDE_MODES else 255
 
 
 def bit_depth(maximum: int) -> int:
@@ -62,10 +78,13 @@ def read_image(path: Path, *, depth: int = 8) -> UInt8[np.ndarray, "h w 3"]:
     return np.asarray(image.convert("RGB"))
 
 
-def read_mask(path: Path) -> Bool[np.ndarray, "h w"]:
-    """A ground-truth mask: True where the file is above 127 of 255.
+def read_mask(
+    path: Path, *, threshold: int = MASK_THRESHOLD
+) -> Bool[np.ndarray, "h w"]:
+    """A ground-truth mask: True where the file is above `threshold` of 255.
 
-    Palette and 1-bit masks are brought to grey first; 16-bit ones to 8 bits.
+    16-bit masks that use more than 8 bits are brought to them first. A palette mask
+    holds numbers of classes, not brightness: whatever is not black is anomalous.
 
     Raises:
       ValueError: where the file is not a whole image.
@@ -73,8 +92,12 @@ def read_mask(path: Path) -> Bool[np.ndarray, "h w"]:
     image = _open(path)
     if image.mode in _WIDE_MODES:
         values = np.asarray(image).astype(np.float64)
-        return values > MASK_THRESHOLD * (257 if values.max() > 255 else 1)
-    return np.asarray(image.convert("L")) > MASK_THRESHOLD
+        values /= 257 if values.max() > 255 else 1
+    elif image.mode == "P":
+        values = np.asarray(image.convert("RGB")).max(axis=-1).astype(bool) * 255
+    else:
+        values = np.asarray(image.convert("L"))
+    return np.asarray(values) > threshold
 
 
 def png_bytes(array: np.ndarray) -> bytes:

@@ -1,25 +1,29 @@
 """A data set's split as a lazy sequence of `Example`s, prepared at first use."""
 
-import contextlib
 import difflib
 import io
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import tensorflow_datasets as tfds
 
-from datasets.example import Example
+from datasets.examples import Examples, read_examples
 from datasets.folder.builder import Folder, FolderConfig
 from datasets.folder.layout import category_folders, read_layout
-from datasets.images import decode
+from datasets.leaks import OnLeak, exact_leaks, tell_leaks
+from datasets.mvtec_ad.builder import MvtecAd
 from datasets.names import NAMES
+from datasets.published import PublishedBuilder
 from datasets.rendered_ad.builder import CATEGORIES, RenderedAd
+from datasets.visa.builder import Visa
 
 log = logging.getLogger(__name__)
 Split = Literal["train", "test"]
-KINDS: tuple[Literal["texture", "object"], ...] = ("texture", "object")
+PUBLISHED: dict[str, type[PublishedBuilder]] = {"mvtec_ad": MvtecAd, "visa": Visa}
 
 
 def _one_of(value: str, known: Sequence[str], name: str) -> None:
@@ -28,6 +32,12 @@ def _one_of(value: str, known: Sequence[str], name: str) -> None:
     close = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]}?" if close else ""
     raise ValueError(f"{name} must be one of {', '.join(known)}, got {value}{hint}")
+
+
+def _needed(dataset: str, data_dir: Path | None) -> Path:
+    if data_dir is None:
+        raise ValueError(f"--dataset {dataset} needs --data-dir")
+    return data_dir
 
 
 def categories(dataset: str, data_dir: Path | None = None) -> tuple[str, ...]:
@@ -39,62 +49,42 @@ def categories(dataset: str, data_dir: Path | None = None) -> tuple[str, ...]:
     _one_of(dataset, NAMES, "--dataset")
     if dataset == "rendered_ad":
         return tuple(CATEGORIES)
-    if data_dir is None:
-        raise ValueError(f"--dataset {dataset} needs --data-dir")
-    return tuple(category_folders(data_dir))
+    if dataset in PUBLISHED:
+        return tuple(PUBLISHED[dataset].COUNTS)
+    return tuple(category_folders(_needed(dataset, data_dir)))
 
 
-def _builder(
-    dataset: str, category: str, *, data_dir: Path | None, cache_dir: Path, kind: str
-) -> Any:
-    _one_of(category, categories(dataset, data_dir), "--categories")
-    if dataset == "rendered_ad":
-        return RenderedAd(config=category, data_dir=str(cache_dir))
-    assert data_dir is not None  # `categories` has refused that
-    root = category_folders(data_dir)[category].resolve()
+def _published(
+    dataset: str,
+    category: str,
+    *,
+    data_dir: Path | None,
+    cache_dir: Path,
+    allow_partial: bool,
+    progress: bool,
+) -> PublishedBuilder:
+    kind = PUBLISHED[dataset]
+    found = kind.find(
+        category,
+        _needed(dataset, data_dir),
+        scratch=cache_dir,
+        allow_partial=allow_partial,
+        progress=progress,
+    )
+    kind.check(found, allow_partial=allow_partial)
+    home = cache_dir / f"{dataset}-{found.fingerprint()}"
+    builder = kind(config=category, data_dir=str(home), allow_partial=allow_partial)
+    builder.use(found)
+    return builder
+
+
+def _folder(category: str, data_dir: Path | None, cache_dir: Path, kind: str) -> Folder:
+    root = category_folders(_needed("folder", data_dir))[category].resolve()
     found = read_layout(category, root)
     config = FolderConfig(name=category, root=str(root), kind=kind)
     # Keyed by the files' names, sizes and times: a changed folder is prepared anew.
     home = cache_dir / f"folder-{found.fingerprint()}-{kind}"
     return Folder(config=config, data_dir=str(home))
-
-
-class Examples(Sequence[Example]):
-    """One split; an image is decoded when it is asked for."""
-
-    def __init__(self, source: Sequence[dict[str, Any]], order: Sequence[int]) -> None:
-        self._source = source
-        self._order = order
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "list[Example]": ...
-
-    def __getitem__(self, index: int | slice) -> "Example | list[Example]":
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        stored = self._source[int(self._order[index])]
-        return Example(
-            key=_text(stored["key"]),
-            category=_text(stored["category"]),
-            kind=KINDS[int(stored["kind"])],
-            defect=_text(stored["defect"]),
-            image=decode(stored["image"]),
-            mask=decode(stored["mask"]) > 0,
-            label=int(stored["label"]),
-            sha256=_text(stored["sha256"]),
-        )
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def load(
@@ -106,28 +96,86 @@ def load(
     cache_dir: Path,
     kind: str = "auto",
     progress: bool = True,
-) -> Sequence[Example]:
+    allow_partial: bool = False,
+    on_leak: OnLeak = "warn",
+) -> Examples:
     """A category's split, in the order of its keys.
 
     Args:
-      data_dir: where the data lies; `folder` needs it.
+      data_dir: where the data lies; `folder`, `mvtec_ad` and `visa` need it.
       cache_dir: where the prepared copy is kept.
       kind: for `folder`: texture, object, or auto.
       progress: show how far preparation is.
+      allow_partial: take a sample of a published data set for what it is.
+      on_leak: for the test split: what to do where it holds an image of the train
+        split, pixel by pixel.
 
     Raises:
       ValueError: for names that do not exist, and files that cannot be used.
+      OSError: where the prepared copy cannot be written.
     """
-    builder = _builder(
-        dataset, category, data_dir=data_dir, cache_dir=cache_dir, kind=kind
-    )
-    if not Path(builder.data_path).exists():
-        builder.shows_progress = progress
-        tfds.disable_progress_bar()  # ours says what is being prepared, in one line
-        with contextlib.redirect_stdout(io.StringIO()):  # two lines of no use
-            builder.download_and_prepare()
-    skip = tfds.decode.SkipDecoding()
-    source = builder.as_data_source(split=split, decoders={"image": skip, "mask": skip})
-    keys = [_text(source[i]["key"]) for i in range(len(source))]
-    # array_record keeps the order of the keys' hashes: bring back the keys' own.
-    return Examples(source, sorted(range(len(keys)), key=keys.__getitem__))
+    _one_of(category, categories(dataset, data_dir), "--categories")
+    builder: Any
+    if dataset == "rendered_ad":
+        builder = RenderedAd(config=category, data_dir=str(cache_dir))
+    elif dataset == "folder":
+        builder = _folder(category, data_dir, cache_dir, kind)
+    else:
+        builder = _published(
+            dataset,
+            category,
+            data_dir=data_dir,
+            cache_dir=cache_dir,
+            allow_partial=allow_partial,
+            progress=progress,
+        )
+    builder.shows_progress = progress
+    prepare(builder)
+    examples = read_examples(builder, split)
+    if split == "test":
+        _tell_unmasked(category, examples)
+        if on_leak != "ignore":
+            leaks = exact_leaks(read_examples(builder, "train"), examples)
+            tell_leaks(leaks, on_leak)
+    return examples
+
+
+def prepare(builder: Any) -> None:
+    """Prepare a builder's data set, unless it is. Half of it never looks like all.
+
+    Raises:
+      OSError: where the prepared copy cannot be written.
+    """
+    if Path(builder.data_path).exists():
+        return
+    tfds.disable_progress_bar()  # ours says what is being prepared, in one line
+    # What TFDS prints beside that is for its own downloads.
+    with _writing(Path(builder.data_dir)), redirect_stdout(io.StringIO()):
+        builder.download_and_prepare()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Tell a full disk by the system's reason, which array_record wraps into its own."""
+    try:
+        yield
+    except OSError:
+        if not folder.exists():  # else another process was faster
+            raise
+    except RuntimeError as error:
+        reason = re.search(r"\w+\(\) failed: ([^;]+)", str(error))
+        if reason is None:
+            raise
+        raise OSError(f"{folder} cannot be written: {reason[1]}") from error
+
+
+def _tell_unmasked(category: str, examples: Examples) -> None:
+    unmasked = examples.unmasked_defects
+    if unmasked:
+        log.warning(
+            "%s: %d images of defects have no mask or an empty one (%s): they count "
+            "for the image's figures alone",
+            category,
+            len(unmasked),
+            ", ".join(unmasked[:3]) + (", ..." if len(unmasked) > 3 else ""),
+        )

@@ -33,6 +33,7 @@ def shots(
     cache_dir: Path,
     kind: str = "auto",
     progress: bool = True,
+    allow_partial: bool = False,
 ) -> Shots:
     """Draw k training images. The test split is never looked at.
 
@@ -47,6 +48,7 @@ def shots(
         cache_dir=cache_dir,
         kind=kind,
         progress=progress,
+        allow_partial=allow_partial,
     )
     number = len(train) if k == "full" else k
     if not 1 <= number <= len(train):

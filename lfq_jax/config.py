@@ -262,7 +262,7 @@ _PAPER = Preset(ModelConfig(), TrainConfig(), ScoreConfig())
 _CPU = Preset(
     ModelConfig(
         stem=4,
-        reconstructive_widths=(24, 32, 48),
+        reconstructive_widths=(24, 48),
         discriminative_widths=(32, 48, 64),
         discriminator_input="residual",
         reference=ReferenceConfig(),

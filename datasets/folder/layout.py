@@ -6,47 +6,13 @@
 <category>/ground_truth/<defect>/<stem>_mask.png
 """
 
-import hashlib
 from pathlib import Path
-from typing import NamedTuple
 
 from datasets.builder import GOOD
-from datasets.images import IMAGE_SUFFIXES
+from datasets.images import IMAGE_SUFFIXES, image_files
+from datasets.photographs import Category, Photograph
 
 MASK_SUFFIX = "_mask"
-
-
-class Photograph(NamedTuple):
-    """One image file and its mask file."""
-
-    path: Path
-    defect: str
-    mask: Path | None
-
-    @property
-    def key(self) -> str:
-        return f"{self.defect}/{self.path.stem}"
-
-
-class Category(NamedTuple):
-    """One category's files."""
-
-    name: str
-    root: Path
-    train: list[Photograph]
-    test: list[Photograph]
-
-    def fingerprint(self) -> str:
-        """Changes whenever a file is added, removed or written to."""
-        digest = hashlib.sha256(str(self.root).encode())
-        for photograph in (*self.train, *self.test):
-            for path in (photograph.path, photograph.mask):
-                if path is not None:
-                    stat = path.stat()
-                    name = path.relative_to(self.root)
-                    line = f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n"
-                    digest.update(line.encode())
-        return digest.hexdigest()[:16]
 
 
 def category_folders(data_dir: Path) -> dict[str, Path]:
@@ -89,9 +55,7 @@ def category_folders(data_dir: Path) -> dict[str, Path]:
 
 def _image_files(folder: Path) -> list[Path]:
     """The images in `folder`, by name; no two may share a stem."""
-    if not folder.is_dir():
-        return []
-    files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    files = image_files(folder)
     seen: dict[str, Path] = {}
     for path in files:
         if path.stem in seen:

@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from datasets.builder import GOOD, AnomalyDatasetBuilder, Record
+from datasets.builder import GOOD, AnomalyDatasetBuilder, Record, configurations
 
 IMAGE_PX = 320
 TRAIN_GOOD = 20
@@ -80,13 +79,9 @@ def render(job: _Job) -> Record:
 class RenderedAd(AnomalyDatasetBuilder):
     """Four textures and four objects, rendered; see README.md beside this file."""
 
-    BUILDER_CONFIGS: ClassVar = [
-        tfds.core.BuilderConfig(name=name, description=f"Rendered: {name}.")
-        for name in CATEGORIES
-    ]
-    DESCRIPTION = "Industrial textures and parts rendered by code, with exact masks."
+    BUILDER_CONFIGS: ClassVar = configurations(CATEGORIES)
 
-    def _records(self, split: str) -> Iterator[Record]:
+    def _records(self, category: str, split: str) -> Iterator[Record]:
         # Rendering is numpy and scipy, which release the lock: threads are enough.
         with ThreadPoolExecutor(2) as pool:
-            yield from pool.map(render, _jobs(self.category, split))
+            yield from pool.map(render, _jobs(category, split))

@@ -1,0 +1,1 @@
+"""DTD: photographs of textures, the contents of synthetic anomalies."""

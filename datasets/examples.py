@@ -1,0 +1,100 @@
+"""A prepared split as a lazy sequence of `Example`s."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, overload
+
+import tensorflow_datasets as tfds
+
+from datasets.example import Example
+from datasets.images import decode
+from datasets.shards import write_atomically
+
+KINDS: tuple[Literal["texture", "object"], ...] = ("texture", "object")
+
+
+class Row(NamedTuple):
+    """What is known of a stored image without decoding it."""
+
+    key: str
+    position: int
+    """Where it is stored: array_record keeps the order of the keys' hashes."""
+    sha256: str
+    lacks_mask: bool
+    """It shows a defect, and no pixel of its mask is set."""
+
+
+class Examples(Sequence[Example]):
+    """One split in the order of its keys; an image is decoded when it is asked for."""
+
+    def __init__(self, source: Sequence[dict[str, Any]], rows: Sequence[Row]) -> None:
+        self._source = source
+        self._rows = sorted(rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(row.key for row in self._rows)
+
+    @property
+    def sha256s(self) -> tuple[str, ...]:
+        """Of every image's size and pixels, in the order of `keys`."""
+        return tuple(row.sha256 for row in self._rows)
+
+    @property
+    def unmasked_defects(self) -> tuple[str, ...]:
+        """Keys of images that show a defect but have no mask, or an empty one."""
+        return tuple(row.key for row in self._rows if row.lacks_mask)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "list[Example]": ...
+
+    def __getitem__(self, index: int | slice) -> "Example | list[Example]":
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        stored = self._source[self._rows[index].position]
+        return Example(
+            key=_text(stored["key"]),
+            category=_text(stored["category"]),
+            kind=KINDS[int(stored["kind"])],
+            defect=_text(stored["defect"]),
+            image=decode(stored["image"]),
+            mask=decode(stored["mask"]) > 0,
+            label=int(stored["label"]),
+            sha256=_text(stored["sha256"]),
+        )
+
+
+def read_examples(builder: Any, split: str) -> Examples:
+    """A prepared builder's split."""
+    skip = tfds.decode.SkipDecoding()
+    source = builder.as_data_source(split=split, decoders={"image": skip, "mask": skip})
+    return Examples(source, _rows(source, Path(builder.data_path), split))
+
+
+def _rows(source: Sequence[Any], folder: Path, split: str) -> list[Row]:
+    """The split's rows; listed once, then kept in a file beside the records."""
+    path = folder / f"rows-{split}.json"
+    if path.exists():
+        return [Row(*row) for row in json.loads(path.read_text())]
+    rows = [_row(source[position], position) for position in range(len(source))]
+    if folder.stat().st_mode & 0o200:
+        write_atomically(path, json.dumps(rows).encode())
+    return rows
+
+
+def _row(stored: dict[str, Any], position: int) -> Row:
+    lacks_mask = bool(stored["label"]) and not decode(stored["mask"]).any()
+    return Row(_text(stored["key"]), position, _text(stored["sha256"]), lacks_mask)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,1 @@
+"""MVTec AD: fifteen industrial textures and objects."""

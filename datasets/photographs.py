@@ -1,0 +1,91 @@
+"""A category's photographs on disk, and the reading of one."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from datasets.builder import GOOD, Counts, Record
+from datasets.images import MASK_THRESHOLD, read_image, read_mask
+
+
+class Photograph(NamedTuple):
+    """One image file and its mask file."""
+
+    path: Path
+    defect: str
+    mask: Path | None
+
+    @property
+    def key(self) -> str:
+        return f"{self.defect}/{self.path.stem}"
+
+
+class Category(NamedTuple):
+    """One category's files."""
+
+    name: str
+    root: Path
+    """What the files' names are told relative to."""
+    train: list[Photograph]
+    test: list[Photograph]
+    mask_threshold: int = MASK_THRESHOLD
+    """A mask's pixel is anomalous where it is above this, of 255."""
+
+    def counts(self) -> Counts:
+        """How many photographs there are, as a data set's paper counts them."""
+        good = sum(photograph.defect == GOOD for photograph in self.test)
+        return Counts(len(self.train), good, len(self.test) - good)
+
+    def fingerprint(self) -> str:
+        """Changes whenever a file is added, removed or written to."""
+        digest = hashlib.sha256(str(self.root).encode())
+        for photograph in (*self.train, *self.test):
+            for path in (photograph.path, photograph.mask):
+                if path is not None:
+                    stat = path.stat()
+                    name = path.relative_to(self.root)
+                    line = f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n"
+                    digest.update(line.encode())
+        return digest.hexdigest()[:16]
+
+
+def read_record(
+    category: Category, photograph: Photograph, *, kind: str, depth: int = 8
+) -> Record:
+    """Image and mask of one photograph; without a mask file the mask is empty.
+
+    Args:
+      kind: texture or object.
+      depth: bits of a grey value, see `datasets.images.read_image`.
+
+    Raises:
+      ValueError: where a file cannot be read, or the mask has another size.
+    """
+    image = read_image(photograph.path, depth=depth)
+    mask = np.zeros(image.shape[:2], bool)
+    if photograph.mask is not None:
+        mask = _mask(photograph.mask, category.mask_threshold, image.shape[:2])
+    return Record(
+        key=photograph.key,
+        category=category.name,
+        kind=kind,
+        defect=photograph.defect,
+        image=image,
+        mask=mask,
+        source=str(photograph.path.relative_to(category.root)),
+    )
+
+
+def _mask(
+    path: Path, threshold: int, shape: tuple[int, ...]
+) -> Bool[np.ndarray, "h w"]:
+    mask = read_mask(path, threshold=threshold)
+    if mask.shape != shape:
+        raise ValueError(
+            f"{path} must have its image's size {shape[1]}x{shape[0]}, got "
+            f"{mask.shape[1]}x{mask.shape[0]}"
+        )
+    return mask

@@ -1,0 +1,101 @@
+"""Builders of published data sets, whose numbers of images are known and checked."""
+
+import abc
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from datasets.builder import SPLITS, AnomalyDatasetBuilder, Counts, Record
+from datasets.photographs import Category, read_record
+from datasets.source import Official
+
+ALLOW_PARTIAL = "allow_partial (--allow-partial) takes it as it is"
+
+
+class PublishedBuilder(AnomalyDatasetBuilder, skip_registration=True):
+    """Reads `manual_dir`: an extracted copy, or the official archive.
+
+    Args:
+      allow_partial: take a sample: do not hold the numbers of images against the
+        published ones.
+    """
+
+    OFFICIAL: ClassVar[Official]
+    COUNTS: ClassVar[Mapping[str, Counts]]
+
+    def __init__(self, *, allow_partial: bool = False, **options: Any) -> None:
+        self.allow_partial = allow_partial
+        self._found: dict[str, Category] = {}
+        super().__init__(**options)
+        if Path(self.data_path).exists():
+            self._check_prepared()
+
+    @classmethod
+    @abc.abstractmethod
+    def find(
+        cls,
+        category: str,
+        data_dir: Path,
+        *,
+        scratch: Path,
+        allow_partial: bool = False,
+        progress: bool = True,
+    ) -> Category:
+        """List a category's files; an archive is extracted below `scratch`.
+
+        Raises:
+          ValueError: where the category is not there, or not whole.
+        """
+
+    @classmethod
+    @abc.abstractmethod
+    def kind(cls, category: str) -> str:
+        """texture or object."""
+
+    @classmethod
+    def check(cls, found: Category, *, allow_partial: bool) -> None:
+        """Hold the numbers of images against the published ones."""
+        expected = cls.COUNTS[found.name]
+        if not allow_partial and found.counts() != expected:
+            raise ValueError(
+                f"{cls.name}/{found.name} must have {expected}; {found.root} has "
+                f"{found.counts()}: it is incomplete or another data set. "
+                f"{ALLOW_PARTIAL}"
+            )
+
+    def use(self, found: Category) -> None:
+        """Prepare from these files instead of looking in `manual_dir`."""
+        self._found[found.name] = found
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        for category in self.categories:
+            if category not in self._found:
+                found = self.find(
+                    category,
+                    Path(dl_manager.manual_dir),
+                    scratch=Path(self.data_dir_root),
+                    allow_partial=self.allow_partial,
+                    progress=self.shows_progress,
+                )
+                self.check(found, allow_partial=self.allow_partial)
+                self.use(found)
+        return super()._split_generators(dl_manager)
+
+    def _records(self, category: str, split: str) -> Iterator[Record]:
+        found = self._found[category]
+        for photograph in found.train if split == "train" else found.test:
+            yield read_record(found, photograph, kind=self.kind(category))
+
+    def _check_prepared(self) -> None:
+        """What was prepared as a sample is not read as the whole."""
+        counts = [self.COUNTS[category] for category in self.categories]
+        expected = {
+            "train": sum(c.train for c in counts),
+            "test": sum(c.good + c.defective for c in counts),
+        }
+        found = {split: self.info.splits[split].num_examples for split in SPLITS}
+        if not self.allow_partial and found != expected:
+            raise ValueError(
+                f"{self.data_path} must hold {expected}, it was prepared from a "
+                f"sample of {found}. {ALLOW_PARTIAL}"
+            )

@@ -1,0 +1,1 @@
+"""VisA: twelve objects with small defects."""

@@ -1,0 +1,115 @@
+"""VisA's own tables: which photographs a split holds, and what defects they show.
+
+split_csv/1cls.csv           object,split,label,image,mask; 90 % of the normal
+                             photographs train, the others and all anomalous ones test
+<object>/image_anno.csv      image,label,mask; the label names the defects
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from datasets.builder import GOOD
+from datasets.photographs import Category, Photograph
+
+SPLIT_TABLE = "split_csv/1cls.csv"
+SPLIT_COLUMNS = ("object", "split", "label", "image", "mask")
+DEFECT_TABLE = "image_anno.csv"
+NORMAL = "normal"
+ANOMALY = "anomaly"
+MASK_THRESHOLD = 0
+"""Masks number the kinds of defect from 1: all of them are anomalous."""
+
+
+def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    """The rows of a CSV file.
+
+    Raises:
+      ValueError: where a column is missing, or the file is not text.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = set(columns) - set(reader.fieldnames or ())
+            if missing:
+                raise ValueError(
+                    f"{path} must have the columns {', '.join(columns)}, it lacks "
+                    f"{', '.join(sorted(missing))}"
+                )
+            yield from reader
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read as a table: {error}") from error
+
+
+def defect_names(root: Path, name: str) -> dict[str, str]:
+    """What each anomalous photograph shows, e.g. `bent + scratch`; may be empty."""
+    path = root / name / DEFECT_TABLE
+    if not path.exists():
+        return {}
+    rows = read_table(path, ("image", "label"))
+    return {row["image"]: _defects(row["label"] or "") for row in rows}
+
+
+def _defects(label: str) -> str:
+    parts = sorted({part.strip().replace("/", "-") for part in label.split(",")})
+    return " + ".join(part for part in parts if part) or ANOMALY
+
+
+def read_category(name: str, root: Path, *, skip_missing: bool = False) -> Category:
+    """The photographs of one object, as `split_csv/1cls.csv` splits them.
+
+    Args:
+      skip_missing: leave out what the table names and the folder lacks.
+
+    Raises:
+      ValueError: for a table that does not fit the folder.
+    """
+    defects = defect_names(root, name)
+    splits: dict[str, list[Photograph]] = {"train": [], "test": []}
+    missing = []
+    for row in read_table(root / SPLIT_TABLE, SPLIT_COLUMNS):
+        if row["object"] != name:
+            continue
+        photograph = _photograph(root, row, defects)
+        if not photograph.path.is_file():
+            missing.append(row["image"])
+        elif row["split"] not in splits:
+            raise ValueError(
+                f"{root / SPLIT_TABLE} must name the splits train and test, got "
+                f"{row['split']} of {row['image']}"
+            )
+        else:
+            splits[row["split"]].append(photograph)
+    if missing and not skip_missing:
+        raise ValueError(
+            f"{root} lacks {len(missing)} photographs of {name} that {SPLIT_TABLE} "
+            f"names: {', '.join(missing[:3])}"
+        )
+    if not splits["train"]:
+        raise ValueError(f"{root} holds no photograph of {name} to train with")
+    return Category(name, root, splits["train"], splits["test"], MASK_THRESHOLD)
+
+
+def _photograph(root: Path, row: dict[str, str], defects: dict[str, str]) -> Photograph:
+    path = _inside(root, row["image"])
+    if row["label"] == NORMAL:
+        return Photograph(path, GOOD, None)
+    if row["label"] != ANOMALY:
+        raise ValueError(
+            f"{root / SPLIT_TABLE} must label {row['image']} {NORMAL} or {ANOMALY}, "
+            f"got {row['label']}"
+        )
+    mask = _inside(root, row["mask"]) if row["mask"] else None
+    if mask is not None and not mask.is_file():
+        mask = None
+    return Photograph(path, defects.get(row["image"], ANOMALY), mask)
+
+
+def _inside(root: Path, name: str | None) -> Path:
+    """The file that a table names, which must not lead out of the data set."""
+    relative = PurePosixPath(name or "")
+    if not name or relative.is_absolute() or ".." in relative.parts:
+        raise ValueError(
+            f"{root / SPLIT_TABLE} names {name}, which is not below {root}"
+        )
+    return root / relative

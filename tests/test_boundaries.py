@@ -1,0 +1,46 @@
+"""Who imports whom: torch and jax never meet, and --help loads neither."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+FORBIDDEN = {
+    "agm_torch": {"jax", "flax", "optax", "orbax", "lfq_jax", "experiments"},
+    "datasets": {"jax", "torch", "lfq_jax", "agm_torch", "experiments", "tensorflow"},
+    "lfq_jax": {"torch", "agm_torch", "experiments", "diffusers", "tensorflow"},
+    "experiments": {"torch", "diffusers", "tensorflow"},
+}
+# These measure or feed torch itself.
+TORCH_ALLOWED = {"experiments/bench"}
+
+
+def _imported(path: Path) -> set[str]:
+    """Top-level packages that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_a_package_imports_nothing_that_is_not_its_business(package: str):
+    found = {
+        str(path.relative_to(PROJECT)): sorted(_imported(path) & FORBIDDEN[package])
+        for path in (PROJECT / package).rglob("*.py")
+        if not any(str(path.relative_to(PROJECT)).startswith(a) for a in TORCH_ALLOWED)
+    }
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_only_the_data_file_of_the_learning_side_reads_data_sets():
+    found = [
+        path.name
+        for path in (PROJECT / "lfq_jax").rglob("*.py")
+        if "datasets" in _imported(path)
+    ]
+    assert found == ["data.py"]

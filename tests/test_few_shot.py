@@ -1,0 +1,239 @@
+"""The main job's command line: what a mistake gets, and one tiny run to its end."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets
+from experiments import few_shot
+
+PROJECT = Path(__file__).resolve().parent.parent
+TINY = (
+    *("--model.image-px", "32", "--model.reconstructive-widths", "6", "8"),
+    *("--model.discriminative-widths", "6", "8", "--model.reference.levels", "2"),
+    *("--model.reference.patches", "64", "--train.crop-px", "16"),
+    *("--train.epochs", "1", "--train.epoch-images", "8", "--train.log-every", "2"),
+    *("--train.batch-size", "4", "--train.good-images", "4", "--pictures", "3"),
+    *("--anomalies", "6", "--validation-anomalies", "2", "--preset", "cpu"),
+)
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """Two categories of grey parts in MVTec layout; one test defect with its mask."""
+    rng = np.random.default_rng(0)
+    for category in ("plate", "ring"):
+        root = tmp_path / "parts" / category
+        for i in range(3):
+            pixels = rng.integers(100, 140, (40, 48, 3)).astype(np.uint8)
+            write_image(root / "train" / "good" / f"{i}.png", pixels)
+            write_image(root / "test" / "good" / f"{i}.png", pixels[::-1])
+            mask = np.zeros((40, 48), np.uint8)
+            mask[10:20, 12 + i : 22 + i] = 255
+            pixels[mask > 0] = (220, 40, 40)
+            write_image(root / "test" / "hole" / f"{i}.png", pixels)
+            write_image(root / "ground_truth" / "hole" / f"{i}_mask.png", mask)
+    return tmp_path / "parts"
+
+
+def refusal(capsys, *arguments: str) -> str:
+    """What a mistake prints; the exit status must be 2 and nothing be left behind."""
+    with pytest.raises(SystemExit) as stopped:
+        few_shot.main(list(arguments))
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Runs and caches go to a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LFQUIAD_CACHE", str(tmp_path / "cache"))
+
+
+def test_the_datasets_package_is_this_projects_own():
+    assert Path(datasets.__file__).resolve().parent.parent == PROJECT
+
+
+def test_help_answers_at_once_and_never_imports_jax():
+    code = (
+        "import sys\n"
+        "from experiments import few_shot\n"
+        "try: few_shot.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'jax', 'torch', 'tensorflow_datasets'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    fastest = min(_seconds(code) for _ in range(3))
+    assert fastest < 10, "one second on an idle machine; see experiments/bench"
+
+
+def _seconds(code: str) -> float:
+    started = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=PROJECT, stdout=subprocess.DEVNULL
+    )
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dataset", "render_ad"], "rendered_ad"),
+        (["--categories", "capsul"], "did you mean capsule"),
+        (["--preset", "cpuu"], "cpu"),
+        (["--shot", "2"], "--shots"),
+        (["--shots", "0"], "shots must be at least 1, got 0"),
+        (["--shots", "-1"], "shots must be at least 1, got -1"),
+        (["--train.epochs", "0"], "epochs must be at least 1, got 0"),
+        (["--anomalies", "0"], "anomalies must be at least 1, got 0"),
+        (["--dataset", "folder"], "needs --data-dir"),
+        (["--dataset", "folder", "--data-dir", "nowhere"], "nowhere does not exist"),
+        (["--resume", "nothing"], "nothing holds no run"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_status_2(capsys, tmp_path, arguments, said):
+    message = refusal(capsys, *arguments)
+    assert said in message
+    assert "Traceback" not in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_empty_folder_and_one_without_good_parts_are_told_apart(capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "is empty" in refusal(
+        capsys, "--dataset", "folder", "--data-dir", str(tmp_path / "empty")
+    )
+    (tmp_path / "bare" / "screw" / "test").mkdir(parents=True)
+    assert "train/good" in refusal(
+        capsys, "--dataset", "folder", "--data-dir", str(tmp_path / "bare")
+    )
+
+
+def test_more_shots_than_images_are_refused_before_anything_is_trained(capsys, parts):
+    message = refusal(
+        capsys, "--dataset", "folder", "--data-dir", str(parts), "--shots", "4"
+    )
+    assert "--shots must be in [1, 3]" in message
+
+
+def test_a_truncated_image_is_named(capsys, parts):
+    victim = parts / "plate" / "train" / "good" / "1.png"
+    victim.write_bytes(victim.read_bytes()[:200])
+    message = refusal(capsys, "--dataset", "folder", "--data-dir", str(parts))
+    assert str(victim) in message
+
+
+def test_an_image_of_zero_size_is_named(capsys, parts):
+    victim = parts / "plate" / "train" / "good" / "1.png"
+    victim.write_bytes(b"")
+    message = refusal(capsys, "--dataset", "folder", "--data-dir", str(parts))
+    assert str(victim) in message
+
+
+def test_a_mask_of_another_size_is_named(capsys, parts):
+    victim = parts / "plate" / "ground_truth" / "hole" / "1_mask.png"
+    write_image(victim, np.full((8, 8), 255, np.uint8))
+    message = refusal(capsys, "--dataset", "folder", "--data-dir", str(parts))
+    assert str(victim) in message
+    assert "48x40" in message
+
+
+def test_a_mask_that_belongs_to_no_image_is_named(capsys, parts):
+    write_image(
+        parts / "plate" / "ground_truth" / "hole" / "9_mask.png",
+        np.zeros((40, 48), np.uint8),
+    )
+    message = refusal(capsys, "--dataset", "folder", "--data-dir", str(parts))
+    assert "9_mask.png" in message
+
+
+def test_a_folder_that_holds_a_run_is_not_written_to(capsys, parts, tmp_path):
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "results.jsonl").write_text("{}\n")
+    message = refusal(
+        capsys,
+        *("--dataset", "folder", "--data-dir", str(parts), "--out", str(taken)),
+    )
+    assert "already holds something" in message
+    assert (taken / "results.jsonl").read_text() == "{}\n"
+
+
+def test_a_run_ends_with_table_pictures_and_report_and_is_the_same_twice(
+    capsys, parts, tmp_path
+):
+    for name in ("one", "two"):
+        few_shot.main(
+            [
+                *("--dataset", "folder", "--data-dir", str(parts), *TINY),
+                *("--out", str(tmp_path / name)),
+            ]
+        )
+    said = capsys.readouterr().out
+    assert "plate" in said
+    assert "mean" in said
+    run = tmp_path / "one"
+    for written in ("config.json", "results.jsonl", "report.html"):
+        assert (run / written).is_file()
+    for category in ("plate", "ring"):
+        assert (run / category / "training_curves.png").is_file()
+        assert list((run / category / "pictures").iterdir())
+    lines = [_without_times(tmp_path / name) for name in ("one", "two")]
+    assert lines[0] == lines[1]
+    assert [line["category"] for line in lines[0]] == ["plate", "ring"]
+    assert lines[0][0]["preset"] == "cpu"
+
+
+def _without_times(run: Path) -> list[dict]:
+    lines = (run / "results.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(x).items() if k != "seconds"} for x in lines]
+
+
+def test_a_stopped_run_goes_on_where_it_was(capsys, parts, tmp_path, monkeypatch):
+    out = tmp_path / "cut"
+    arguments = ["--dataset", "folder", "--data-dir", str(parts), *TINY]
+    real = few_shot.run_category
+
+    def stop_at_ring(settings, category, *rest, **options):
+        if category == "ring":
+            raise KeyboardInterrupt
+        return real(settings, category, *rest, **options)
+
+    monkeypatch.setattr(few_shot, "run_category", stop_at_ring)
+    with pytest.raises(SystemExit) as stopped:
+        few_shot.main([*arguments, "--out", str(out)])
+    assert stopped.value.code == 130
+    assert f"--resume {out}" in capsys.readouterr().err
+    monkeypatch.setattr(few_shot, "run_category", real)
+    few_shot.main(["--resume", str(out)])
+    assert [x["category"] for x in _without_times(out)] == ["plate", "ring"]
+
+
+def test_without_test_images_it_trains_and_says_that_nothing_is_measured(
+    capsys, parts, tmp_path
+):
+    for path in sorted(parts.rglob("*"), reverse=True):
+        if path.is_file() and "train" not in path.parts:
+            path.unlink()
+    few_shot.main(
+        [
+            *("--dataset", "folder", "--data-dir", str(parts), *TINY),
+            *("--categories", "plate", "--out", str(tmp_path / "blind")),
+        ]
+    )
+    line = _without_times(tmp_path / "blind")[0]
+    assert line["metrics"]["image_auroc"] is None
+    assert "image_auroc" in line["not_computed"]
+    assert "-" in capsys.readouterr().out
