@@ -111,7 +111,11 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager
-        return {split: self._examples(split) for split in SPLITS}
+        return {split: self._examples(split) for split in self._splits()}
+
+    def _splits(self) -> tuple[str, ...]:
+        """The splits that hold an image: TFDS refuses an empty one."""
+        return SPLITS
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
         return self._examples(split)

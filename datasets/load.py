@@ -84,7 +84,8 @@ def _folder(category: str, data_dir: Path | None, cache_dir: Path, kind: str) ->
     config = FolderConfig(name=category, root=str(root), kind=kind)
     # Keyed by the files' names, sizes and times: a changed folder is prepared anew.
     home = cache_dir / f"folder-{found.fingerprint()}-{kind}"
-    return Folder(config=config, data_dir=str(home))
+    with _quiet():
+        return Folder(config=config, data_dir=str(home))
 
 
 def load(
@@ -149,14 +150,26 @@ def prepare(builder: Any) -> None:
     if Path(builder.data_path).exists():
         return
     tfds.disable_progress_bar()  # ours says what is being prepared, in one line
-    # What TFDS prints beside that is for its own downloads.
-    with _writing(Path(builder.data_dir)), redirect_stdout(io.StringIO()):
+    with _writing(Path(builder.data_dir)), _quiet():
         builder.download_and_prepare()
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what TFDS prints and warns of, which is about its own downloads."""
+    absl = logging.getLogger("absl")
+    level = absl.level
+    absl.setLevel(logging.ERROR)
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        absl.setLevel(level)
+
+
+@contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Tell a full disk by the system's reason, which array_record wraps into its own."""
+    """Tell a full disk by the system's reason, which array_record wraps."""
     try:
         yield
     except OSError:

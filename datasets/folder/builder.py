@@ -1,5 +1,6 @@
 """The TFDS builder over a folder in MVTec layout. The source is only read."""
 
+import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,11 +8,11 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from datasets.builder import AnomalyDatasetBuilder, Record
+from datasets.builder import SPLITS, AnomalyDatasetBuilder, Record
 from datasets.folder.kind import guess_kind
 from datasets.folder.layout import read_layout
 from datasets.images import bit_depth, read_image, stored_maximum
-from datasets.photographs import read_record
+from datasets.photographs import Category, read_record
 
 KIND_SAMPLE = 16  # training images that the kind is guessed from
 
@@ -29,12 +30,22 @@ class FolderConfig(tfds.core.BuilderConfig):
 class Folder(AnomalyDatasetBuilder):
     """A category of one's own photographs; see README.md beside this file."""
 
+    @property
+    def _config(self) -> FolderConfig:
+        assert isinstance(self.builder_config, FolderConfig)  # there are no named ones
+        return self.builder_config
+
+    @functools.cached_property
+    def _layout(self) -> Category:
+        return read_layout(self._config.name, Path(self._config.root))
+
+    def _splits(self) -> tuple[str, ...]:
+        return SPLITS if self._layout.test else SPLITS[:1]
+
     def _records(self, category: str, split: str) -> Iterator[Record]:
-        config = self.builder_config
-        assert isinstance(config, FolderConfig)  # there are no named ones
-        found = read_layout(category, Path(config.root))
+        found = self._layout
         depth = bit_depth(max(stored_maximum(p.path) for p in found.train))
-        kind = config.kind
+        kind = self._config.kind
         if kind == "auto":
             sample = itertools.islice(found.train, KIND_SAMPLE)
             kind = guess_kind(read_image(p.path, depth=depth) for p in sample)

@@ -1,0 +1,142 @@
+"""Archives are extracted whole and safely, or not at all."""
+
+import io
+import logging
+import os
+import tarfile
+from typing import Any
+
+import pytest
+
+from datasets.archive import extract, extracted
+from datasets.shards import file_sha256
+
+MODES = {"tar": "w:", "tar.gz": "w:gz", "tar.xz": "w:xz"}
+
+
+def member(name, **fields):
+    info = tarfile.TarInfo(name)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info
+
+
+def archive_of(path, members, mode: Any = "w:"):
+    with tarfile.open(path, mode) as tar:
+        for info, data in members:
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def files(count=5, size=3000):
+    return [
+        (member(f"a/{i}.png", mtime=1000 + i), os.urandom(size)) for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("ending", MODES)
+def test_files_come_out_as_they_went_in_with_their_times(tmp_path, ending):
+    members = files()
+    archive = archive_of(tmp_path / f"x.{ending}", members, MODES[ending])
+    extract(archive, tmp_path / "out", progress=False)
+    for info, data in members:
+        path = tmp_path / "out" / info.name
+        assert path.read_bytes() == data
+        assert path.stat().st_mtime == info.mtime
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", f"x.{ending}"]
+
+
+EVIL = {
+    "../../outside.png": member("../../outside.png"),
+    "/outside.png": member("/outside.png"),
+    "a/../../outside.png": member("a/../../outside.png"),
+    "..\\outside.png": member("..\\outside.png"),
+    "symbolic": member("s", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+    "hard": member("h", type=tarfile.LNKTYPE, linkname="a/0.png"),
+    "device": member("d", type=tarfile.CHRTYPE),
+    "pipe": member("p", type=tarfile.FIFOTYPE),
+}
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_what_leads_outside_is_refused_and_nothing_stays(tmp_path, evil):
+    home = tmp_path / "deep/home"
+    home.mkdir(parents=True)
+    archive = archive_of(home / "x.tar", [*files(2), (EVIL[evil], b"")])
+    with pytest.raises(ValueError, match="refused") as caught:
+        extract(archive, home / "out", progress=False)
+    assert "\n" not in str(caught.value)
+    assert [p.name for p in tmp_path.rglob("*")] == ["deep", "home", "x.tar"]
+
+
+def test_a_link_to_a_folder_cannot_be_written_through(tmp_path):
+    link = member("door", type=tarfile.SYMTYPE, linkname=str(tmp_path))
+    through = (member("door/outside.png"), b"data")
+    archive = archive_of(tmp_path / "x.tar", [(link, b""), through])
+    with pytest.raises(ValueError, match="which is a link"):
+        extract(archive, tmp_path / "out", progress=False)
+    assert not (tmp_path / "outside.png").exists()
+
+
+def test_more_than_the_bound_is_refused_before_it_is_written(tmp_path):
+    zeros = [(member("bomb.png"), bytes(3 << 20))]
+    archive = archive_of(tmp_path / "x.tar.xz", zeros, "w:xz")
+    assert archive.stat().st_size < 2000
+    with pytest.raises(ValueError, match="must hold at most 2 MiB"):
+        extract(archive, tmp_path / "out", max_bytes=2 << 20, progress=False)
+    archive_of(archive, files(5, 1), "w:xz")
+    with pytest.raises(ValueError, match="and 4 members"):
+        extract(archive, tmp_path / "out", max_members=4, progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.tar.xz"]
+
+
+@pytest.mark.parametrize("ending", MODES)
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.8])
+def test_an_archive_cut_short_is_named_and_nothing_stays(tmp_path, ending, share):
+    archive = archive_of(tmp_path / f"x.{ending}", files(), MODES[ending])
+    data = archive.read_bytes()
+    archive.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(ValueError, match=rf"x\.{ending} is cut short or is no tar"):
+        extract(archive, tmp_path / "out", progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == [archive.name]
+
+
+def test_a_plain_archive_cut_between_two_members_is_noticed(tmp_path):
+    archive = archive_of(tmp_path / "x.tar", files(5, 512))
+    archive.write_bytes(archive.read_bytes()[: 3 * 1024])
+    with pytest.raises(ValueError, match="its end is missing"):
+        extract(archive, tmp_path / "out", progress=False)
+
+
+def test_a_full_disk_leaves_nothing_half_extracted(tmp_path, monkeypatch):
+    archive = archive_of(tmp_path / "x.tar", files())
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("datasets.archive.shutil.copyfileobj", full)
+    with pytest.raises(OSError, match="No space left"):
+        extract(archive, tmp_path / "out", progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.tar"]
+
+
+def test_an_archive_is_extracted_once_and_anew_when_it_changes(tmp_path):
+    archive = archive_of(tmp_path / "x.tar", files())
+    scratch = tmp_path / "scratch"
+    folder = extracted(archive, scratch, sha256=None, progress=False)
+    (folder / "mark").touch()
+    assert extracted(archive, scratch, sha256=None, progress=False) == folder
+    assert (folder / "mark").exists()
+    archive_of(archive, files(6))
+    assert extracted(archive, scratch, sha256=None, progress=False) != folder
+
+
+def test_an_archive_of_another_sha256_is_told_of(tmp_path, caplog):
+    archive = archive_of(tmp_path / "x.tar", files())
+    with caplog.at_level(logging.WARNING):
+        sha256 = file_sha256(archive)
+        extracted(archive, tmp_path / "1", sha256=sha256, progress=False)
+        assert not caplog.messages
+        extracted(archive, tmp_path / "2", sha256="0" * 64, progress=False)
+    assert "x.tar is not the official archive" in caplog.text

@@ -1,0 +1,172 @@
+"""A person's own photographs: what is read, what is refused, and what is told."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets
+from datasets.errors import one_line_errors
+from datasets.load import Split
+from tests.dataset_files import blot, mvtec_category, pixels, save
+
+
+def load(tmp_path, category="part", split: Split = "test", **options):
+    options = {"data_dir": tmp_path / "data", "cache_dir": tmp_path / "cache"} | options
+    return datasets.load("folder", category, split, progress=False, **options)
+
+
+@pytest.fixture
+def part(tmp_path):
+    return mvtec_category(tmp_path / "data/part", defects={"crack": 2, "dent": 1})
+
+
+def test_a_split_reads_back_equal_to_the_files(tmp_path, part):
+    test = load(tmp_path)
+    assert test.keys == ("crack/000", "crack/001", "dent/000", "good/000", "good/001")
+    for example in test:
+        image = np.asarray(Image.open(part / f"test/{example.key}.png"))
+        np.testing.assert_array_equal(example.image, image)
+        assert example.label == (example.defect != "good")
+        expected = blot() if example.label else np.zeros_like(blot())
+        np.testing.assert_array_equal(example.mask, expected)
+    assert [e.category for e in test] == ["part"] * 5
+    assert load(tmp_path, split="train").keys == ("good/000", "good/001", "good/002")
+
+
+def test_masks_pair_by_stem_not_by_order(tmp_path, part):
+    for path in (part / "ground_truth/crack").iterdir():
+        path.unlink()
+    mask = np.zeros((12, 12), np.uint8)
+    mask[0] = 255
+    save(part / "ground_truth/crack/001_mask.png", mask)
+    examples = {e.key: e for e in load(tmp_path)}
+    assert examples["crack/001"].mask.sum() == 12
+    assert not examples["crack/000"].mask.any()
+
+
+def test_a_folder_is_a_list_of_categories_or_one_of_them(tmp_path, part):
+    mvtec_category(tmp_path / "data/other")
+    (tmp_path / "data/notes").mkdir()
+    assert datasets.categories("folder", tmp_path / "data") == ("other", "part")
+    assert datasets.categories("folder", part) == ("part",)
+
+
+def test_a_training_folder_alone_is_enough(tmp_path):
+    mvtec_category(tmp_path / "data/part", good=0)
+    assert len(load(tmp_path, split="train")) == 3
+    assert len(load(tmp_path, split="test")) == 0
+
+
+def test_images_of_mixed_kinds_and_sizes_are_read_as_they_are(tmp_path, part):
+    train = part / "train/good"
+    save(train / "wide.bmp", pixels(5)[:6])
+    save(train / "grey.tif", pixels(6), "L")
+    save(train / "photo.jpg", pixels(7, side=20))
+    (train / "Thumbs.db").write_bytes(b"no image")
+    shapes = {e.key: e.image.shape for e in load(tmp_path, split="train")}
+    assert len(shapes) == 6
+    assert shapes["good/wide"] == (6, 12, 3) and shapes["good/photo"] == (20, 20, 3)
+
+
+def test_a_sixteen_bit_camera_keeps_one_scale_over_its_category(tmp_path, part):
+    shutil.rmtree(part / "train/good")
+    values = np.full((12, 12), 1000, np.uint16)
+    save(part / "train/good/dim.png", values)
+    values[0, 0] = 4000
+    save(part / "train/good/bright.png", values)
+    dim = {e.key: e for e in load(tmp_path, split="train")}["good/dim"].image
+    assert (dim == 1000 >> 4).all()
+
+
+def test_the_kind_is_guessed_or_taken_as_told(tmp_path, part):
+    assert load(tmp_path)[0].kind == "texture"  # noise is alike everywhere
+    assert load(tmp_path, kind="object")[0].kind == "object"
+    for path in (part / "train/good").iterdir():
+        image = np.full((64, 64, 3), 30, np.uint8)
+        image[20:44, 20:44] = pixels(1, side=24)
+        save(path, image)
+    assert load(tmp_path)[0].kind == "object"
+
+
+def test_defects_without_a_mask_are_counted_and_told_in_one_line(
+    tmp_path, part, caplog
+):
+    save(part / "ground_truth/crack/000_mask.png", np.zeros((12, 12), np.uint8))
+    (part / "ground_truth/dent/000_mask.png").unlink()
+    test = load(tmp_path)
+    assert test.unmasked_defects == ("crack/000", "dent/000")
+    (line,) = caplog.messages
+    assert line.startswith("part: 2 images of defects have no mask or an empty one")
+    assert load(tmp_path).unmasked_defects == ("crack/000", "dent/000")  # prepared
+
+
+def test_a_changed_folder_is_prepared_anew_and_never_written_to(tmp_path, part):
+    before = sorted(part.rglob("*"))
+    first = load(tmp_path, split="train")
+    save(part / "train/good/000.png", pixels(99))
+    second = load(tmp_path, split="train")
+    assert first.sha256s[0] != second.sha256s[0]
+    assert first.sha256s[1:] == second.sha256s[1:]
+    assert sorted(part.rglob("*")) == before
+
+
+def refused(tmp_path, message, **options):
+    with pytest.raises(ValueError, match=message) as caught:
+        load(tmp_path, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_meant_is_refused(tmp_path, part):
+    refused(tmp_path, "nowhere does not exist", data_dir=tmp_path / "nowhere")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(tmp_path, "empty is empty", data_dir=empty)
+    (empty / "notes.txt").touch()
+    refused(tmp_path, "holds no category", data_dir=empty)
+    refused(tmp_path, "is a file", data_dir=empty / "notes.txt")
+    refused(tmp_path, "needs --data-dir", data_dir=None)
+
+
+def test_the_level_that_was_meant_is_told(tmp_path, part):
+    refused(tmp_path, f"one level too high: try {part.parent}", data_dir=tmp_path)
+    for below in ("train", "test", "ground_truth", "train/good"):
+        refused(tmp_path, f"too low: {part} was meant", data_dir=part / below)
+
+
+def test_a_misspelt_category_is_met_with_a_suggestion(tmp_path, part):
+    refused(tmp_path, "got prt; did you mean part", category="prt")
+    with pytest.raises(ValueError, match="got foldr; did you mean folder"):
+        datasets.categories("foldr", tmp_path)
+
+
+def test_an_empty_training_folder_is_refused(tmp_path, part):
+    shutil.rmtree(part / "train/good")
+    (part / "train/good").mkdir()
+    refused(tmp_path, "train/good holds no image")
+
+
+def test_files_that_contradict_each_other_are_named(tmp_path, part):
+    save(part / "test/crack/000.jpg", pixels(1))
+    refused(tmp_path, r"000\.png and 000\.jpg have one stem")
+    (part / "test/crack/000.jpg").unlink()
+    save(part / "ground_truth/crack/777_mask.png", np.zeros((12, 12), np.uint8))
+    refused(tmp_path, "1 masks .* match no image .*777_mask.png")
+    (part / "ground_truth/crack/777_mask.png").unlink()
+    save(part / "ground_truth/crack/000_mask.png", np.zeros((12, 9), np.uint8))
+    refused(tmp_path, r"000_mask\.png must have its image's size 12x12, got 9x12")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\nhalf"])
+def test_an_unreadable_image_ends_in_one_line_and_leaves_nothing_prepared(
+    tmp_path, part, content, capsys
+):
+    (part / "test/crack/001.png").write_bytes(content)
+    with pytest.raises(SystemExit) as ended, one_line_errors():
+        load(tmp_path)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert "crack/001.png cannot be read as an image" in error
+    assert not list((tmp_path / "cache").rglob("dataset_info.json"))

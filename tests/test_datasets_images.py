@@ -1,0 +1,90 @@
+"""Photographs and masks of every kind of file become the same arrays."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.images import bit_depth, read_image, read_mask, stored_maximum
+from tests.dataset_files import blot, pixels, save
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "tif", "tiff", "PNG"])
+def test_colour_reads_back_pixel_by_pixel_from_every_lossless_file(tmp_path, ending):
+    image = pixels(1)
+    path = save(tmp_path / f"a.{ending}", image)
+    np.testing.assert_array_equal(read_image(path), image)
+
+
+def test_a_jpeg_reads_as_pillow_decodes_it(tmp_path):
+    path = save(tmp_path / "a.JPG", pixels(1))
+    expected = np.asarray(Image.open(path).convert("RGB"))
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "1"])
+def test_grey_is_repeated_over_the_channels(tmp_path, mode):
+    path = save(tmp_path / "a.png", pixels(1), mode)
+    grey = np.asarray(Image.open(path).convert("L"))
+    np.testing.assert_array_equal(read_image(path), np.stack([grey] * 3, axis=-1))
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_twelve_bits_of_sixteen_are_divided_by_one_factor(tmp_path, ending):
+    grey = np.random.default_rng(0).integers(0, 4096, (9, 7)).astype(np.uint16)
+    grey[0, 0] = 4095
+    path = save(tmp_path / f"a.{ending}", grey)
+    assert bit_depth(stored_maximum(path)) == 12
+    np.testing.assert_array_equal(read_image(path, depth=12)[..., 0], grey >> 4)
+
+
+def test_transparency_is_laid_on_black(tmp_path):
+    image = np.zeros((4, 4, 4), np.uint8)
+    image[..., 0] = 200
+    image[:2, :, 3] = 255
+    read = read_image(save(tmp_path / "a.png", image))
+    assert (read[:2] == (200, 0, 0)).all() and not read[2:].any()
+
+
+def test_a_photograph_is_turned_upright(tmp_path):
+    image = Image.fromarray(pixels(1)[:6])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotated by a quarter turn
+    image.save(tmp_path / "a.png", exif=exif)
+    turned = np.rot90(np.asarray(image), k=-1)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), turned)
+
+
+def palette_mask(path):
+    mask = Image.fromarray(blot().astype(np.uint8) * 1)
+    mask.putpalette([0, 0, 0, 64, 0, 0])  # colours of classes are often dark
+    mask.save(path)
+
+
+@pytest.mark.parametrize("kind", ["8 bit", "1 bit", "16 bit", "rgb", "palette"])
+def test_a_mask_is_the_same_whatever_its_file_holds(tmp_path, kind):
+    path = tmp_path / "m.png"
+    white = blot().astype(np.uint8) * 255
+    if kind == "16 bit":
+        save(path, blot().astype(np.uint16) * 65535)
+    elif kind == "palette":
+        palette_mask(path)
+    else:
+        save(path, white, {"1 bit": "1", "rgb": "RGB"}.get(kind))
+    np.testing.assert_array_equal(read_mask(path), blot())
+
+
+def test_an_index_mask_counts_every_number_above_nought(tmp_path):
+    numbers = blot().astype(np.uint8)
+    numbers[3] *= 3
+    path = save(tmp_path / "m.png", numbers)
+    np.testing.assert_array_equal(read_mask(path, threshold=0), blot())
+    assert not read_mask(path).any()
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", None])
+def test_a_file_that_is_no_whole_image_is_named(tmp_path, content):
+    path = save(tmp_path / "a.png", pixels(1, side=64))
+    data = path.read_bytes()[:4000] if content is None else content
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.png cannot be read as an image: \w"):
+        read_image(path)
