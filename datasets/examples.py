@@ -1,5 +1,6 @@
 """A prepared split as a lazy sequence of `Example`s."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,7 +89,7 @@ def _rows(source: Sequence[Any], folder: Path, split: str) -> list[Row]:
     if path.exists():
         return [Row(*row) for row in json.loads(path.read_text())]
     rows = [_row(source[position], position) for position in range(len(source))]
-    if folder.stat().st_mode & 0o200:
+    with contextlib.suppress(OSError):  # a cache may be read-only
         write_atomically(path, json.dumps(rows).encode())
     return rows
 

@@ -1,0 +1,178 @@
+"""Preparation: the same bytes twice, all or nothing, decoded only when asked for."""
+
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+import datasets
+from datasets.errors import one_line_errors
+from datasets.examples import read_examples
+from datasets.images import decode
+from datasets.load import Split
+from tests.dataset_files import mvtec_category
+
+PROJECT = Path(datasets.__file__).parent.parent
+
+
+@pytest.fixture
+def few_rendered(monkeypatch):
+    """Fewer and smaller images than the data set has."""
+    for name, value in {"IMAGE_PX": 64, "TRAIN_GOOD": 3, "TEST_GOOD": 2}.items():
+        monkeypatch.setattr(f"datasets.rendered_ad.builder.{name}", value)
+    monkeypatch.setattr("datasets.rendered_ad.builder.TEST_PER_DEFECT", 1)
+
+
+def load_stone(cache, split: Split = "train"):
+    return datasets.load("rendered_ad", "stone", split, cache_dir=cache, progress=False)
+
+
+def test_this_package_is_not_the_one_of_the_same_name():
+    assert (PROJECT / "lfq_jax").is_dir() and (PROJECT / "pyproject.toml").is_file()
+
+
+def test_rendering_twice_gives_the_same_bytes(tmp_path, few_rendered):
+    prepared = []
+    for name in ("first", "second"):
+        load_stone(tmp_path / name)
+        found = (tmp_path / name).rglob("*.array_record*")
+        prepared.append({path.name: path.read_bytes() for path in found})
+    assert len(prepared[0]) == 2 and prepared[0] == prepared[1]
+
+
+def test_every_category_is_rendered_with_masks(tmp_path, few_rendered, monkeypatch):
+    monkeypatch.setattr("datasets.rendered_ad.builder.IMAGE_PX", 128)
+    for category in datasets.categories("rendered_ad"):
+        test = datasets.load(
+            "rendered_ad", category, "test", cache_dir=tmp_path, progress=False
+        )
+        assert not test.unmasked_defects
+        assert [e.mask.any() for e in test] == [bool(e.label) for e in test]
+        assert len({e.defect for e in test}) >= 5
+
+
+def test_nothing_is_decoded_before_it_is_asked_for(tmp_path, few_rendered, monkeypatch):
+    load_stone(tmp_path)
+    decoded = []
+
+    def counting(data):
+        decoded.append(len(data))
+        return decode(data)
+
+    monkeypatch.setattr("datasets.examples.decode", counting)
+    train = load_stone(tmp_path)
+    assert len(train) == 3 and train.keys[0] == "good/000" and not decoded
+    assert train[-1].key == train[2].key and len(decoded) == 4  # image and mask, twice
+    with pytest.raises(IndexError):
+        train[3]
+
+
+def test_a_slice_is_the_examples_in_it(tmp_path, few_rendered):
+    train = load_stone(tmp_path)
+    assert [e.key for e in train[1:]] == list(train.keys[1:])
+    np.testing.assert_array_equal(train[1:][0].image, train[1].image)
+
+
+def test_tfds_itself_reads_what_was_prepared(tmp_path, few_rendered):
+    ours = load_stone(tmp_path)
+    builder = tfds.builder("rendered_ad/stone", data_dir=tmp_path)
+    theirs: Any = tfds.data_source(
+        "rendered_ad/stone", split="train", data_dir=tmp_path
+    )
+    assert {x["key"].decode() for x in theirs} == set(ours.keys)
+    assert read_examples(builder, "train").sha256s == ours.sha256s
+
+
+def in_a_process(code: str, *arguments: object, **options) -> subprocess.Popen:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=PROJECT, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def finished(process: subprocess.Popen) -> tuple[int, str]:
+    """Exit status and what was written to stderr."""
+    error = process.communicate(timeout=60)[1]
+    return process.returncode, error
+
+
+LOAD = """
+import sys
+from pathlib import Path
+import datasets
+from datasets.errors import one_line_errors
+with one_line_errors():
+    datasets.load("folder", "part", "train", data_dir=Path(sys.argv[1]),
+                  cache_dir=Path(sys.argv[2]), progress=False)
+"""
+
+
+def no_large_files():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+
+def test_a_full_disk_ends_in_one_line_and_leaves_nothing_that_looks_whole(tmp_path):
+    mvtec_category(tmp_path / "data/part", train=30, side=64)
+    folders = (tmp_path / "data", tmp_path / "cache")
+    code, error = finished(in_a_process(LOAD, *folders, preexec_fn=no_large_files))
+    assert code == 2
+    assert re.fullmatch(r"error: .*part/1\.0\.0 cannot be written: .*\n", error)
+    assert not list((tmp_path / "cache").rglob("*.array_record*"))
+    assert finished(in_a_process(LOAD, *folders)) == (0, "")  # there is room again
+
+
+def test_a_killed_preparation_is_begun_anew(tmp_path):
+    slow = "import time, datasets.photographs as p\nread = p.read_image\n"
+    slow += "p.read_image = lambda *a, **k: (time.sleep(0.2), read(*a, **k))[1]\n"
+    mvtec_category(tmp_path / "data/part", train=30)
+    cache = tmp_path / "cache"
+    process = in_a_process(slow + LOAD, tmp_path / "data", cache)
+    deadline = time.monotonic() + 60
+    while not list(cache.rglob("*incomplete*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    finished(process)
+    assert list(cache.rglob("*incomplete*"))  # it was killed half-way
+    assert not list(cache.rglob("1.0.0"))
+    train = datasets.load(
+        "folder",
+        "part",
+        "train",
+        data_dir=tmp_path / "data",
+        cache_dir=cache,
+        progress=False,
+    )
+    assert len(train) == 30
+
+
+def test_two_processes_may_prepare_at_once(tmp_path):
+    mvtec_category(tmp_path / "data/part", train=60, side=64)
+    folders = (tmp_path / "data", tmp_path / "cache")
+    processes = [in_a_process(LOAD, *folders) for _ in range(2)]
+    assert [finished(process) for process in processes] == [(0, ""), (0, "")]
+
+
+def test_an_unwritable_cache_ends_in_one_line(tmp_path, few_rendered, capsys):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as ended, one_line_errors():
+        load_stone(tmp_path / "file/cache")
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert "file/cache" in error
+
+
+def test_importing_the_package_brings_neither_jax_nor_torch_nor_tensorflow():
+    code = "import sys, datasets; print(*sys.modules, file=sys.stderr)"
+    _, modules = finished(in_a_process(code))
+    assert "datasets.load" in modules.split()
+    assert not {"jax", "torch", "tensorflow"} & set(modules.split())

@@ -1,0 +1,136 @@
+"""Which images a k stands for, and that none of them is tested with."""
+
+import hashlib
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets
+from datasets.shots import Shots, choose
+from tests.dataset_files import mvtec_category, pixels, save
+
+SIDE = 120
+KS = (1, 2, 4, 8, 16, "full")
+
+
+@pytest.fixture
+def part(tmp_path):
+    return mvtec_category(tmp_path / "data/part", train=20, defects={"crack": 2})
+
+
+def draw(tmp_path, k, seed=0) -> Shots:
+    return datasets.shots(
+        "folder",
+        "part",
+        k,
+        seed,
+        data_dir=tmp_path / "data",
+        cache_dir=tmp_path / "cache",
+        progress=False,
+    )
+
+
+def test_the_fewer_shots_are_the_first_of_the_more(tmp_path, part):
+    drawn = [draw(tmp_path, k).keys for k in KS]
+    assert [len(keys) for keys in drawn] == [1, 2, 4, 8, 16, 20]
+    for few, more in itertools.pairwise(drawn):
+        assert more[: len(few)] == few
+    assert len(set(drawn[-1])) == 20
+
+
+def test_one_seed_draws_one_selection_and_another_seed_another(tmp_path, part):
+    assert draw(tmp_path, 4, seed=3).keys == draw(tmp_path, 4, seed=3).keys
+    assert len({draw(tmp_path, 4, seed=s).keys for s in range(5)}) == 5
+
+
+def test_every_image_is_drawn_equally_often():
+    first = [choose(5, 1, seed)[0] for seed in range(2000)]
+    assert np.bincount(first, minlength=5).min() > 340  # 400 expected, 18 to a sigma
+
+
+def test_the_content_hash_is_of_size_and_pixels(tmp_path, part):
+    drawn = draw(tmp_path, "full")
+    for key, sha256, example in zip(*drawn, strict=True):
+        image = np.asarray(Image.open(part / f"train/{key}.png"))
+        content = repr(image.shape).encode() + image.tobytes()
+        assert sha256 == example.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_only_normal_training_images_are_drawn(tmp_path, part):
+    drawn = draw(tmp_path, "full")
+    assert {example.label for example in drawn.examples} == {0}
+    assert {example.defect for example in drawn.examples} == {"good"}
+
+
+@pytest.mark.parametrize("k", [0, -1, 21])
+def test_shots_that_there_are_not_are_refused(tmp_path, part, k):
+    with pytest.raises(ValueError, match=rf"--shots must be in \[1, 20\].*got {k}"):
+        draw(tmp_path, k)
+
+
+def smooth(*seed: int) -> np.ndarray:
+    """What a copy of another size still looks like, as noise does not."""
+    small = Image.fromarray(pixels(*seed, side=5)).convert("L").convert("RGB")
+    return np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture
+def smooth_part(tmp_path):
+    part = mvtec_category(tmp_path / "data/part", train=0, good=0)
+    for i in range(5):
+        save(part / f"train/good/{i:03d}.png", smooth(0, i))
+        save(part / f"test/good/{i:03d}.png", smooth(1, i))
+        save(part / f"test/crack/{i:03d}.png", smooth(2, i))
+        white = np.full((SIDE, SIDE), 255, np.uint8)
+        save(part / f"ground_truth/crack/{i:03d}.png", white)
+    return part
+
+
+def load_test(tmp_path, **options):
+    options = {"data_dir": tmp_path / "data", "cache_dir": tmp_path / "cache"} | options
+    return datasets.load("folder", "part", "test", progress=False, **options)
+
+
+def copied(part, size, **options):
+    """A photograph to train with turns up among those to test with."""
+    image = Image.open(part / "train/good/002.png").resize((size, size))
+    path = part / f"test/good/copy{options.pop('ending', '.png')}"
+    image.save(path, **options)
+
+
+def test_distinct_photographs_are_no_leak(tmp_path, smooth_part, caplog):
+    test = load_test(tmp_path, on_leak="refuse")
+    assert datasets.check_leaks(draw(tmp_path, "full").examples, test) == []
+    assert not caplog.messages
+
+
+def test_an_exact_copy_is_told_of_or_refused_as_asked(tmp_path, smooth_part, caplog):
+    copied(smooth_part, SIDE)
+    test = load_test(tmp_path)
+    expected = "1 test images were trained with: good/copy is good/002 (exact)"
+    assert caplog.messages == [expected]
+    with pytest.raises(ValueError, match="good/copy is good/002"):
+        load_test(tmp_path, on_leak="refuse")
+    assert len(load_test(tmp_path, on_leak="ignore")) == len(test)
+    assert caplog.messages == [expected]
+
+
+@pytest.mark.parametrize("size", [60, 120, 180])
+def test_a_copy_of_another_size_or_file_is_found(tmp_path, smooth_part, size, caplog):
+    copied(smooth_part, size, ending=".jpg", quality=90)
+    test = load_test(tmp_path)
+    trained = draw(tmp_path, "full").examples
+    with pytest.raises(ValueError, match=r"good/copy is good/002 \(resized\)"):
+        datasets.check_leaks(trained, test)
+    leak = datasets.Leak("good/002", "good/copy", "resized")
+    assert datasets.check_leaks(trained, test, on_leak="warn") == [leak]
+    assert "1 test images were trained with" in caplog.text
+    assert datasets.check_leaks(trained, test, on_leak="ignore") == []
+
+
+def test_what_was_not_trained_with_is_no_leak(tmp_path, smooth_part):
+    copied(smooth_part, SIDE)
+    others = [x for x in draw(tmp_path, "full").examples if x.key != "good/002"]
+    assert datasets.check_leaks(others, load_test(tmp_path, on_leak="ignore")) == []
