@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from datasets.images import png_bytes
 from datasets.shards import image_sha256
+from datasets.spill import shuffling_on_disk
 
 GOOD = "good"
 KINDS = ("texture", "object")
@@ -108,6 +109,10 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
     @abc.abstractmethod
     def _records(self, category: str, split: str) -> Iterator[Record]:
         """The records of a category's `train` or `test`."""
+
+    def _download_and_prepare(self, *arguments: Any, **options: Any) -> None:
+        with shuffling_on_disk():
+            super()._download_and_prepare(*arguments, **options)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from datasets.example import Example
@@ -62,14 +63,18 @@ class Examples(Sequence[Example]):
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         stored = self._source[self._rows[index].position]
+        image = decode(stored["image"])
+        label = int(stored["label"])
+        # A good part's mask is empty: there is nothing to decode.
+        mask = decode(stored["mask"]) > 0 if label else np.zeros(image.shape[:2], bool)
         return Example(
             key=_text(stored["key"]),
             category=_text(stored["category"]),
             kind=KINDS[int(stored["kind"])],
             defect=_text(stored["defect"]),
-            image=decode(stored["image"]),
-            mask=decode(stored["mask"]) > 0,
-            label=int(stored["label"]),
+            image=image,
+            mask=mask,
+            label=label,
             sha256=_text(stored["sha256"]),
         )
 

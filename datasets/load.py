@@ -169,12 +169,12 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Tell a full disk by the system's reason, which array_record wraps."""
+    """Tell a full disk by the system's reason, which array_record wraps, and where."""
     try:
         yield
-    except OSError:
+    except OSError as error:
         if not folder.exists():  # else another process was faster
-            raise
+            raise OSError(f"{folder} cannot be written: {error}") from error
     except RuntimeError as error:
         reason = re.search(r"\w+\(\) failed: ([^;]+)", str(error))
         if reason is None:

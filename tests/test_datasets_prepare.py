@@ -1,5 +1,6 @@
 """Preparation: the same bytes twice, all or nothing, decoded only when asked for."""
 
+import contextlib
 import re
 import resource
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import shuffle
 
 import datasets
 from datasets.errors import one_line_errors
@@ -48,6 +50,25 @@ def test_rendering_twice_gives_the_same_bytes(tmp_path, few_rendered):
     assert len(prepared[0]) == 2 and prepared[0] == prepared[1]
 
 
+def test_order_and_bytes_are_those_of_tfds_but_not_in_memory(
+    tmp_path, few_rendered, monkeypatch
+):
+    def prepared(name):
+        load_stone(tmp_path / name)
+        found = (tmp_path / name).rglob("*.array_record*")
+        return {path.name: path.read_bytes() for path in found}
+
+    with monkeypatch.context() as patched:
+        nothing = contextlib.nullcontext
+        patched.setattr("datasets.builder.shuffling_on_disk", nothing)
+        theirs = prepared("theirs")
+        patched.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 10_000)
+        with pytest.raises(ModuleNotFoundError, match="tensorflow"):
+            prepared("above the bound")
+    monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 10_000)
+    assert prepared("ours") == theirs
+
+
 def test_every_category_is_rendered_with_masks(tmp_path, few_rendered, monkeypatch):
     monkeypatch.setattr("datasets.rendered_ad.builder.IMAGE_PX", 128)
     for category in datasets.categories("rendered_ad"):
@@ -70,7 +91,7 @@ def test_nothing_is_decoded_before_it_is_asked_for(tmp_path, few_rendered, monke
     monkeypatch.setattr("datasets.examples.decode", counting)
     train = load_stone(tmp_path)
     assert len(train) == 3 and train.keys[0] == "good/000" and not decoded
-    assert train[-1].key == train[2].key and len(decoded) == 4  # image and mask, twice
+    assert train[-1].key == train[2].key and len(decoded) == 2  # good: no mask
     with pytest.raises(IndexError):
         train[3]
 

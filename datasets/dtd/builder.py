@@ -17,6 +17,7 @@ from datasets.images import image_files, read_image
 from datasets.published import ALLOW_PARTIAL
 from datasets.shards import image_sha256
 from datasets.source import Official, locate
+from datasets.spill import shuffling_on_disk
 
 PHOTOGRAPHS = 120  # of each texture: 5640 in all
 TEXTURES = tuple(
@@ -65,6 +66,10 @@ class Dtd(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 }
             ),
         )
+
+    def _download_and_prepare(self, *arguments: Any, **options: Any) -> None:
+        with shuffling_on_disk():
+            super()._download_and_prepare(*arguments, **options)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         assert self.builder_config is not None  # TFDS picks the first by itself
