@@ -13,7 +13,6 @@ from agm_torch.command_line import (
     Preview,
     Weights,
 )
-from datasets.errors import one_line_errors
 
 # many small matrix products: threads would only wait for each other
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -27,6 +26,8 @@ def main() -> int:
         prog="python -m agm_torch",
         description="Normal image -> anomalous image and mask.",
     )
+    from datasets.errors import one_line_errors
+
     with one_line_errors():
         match command:
             case Generate():

@@ -48,7 +48,7 @@ def measure(
         for p, e in zip(predictions, examples, strict=True)
     ]
     masks = [e.mask for e in examples]
-    has_ground_truth = np.array([not e.label or e.mask.any() for e in examples])
+    has_ground_truth = np.array([not e.label or e.mask.any() for e in examples], bool)
 
     def over(chosen: np.ndarray, scores: np.ndarray = scores) -> Any:
         pixels = chosen & has_ground_truth
@@ -62,7 +62,7 @@ def measure(
     everything = np.ones(len(examples), bool)
     found = over(everything)
     by_score = {}
-    for name in predictions[0].scores:
+    for name in predictions[0].scores if predictions else ():
         of_name = np.array([p.scores[name] for p in predictions])
         by_score[name] = evaluate(of_name, labels, [], []).image_auroc
     per_defect = {}

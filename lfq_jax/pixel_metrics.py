@@ -245,13 +245,11 @@ def count_scores(
     values, place = np.unique(anomalous, return_inverse=True)
     found = np.bincount(place, minlength=len(values)).astype(np.float64)
     covered = np.zeros(len(values))
-    if region_sizes is not None:
-        covered = np.bincount(place, 1.0 / region_sizes, len(values))
+    if region_sizes is not None:  # of nothing, bincount gives integers
+        covered += np.bincount(place, 1.0 / region_sizes, len(values))
     below = np.searchsorted(ordered, values, "left")
     up_to = np.searchsorted(ordered, values, "right")
-    return _interleaved(
-        ordered, values, below, up_to, found, covered * (region_sizes is not None)
-    )
+    return _interleaved(ordered, values, below, up_to, found, covered)
 
 
 def _interleaved(

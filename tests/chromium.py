@@ -110,11 +110,13 @@ class Browser:
         return json.loads(message)
 
     def open(self, url: str) -> None:
-        """Load a page and wait until it is loaded."""
-        self.events.clear()
-        self.call("Page.navigate", url=url)
-        while not self._has_event("Page.loadEventFired"):
-            self.events.append(self._receive())
+        """Load a page anew and wait until it is loaded."""
+        # from one fragment of a page to another nothing would be loaded
+        for each in ("about:blank", url):
+            self.events.clear()
+            self.call("Page.navigate", url=each)
+            while not self._has_event("Page.loadEventFired"):
+                self.events.append(self._receive())
 
     def _has_event(self, method: str) -> bool:
         return any(event.get("method") == method for event in self.events)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -248,11 +247,9 @@ def test_a_reader_that_goes_away_stops_the_process(photographs, tmp_path):
 def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(
     photographs, unbroken, tmp_path
 ):
-    def one_shard_at_most():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-
     arguments = command(photographs, tmp_path)
-    failed = run(arguments, preexec_fn=one_shard_at_most)
+    one_shard_at_most = ["bash", "-c", 'ulimit -f 58; exec "$@"', "limited"]
+    failed = run([*one_shard_at_most, *arguments])
     assert failed.returncode == 2
     assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
     assert not [path for path in tmp_path.glob("*/.*")]

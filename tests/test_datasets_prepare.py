@@ -2,8 +2,6 @@
 
 import contextlib
 import re
-import resource
-import signal
 import subprocess
 import sys
 import time
@@ -112,11 +110,11 @@ def test_tfds_itself_reads_what_was_prepared(tmp_path, few_rendered):
     assert read_examples(builder, "train").sha256s == ours.sha256s
 
 
-def in_a_process(code: str, *arguments: object, **options) -> subprocess.Popen:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=PROJECT, stderr=subprocess.PIPE, text=True, **options
-    )
+def in_a_process(
+    code: str, *arguments: object, within: tuple[str, ...] = ()
+) -> subprocess.Popen:
+    command = [*within, sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
 
 
 def finished(process: subprocess.Popen) -> tuple[int, str]:
@@ -136,15 +134,13 @@ with one_line_errors():
 """
 
 
-def no_large_files():
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+NO_LARGE_FILES = ("bash", "-c", 'ulimit -f 58; exec "$@"', "limited")
 
 
 def test_a_full_disk_ends_in_one_line_and_leaves_nothing_that_looks_whole(tmp_path):
     mvtec_category(tmp_path / "data/part", train=30, side=64)
     folders = (tmp_path / "data", tmp_path / "cache")
-    code, error = finished(in_a_process(LOAD, *folders, preexec_fn=no_large_files))
+    code, error = finished(in_a_process(LOAD, *folders, within=NO_LARGE_FILES))
     assert code == 2
     assert re.fullmatch(r"error: .*part/1\.0\.0 cannot be written: .*\n", error)
     assert not list((tmp_path / "cache").rglob("*.array_record*"))

@@ -113,7 +113,8 @@ def test_a_contact_sheet_holds_every_row():
     rows = [figure3(np.full_like(GREY, tone), None, heat(), None) for tone in (9, 99)]
     sheet = np.asarray(contact_sheet([("dark", rows[0]), ("bright", rows[1])]))
     for tone in (9, 99):
-        assert (sheet == tone).all(-1).sum() == 2 * 192 * 192  # image and heat map
+        # image and heat map; a few pixels of the label's letters have the tone too
+        assert 0 <= (sheet == tone).all(-1).sum() - 2 * 192 * 192 < 1000
 
 
 def test_a_contact_sheet_of_rows_of_several_sizes_is_refused():

@@ -310,5 +310,6 @@ def test_bits_that_no_memory_holds_are_refused_with_their_size():
     ],
 )
 def test_fields_out_of_range_are_refused_by_name(fields):
-    with pytest.raises(ValueError, match=next(iter(fields))):
+    # TypeError: under the tests' hook the annotation refuses a wrong word first
+    with pytest.raises((ValueError, TypeError), match=next(iter(fields))):
         make("lfq", **fields)
