@@ -1,7 +1,8 @@
 """A fixed filter bank: what an image looks like around every point, without learning.
 
 Each octave gives local colour and the local energy of oriented edges and ridges, which
-tells most textures apart (Leung and Malik 2001; Varma and Zisserman 2005).
+tells most textures apart (Leung and Malik 2001; Varma and Zisserman 2005), and the
+strongest of the lines nearby, for scratches and cracks that a mean would hide.
 """
 
 import math
@@ -15,14 +16,23 @@ ORIENTATIONS = 4
 COLOURS = 3
 STRUCTURES = 3 * ORIENTATIONS
 """Edges, bright ridges and dark ridges, each in every orientation."""
+LINES = 2 * 8
+"""Bright and dark lines, each in eight orientations."""
+_LINE_OCTAVES = 3  # the finest; coarser ones see no more than ridges do
+_LINE_SIGMA_PX = (1.0, 3.0)  # across and along
+_LINE_RADIUS_PX = 7
+_LINE_POOL_PX = 7  # at least; in pixels of the octave
 _RADIUS_PX = 3
 _POOL_SIGMA_PX = 1.5  # of energies, in pixels of their octave
 _ENERGY_FLOOR = 1e-4  # keeps the slope of the square root finite
 
 
 def group_sizes(levels: int) -> tuple[int, ...]:
-    """Features in each group: colour and structure of every octave, fine to coarse."""
-    return (COLOURS, STRUCTURES) * levels
+    """Features in each group: colour, structure and, in the finest octaves, lines of
+    every octave, fine to coarse."""
+    with_lines = min(levels, _LINE_OCTAVES)
+    of_fine = (COLOURS, STRUCTURES, LINES) * with_lines
+    return of_fine + (COLOURS, STRUCTURES) * (levels - with_lines)
 
 
 def _derivatives() -> np.ndarray:
@@ -38,6 +48,25 @@ def _derivatives() -> np.ndarray:
         second = (along * along - 1) * gaussian
         second -= gaussian * second.sum()  # blind to what is flat
         kernels += [-along * gaussian, second]
+    return np.stack(kernels, -1)[:, :, None].astype(np.float32)
+
+
+def _elongated() -> np.ndarray:
+    """Kernels [15 15 1 8]: second Gaussian derivatives across a line, of unit energy
+    over 2."""
+    r = _LINE_RADIUS_PX
+    y, x = np.mgrid[-r : r + 1, -r : r + 1].astype(np.float64)
+    across_px, along_px = _LINE_SIGMA_PX
+    kernels = []
+    for i in range(LINES // 2):
+        angle = math.pi * i / (LINES // 2)
+        across = math.cos(angle) * x + math.sin(angle) * y
+        along = math.cos(angle) * y - math.sin(angle) * x
+        gaussian = np.exp(-0.5 * ((across / across_px) ** 2 + (along / along_px) ** 2))
+        gaussian /= gaussian.sum()
+        second = ((across / across_px) ** 2 - 1) * gaussian
+        second -= gaussian * second.sum()  # blind to what is flat
+        kernels.append(0.5 * second / np.linalg.norm(second))
     return np.stack(kernels, -1)[:, :, None].astype(np.float32)
 
 
@@ -62,26 +91,54 @@ def _halved(x: Float[Array, "b h w c"]) -> Array:
     return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
 
-def _structure(lightness: Float[Array, "b h w 1"]) -> Array:
-    r = _RADIUS_PX
+def _filtered(lightness: Float[Array, "b h w 1"], kernels: np.ndarray) -> Array:
+    r = len(kernels) // 2
     padded = jnp.pad(lightness, ((0, 0), (r, r), (r, r), (0, 0)), mode="reflect")
-    response = jax.lax.conv_general_dilated(
+    return jax.lax.conv_general_dilated(
         padded,
-        jnp.asarray(_derivatives()),
+        jnp.asarray(kernels),
         (1, 1),
         "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
+
+
+def _signs(x: Array) -> Array:
+    """What is above and what is below zero, as positive numbers."""
+    return jnp.concatenate([jnp.maximum(x, 0), jnp.maximum(-x, 0)], axis=-1)
+
+
+def _structure(lightness: Float[Array, "b h w 1"]) -> Array:
+    response = _filtered(lightness, _derivatives())
     edge, ridge = response[..., 0::2], response[..., 1::2]
-    return jnp.concatenate(
-        [jnp.abs(edge), jnp.maximum(ridge, 0), jnp.maximum(-ridge, 0)], -1
+    return jnp.concatenate([jnp.abs(edge), _signs(ridge)], -1)
+
+
+def _strongest(x: Float[Array, "b h w c"], rows: int, columns: int) -> Array:
+    """Maxima about the centres of `rows` x `columns` equal cells."""
+    step = max(1, x.shape[1] // rows), max(1, x.shape[2] // columns)
+    window = [max(_LINE_POOL_PX, each) for each in step]
+    before = [(w - s + 1) // 2 for w, s in zip(window, step, strict=True)]
+    after = [w - s - b for w, s, b in zip(window, step, before, strict=True)]
+    pooled = jax.lax.reduce_window(
+        x,
+        0.0,  # the responses are not negative
+        jax.lax.max,
+        (1, *window, 1),
+        (1, *step, 1),
+        ((0, 0), *zip(before, after, strict=True), (0, 0)),
     )
+    row = np.arange(rows) * pooled.shape[1] // rows
+    column = np.arange(columns) * pooled.shape[2] // columns
+    if len(row) == pooled.shape[1] and len(column) == pooled.shape[2]:
+        return pooled
+    return pooled[:, row][:, :, column]
 
 
 def describe(
     images: Float[Array, "b h w 3"], *, levels: int, stride: int
 ) -> Float[Array, "b h//{stride} w//{stride} f"]:
-    """Features of every cell of `stride` x `stride` pixels, 15 an octave.
+    """Features of every cell of `stride` x `stride` pixels, in `group_sizes`.
 
     Args:
       images: in [0, 1]; their sides are multiples of `stride` and of 2^(levels - 1).
@@ -96,7 +153,11 @@ def describe(
     for level in range(levels):
         octave = _halved(octave) if level else octave
         features.append(_on_grid(octave, rows, columns))
-        energy = _on_grid(_structure(octave[..., :1]), rows, columns)
+        lightness = octave[..., :1]
+        energies = [_on_grid(_structure(lightness), rows, columns)]
+        if level < _LINE_OCTAVES:
+            lines = _signs(_filtered(lightness, _elongated()))
+            energies.append(_strongest(lines, rows, columns))
         # The square root brings faint structure and strong closer together.
-        features.append(jnp.sqrt(energy + _ENERGY_FLOOR))
+        features += [jnp.sqrt(energy + _ENERGY_FLOOR) for energy in energies]
     return jnp.concatenate(features, axis=-1)

@@ -21,6 +21,7 @@ from lfq_jax.discriminator import Discriminator
 from lfq_jax.encoder import Encoder
 from lfq_jax.layers import conv
 from lfq_jax.quantizers.config import NoneConfig
+from lfq_jax.reader import Reader, read
 from lfq_jax.reference import Reference, channels, compare
 
 Tree = Any  # a nested dict of arrays
@@ -73,6 +74,8 @@ class Variables(NamedTuple):
     """The quantizer's own state."""
     reference: Reference | None = None
     """What new images are compared with; training does not change it."""
+    reader: Reader | None = None
+    """A second opinion on the distances, fitted before training."""
 
 
 class Outputs(NamedTuple):
@@ -215,9 +218,13 @@ class Model:
         seen = {"both": [reconstruction, image], "image": [image]}.get(
             self.config.discriminator_input, [image[..., :0]]
         )
+        logits = discriminator(jnp.concatenate(seen, axis=-1), cells, **mode)
+        if variables.reader is not None and not training:
+            compared = cells[..., : self.reference_channels]
+            logits = _with_reader(logits, read(variables.reader, compared))
         outputs = Outputs(
             reconstruction=reconstruction,
-            logits=discriminator(jnp.concatenate(seen, axis=-1), cells, **mode),
+            logits=logits,
             codes=quantized.codes,
             quantizer_loss=quantized.loss,
             quantizer_statistics=quantized.statistics,
@@ -242,6 +249,16 @@ class Model:
         if variables.reference is None:
             raise ValueError("a model with a reference needs variables.reference")
         return compare(variables.reference, image, config.reference, stride=config.stem)
+
+
+def _with_reader(
+    logits: Float[Array, "b h w 2"], read: Float[Array, "b gh gw"]
+) -> Float[Array, "b h w 2"]:
+    """The mean of the discriminator's log-odds and the reader's."""
+    rows, columns = (logits.shape[i] // read.shape[i] for i in (1, 2))
+    of_reader = jnp.repeat(jnp.repeat(read, rows, axis=1), columns, axis=2)
+    both = 0.5 * (logits[..., 1] - logits[..., 0] + of_reader)
+    return jnp.stack([-0.5 * both, 0.5 * both], axis=-1)
 
 
 def residual_cells(

@@ -16,6 +16,7 @@ from jaxtyping import Array, Key, UInt8
 from lfq_jax.augment import augment, does_flip
 from lfq_jax.config import AugmentConfig, ModelConfig
 from lfq_jax.data import Photographs, Sample, Samples, TrainingData
+from lfq_jax.reader import Reader, fit_reader
 from lfq_jax.reference import Reference, channels, compare, fit_whitening, remember
 
 _COPIES = 3  # of a single shot, to stand for the others that there are not
@@ -101,6 +102,15 @@ class Preparation:
         if self.model.reference is None:
             return TrainingData(self._anomalous(data), self._plain(data.normals))
         return self._ready(data, good=good, stream=1)
+
+    def reader(self, training: TrainingData) -> Reader | None:
+        """What reads the distances beside the discriminator, fitted on `training`."""
+        if self.model.reference is None or not self.model.reference.reads:
+            return None
+        both = [jax.device_get(each) for each in training]
+        distances = np.concatenate([each.references for each in both])
+        masks = np.concatenate([each.masks for each in both])
+        return fit_reader(distances, masks, seed=self.seed)
 
     def validation(self, data: Photographs) -> TrainingData:
         """Every anomaly once, varied, and as many good parts."""

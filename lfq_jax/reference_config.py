@@ -16,6 +16,9 @@ class ReferenceConfig:
     also looked for. 0: places are not compared."""
     shows_features: bool = False
     """Whether the discriminator sees the whitened features beside the distances."""
+    reads: bool = True
+    """Whether a logistic regression on the distances is fitted before training, and
+    averaged with the discriminator."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.levels <= 6:

@@ -14,6 +14,7 @@ from lfq_jax.data import Sample, TrainingData, draw
 from lfq_jax.losses import dice_loss, focal_loss, ssim_loss
 from lfq_jax.model import Model, Outputs, Tree, Variables
 from lfq_jax.optimizer import make_optimizer
+from lfq_jax.reader import Reader
 from lfq_jax.reference import Reference
 
 
@@ -78,9 +79,14 @@ class Trainer:
     def _identity(self) -> tuple:
         return self.model, self.config, self.steps, self.is_texture
 
-    def init(self, key: PRNGKeyArray, reference: Reference | None = None) -> TrainState:
+    def init(
+        self,
+        key: PRNGKeyArray,
+        reference: Reference | None = None,
+        reader: Reader | None = None,
+    ) -> TrainState:
         """The state before the first step."""
-        variables = self.model.init(key)._replace(reference=reference)
+        variables = self.model.init(key)._replace(reference=reference, reader=reader)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             variables=variables,

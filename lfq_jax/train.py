@@ -150,7 +150,12 @@ def train(
     )
     scorer = Scorer(model, score_config)
     key = jax.random.key(seed)
-    state = trainer.init(jax.random.fold_in(key, 2), preparation.memory(data.normals))
+    prepared = preparation.training(data, good=train_config.good_images)
+    state = trainer.init(
+        jax.random.fold_in(key, 2),
+        preparation.memory(data.normals),
+        preparation.reader(prepared),
+    )
     # A copy: the step donates its state's buffers.
     untrained = jax.tree.map(jnp.copy, state.variables)
     progress = Progress(state, untrained, np.array(-1.0), np.array(0))
@@ -169,7 +174,7 @@ def train(
             trainer,
             scorer,
             progress,
-            preparation.training(data, good=train_config.good_images),
+            prepared,
             validation,
             key=jax.random.fold_in(key, 3),
             shots=shots,

@@ -10,7 +10,7 @@ import pytest
 from lfq_jax.augment import augment
 from lfq_jax.config import AugmentConfig, ModelConfig
 from lfq_jax.data import Photographs, Sample, TrainingData, crop, draw
-from lfq_jax.filters import describe, group_sizes
+from lfq_jax.filters import LINES, describe, group_sizes
 from lfq_jax.prepare import Preparation
 from lfq_jax.reference import (
     _nearest,
@@ -73,6 +73,19 @@ def test_flat_images_show_no_structure():
     np.testing.assert_allclose(features[..., 3:], 1e-2, atol=1e-4)
 
 
+@pytest.mark.parametrize("stride", [2, 4, 8])
+def test_a_thin_line_is_strongest_in_its_own_direction(stride: int):
+    image = np.full((1, 64, 64, 3), 0.5, np.float32)
+    image[:, :, 32] = 0.7  # upright and bright
+    features = describe(jnp.asarray(image), levels=1, stride=stride)
+    lines = np.asarray(features[0, ..., 15 : 15 + LINES])
+    across = 32 // stride
+    upright, lying = LINES // 2, 3 * LINES // 4  # of the bright ones
+    assert (lines[:, across].argmax(-1) == upright).all()
+    assert lines[:, across, upright].min() > 5 * lines[:, across, lying].max()
+    assert lines[:, 4 // stride, upright].max() < 0.02
+
+
 def test_whitened_features_of_the_shots_are_uncorrelated_in_each_group():
     shots = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
     whitening = fit_whitening(shots, CONFIG, stride=4)
@@ -126,7 +139,8 @@ def test_training_compares_an_image_with_the_shots_it_was_not_made_from():
     data = _photographs()
     preparation = Preparation(MODEL, AugmentConfig(), is_texture=False, seed=0)
     ready = preparation.training(data, good=4)
-    assert ready.anomalous.references.shape == (6, 8, 8, 8)
+    expected = channels(CONFIG, is_texture=False)
+    assert ready.anomalous.references.shape == (6, 8, 8, expected)
     # Against itself a good part would be at distance 0.
     assert float(ready.good.references.mean()) > 0.05
     inside = ready.anomalous.references[:, 2:4, 3:5].mean()

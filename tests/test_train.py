@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -82,6 +83,25 @@ def test_a_detector_finds_what_it_learnt_and_what_it_never_saw(tmp_path):
     row, column = np.unravel_index(bad.map.argmax(), bad.map.shape)
     assert 6 <= row <= 19
     assert 11 <= column <= 23
+
+
+def test_the_reader_has_half_a_voice_in_scoring(tmp_path):
+    trained = run(tmp_path, train_config=dataclasses.replace(TRAIN, epochs=1))
+    reader = trained.variables.reader
+    assert reader is not None
+    image = photographs().images[0]
+
+    def log_odds(variables):
+        outputs, _ = trained.scorer.model.apply(
+            variables, jnp.asarray(image[None]) / 255.0, training=False
+        )
+        return np.asarray(outputs.logits[0, ..., 1] - outputs.logits[0, ..., 0])
+
+    alone = log_odds(trained.variables._replace(reader=None))
+    silent = reader._replace(weights=0 * reader.weights, bias=0 * reader.bias)
+    halved = log_odds(trained.variables._replace(reader=silent))
+    np.testing.assert_allclose(halved, alone / 2, atol=1e-5)
+    assert not np.allclose(log_odds(trained.variables), halved, atol=0.1)
 
 
 def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path):

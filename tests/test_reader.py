@@ -1,0 +1,55 @@
+"""The logistic regression beside the discriminator."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lfq_jax.reader import BLURS, fit_reader, read
+
+
+def _distances(count: int = 8, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Noise in two channels, and squares in which the second is a little larger."""
+    rng = np.random.default_rng(seed)
+    distances = rng.normal(1.0, 0.3, (count, 16, 16, 2)).astype(np.float16)
+    masks = np.zeros((count, 64, 64), np.uint8)
+    for i in range(count // 2):
+        row, column = rng.integers(0, 10, 2)
+        distances[i, row : row + 6, column : column + 6, 1] += 0.5
+        masks[i, 4 * row : 4 * (row + 6), 4 * column : 4 * (column + 6)] = 1
+    return distances, masks
+
+
+def test_it_finds_what_it_was_fitted_to_find_in_what_it_never_saw():
+    reader = fit_reader(*_distances(), seed=0)
+    distances, masks = _distances(seed=1)
+    logits = np.asarray(read(reader, jnp.asarray(distances, jnp.float32)))
+    inside = masks[:, ::4, ::4] > 0
+    assert logits.shape == inside.shape
+    assert (logits[inside] > 0).mean() > 0.8
+    assert (logits[~inside] > 0).mean() < 0.1
+
+
+def test_every_surrounding_of_every_channel_has_one_weight():
+    reader = fit_reader(*_distances(), seed=0)
+    assert reader.weights.shape == (2 * len(BLURS),)
+
+
+def test_a_constant_channel_says_nothing():
+    distances, masks = _distances()
+    distances[..., 0] = 3.0
+    reader = fit_reader(distances, masks, seed=0)
+    np.testing.assert_allclose(reader.weights[::2], 0.0, atol=1e-6)
+
+
+def test_the_same_seed_fits_the_same_weights_to_the_bit():
+    one, two = (fit_reader(*_distances(), seed=3) for _ in range(2))
+    np.testing.assert_array_equal(one.weights, two.weights)
+
+
+@pytest.mark.parametrize("side", [1, 64])
+def test_an_anomaly_of_one_pixel_and_one_of_all_the_image_can_be_fitted(side: int):
+    distances, _ = _distances()
+    masks = np.zeros((8, 64, 64), np.uint8)
+    masks[0, :side, :side] = 1
+    reader = fit_reader(distances, masks, seed=0)
+    assert np.isfinite(reader.weights).all() and np.isfinite(reader.bias)
