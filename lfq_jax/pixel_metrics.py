@@ -3,6 +3,7 @@
 Both have one interface: `update(maps, masks)`, `merge(other)`, `counts()`, `compute()`.
 """
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
@@ -40,6 +41,7 @@ class _PixelMetrics:
         self.pixels = 0
         self._waiting: list[_Pixels] = []
         self._waiting_pixels = 0
+        self._warned = False
 
     def update(
         self,
@@ -55,17 +57,30 @@ class _PixelMetrics:
           masks: [h w], each its map's shape: bool, or 0 to 255 (anomalous: > 127).
           names: what to call the images in a message; their numbers by default.
 
+        Warns:
+          UserWarning: once, where a mask has values between 0 and 255.
+
         Raises:
           ValueError: where a map is not finite or not its mask's shape, or a mask is
             neither boolean nor of 0 to 255.
         """
         for i, (anomaly_map, mask) in enumerate(zip(maps, masks, strict=True)):
             name = names[i] if names is not None else str(self.images)
+            self._warn_of_levels(mask, name)
             mask = ground_truth.binarise(mask, name=f"masks[{name}]")
             _check_map(anomaly_map, mask, name)
             self._add(anomaly_map, mask, name)
             self.images += 1
             self.pixels += mask.size
+
+    def _warn_of_levels(self, mask: np.ndarray, name: str) -> None:
+        if not self._warned and not ground_truth.is_two_level(mask):
+            self._warned = True
+            warnings.warn(
+                f"masks[{name}] has values other than 0 and 255; a mask is anomalous "
+                f"where it is > {ground_truth.THRESHOLD} of 255",
+                stacklevel=3,
+            )
 
     def _add(self, anomaly_map: np.ndarray, mask: np.ndarray, name: str) -> None:
         inside = np.flatnonzero(mask)

@@ -1,0 +1,412 @@
+"""AUROC, AP, F1-max and PRO against scikit-learn and definitions written anew."""
+
+import functools
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+from experiments.bench.evaluation import rendered
+from lfq_jax.evaluation import (
+    ExactPixelMetrics,
+    StreamingPixelMetrics,
+    evaluate,
+    evaluate_images,
+    pixel_metrics,
+)
+from lfq_jax.figures import pixel_figures
+
+Pairs = tuple[list[np.ndarray], list[np.ndarray]]
+FIGURES = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "pro@0.3", "pro@0.05")
+
+
+def _pairs(*, seed: int = 0, images: int = 6, px: int = 40) -> Pairs:
+    """Noise with a response over one to three defects; the last image has none."""
+    rng = np.random.default_rng(seed)
+    maps, masks = [], []
+    for i in range(images):
+        anomaly_map = rng.normal(size=(px, px))
+        mask = np.zeros((px, px), bool)
+        for _ in range(0 if i == images - 1 else rng.integers(1, 4)):
+            top, left = rng.integers(0, px - 8, 2)
+            height, width = rng.integers(1, 8, 2)
+            mask[top : top + height, left : left + width] = True
+            anomaly_map[top : top + 6, left : left + 6] += rng.uniform(0.5, 3)
+        maps.append(anomaly_map.astype(np.float32))
+        masks.append(mask)
+    return maps, masks
+
+
+def _single_pixel() -> Pairs:
+    maps, masks = _pairs(seed=1, images=2)
+    masks = [np.zeros_like(m) for m in masks]
+    masks[0][3, 5] = masks[0][20, 0] = True
+    return maps, masks
+
+
+def _case(name: str) -> Pairs:
+    maps, masks = _pairs()
+    if name == "tied":
+        maps = [np.round(m) for m in maps]
+    elif name == "constant":
+        maps = [np.full_like(m, 0.25) for m in maps]
+    elif name == "perfect":
+        maps = [m.astype(np.float32) for m in masks]
+    elif name == "inverted":
+        maps = [1 - m.astype(np.float32) for m in masks]
+    elif name == "negative":
+        maps = [m - 100 for m in maps]
+    elif name == "tiny":
+        maps = [m * 1e-30 for m in maps]
+    elif name == "probabilities":
+        maps = [(1 / (1 + np.exp(-4 * m + 8))).astype(np.float32) for m in maps]
+    elif name == "single-pixel":
+        maps, masks = _single_pixel()
+    return maps, masks
+
+
+CASES = (
+    "random",
+    "tied",
+    "constant",
+    "perfect",
+    "inverted",
+    "negative",
+    "tiny",
+    "probabilities",
+    "single-pixel",
+)
+
+
+def _pro_by_hand(maps, masks, limit: float) -> float:
+    """PRO by its definition: at every threshold, each region's covered share."""
+    scores = np.concatenate([m.ravel() for m in maps]).astype(np.float64)
+    normal = ~np.concatenate([m.ravel() for m in masks])
+    regions = []
+    offset = 0
+    for mask in masks:
+        labels, count = ndimage.label(mask, np.ones((3, 3)))
+        flat = labels.ravel()
+        regions += [offset + np.flatnonzero(flat == k + 1) for k in range(count)]
+        offset += mask.size
+    x, y = [0.0], [0.0]
+    for threshold in np.unique(scores)[::-1]:
+        above = scores >= threshold
+        x.append(above[normal].mean())
+        y.append(float(np.mean([above[region].mean() for region in regions])))
+    area = 0.0
+    steps = zip(itertools.pairwise(x), itertools.pairwise(y), strict=True)
+    for (x0, x1), (y0, y1) in steps:
+        if x0 >= limit:
+            break
+        end = min(x1, limit)
+        y_end = y0 + (y1 - y0) * (end - x0) / (x1 - x0) if x1 > x0 else y1
+        area += (end - x0) * (y0 + y_end) / 2
+    return area / limit
+
+
+@functools.cache
+def _expected(name: str) -> dict[str, float]:
+    maps, masks = _case(name)
+    scores = np.concatenate([m.ravel() for m in maps]).astype(np.float64)
+    labels = np.concatenate([m.ravel() for m in masks])
+    best = max(f1_score(labels, scores >= t) for t in _some(np.unique(scores)))
+    return {
+        "pixel_auroc": float(roc_auc_score(labels, scores)),
+        "pixel_ap": float(average_precision_score(labels, scores)),
+        "pixel_f1_max": float(best),
+        "pro@0.3": _pro_by_hand(maps, masks, 0.3),
+        "pro@0.05": _pro_by_hand(maps, masks, 0.05),
+    }
+
+
+def _some(thresholds: np.ndarray) -> np.ndarray:
+    """F1 by scikit-learn at thousands of thresholds is slow: the upper ones will do."""
+    return thresholds[-600:]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", FIGURES)
+def test_exact_figures_equal_their_definitions(case: str, name: str):
+    if (case, name) == ("single-pixel", "pixel_f1_max"):
+        pytest.skip("its best threshold may lie below the upper ones")
+    exact = ExactPixelMetrics()
+    exact.update(*_case(case))
+    assert exact.compute().values[name] == pytest.approx(
+        _expected(case)[name], abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_streaming_figures_equal_their_definitions_within_1e_5(case: str):
+    streaming = StreamingPixelMetrics()
+    streaming.update(*_case(case))
+    found = streaming.compute()
+    for name in FIGURES:
+        if (case, name) != ("single-pixel", "pixel_f1_max"):
+            assert found.values[name] == pytest.approx(_expected(case)[name], abs=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_histogram_of_few_pixels_stays_within_the_bound_it_states(case: str):
+    """Few pixels are the hardest case: a single pair in a bin is seen in the AP."""
+    exact, streaming = ExactPixelMetrics(), StreamingPixelMetrics(exact_pixels=0)
+    for metrics in (exact, streaming):
+        metrics.update(*_case(case))
+    expected, found = exact.compute(), streaming.compute()
+    for name in FIGURES:
+        off = abs(found.values[name] - expected.values[name])
+        assert off < 1e-3, name
+        assert off <= found.error_bounds.get(name, 0.0) + 1e-9, name
+
+
+def test_a_histogram_of_many_probabilities_is_within_1e_5():
+    pairs = list(rendered(17, 512))
+    exact, streaming = ExactPixelMetrics(), StreamingPixelMetrics()
+    for metrics in (exact, streaming):
+        metrics.update(*zip(*pairs, strict=True))
+    assert streaming.pixels > streaming.exact_pixels
+    expected, found = exact.compute(), streaming.compute()
+    for name in FIGURES:
+        assert found.values[name] == pytest.approx(expected.values[name], abs=1e-5)
+        assert found.error_bounds[name] < 1e-5
+
+
+def test_coarse_bins_stay_within_the_bound_they_state():
+    """Scores of 60 octaves leave few bins to each: the figures are no longer exact."""
+    rng = np.random.default_rng(0)
+    maps, masks = _pairs(images=12, px=128)
+    maps = [
+        (m * 2.0 ** rng.integers(-50, 10, m.shape)).astype(np.float32) for m in maps
+    ]
+    exact = ExactPixelMetrics()
+    streaming = StreamingPixelMetrics(exact_pixels=0, most_bins=1 << 16)
+    for metrics in (exact, streaming):
+        metrics.update(maps, masks)
+    expected, found = exact.compute(), streaming.compute()
+    assert streaming.histogram.dropped_bits > 3
+    for name in FIGURES:
+        off = abs(found.values[name] - expected.values[name])
+        assert 0 < found.error_bounds[name] < 0.05, name
+        assert off <= found.error_bounds[name] + 1e-12, name
+
+
+@pytest.mark.parametrize("mode", ["exact", "streaming"])
+def test_pro_of_four_pixels_worked_by_hand(mode):
+    """One row of four pixels; the first is a region, the others are normal.
+
+        score  0.9  0.8  0.4  0.1
+        mask    1    0    0    0
+
+    At a threshold above 0.9 nothing is found: FPR 0, overlap 0. At 0.9 the region is
+    whole: FPR 0, overlap 1. From there the overlap stays 1 while the FPR goes to 1/3,
+    2/3, 1, so the area up to 0.3 is 0.3, and PRO is 1.
+
+    With the first two scores exchanged, the normal pixel comes first: overlap 0 up to
+    an FPR of 1/3, beyond the limit of 0.3, so PRO is 0. With the two tied at 0.9, the
+    curve goes straight from (0, 0) to (1/3, 1): the area up to 0.3 is 0.3 * 0.9 / 2,
+    and PRO is 0.45.
+    """
+    mask = np.array([[True, False, False, False]])
+    for scores, expected in (
+        ([0.9, 0.8, 0.4, 0.1], 1.0),
+        ([0.8, 0.9, 0.4, 0.1], 0.0),
+        ([0.9, 0.9, 0.4, 0.1], 0.45),
+    ):
+        metrics = pixel_metrics(mode)
+        metrics.update([np.array([scores])], [mask])
+        assert metrics.compute().values["pro@0.3"] == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([1, 2, 3, 1000]),
+    st.floats(-1e30, 1e30, allow_nan=False),
+    st.floats(0.001, 1.0),
+)
+def test_no_figure_leaves_0_to_1(seed: int, levels: int, scale: float, limit: float):
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 9, 2))
+    maps = [
+        (rng.integers(0, levels, shape) * scale / levels).astype(np.float32)
+        for _ in range(3)
+    ]
+    masks = [rng.random(shape) < share for share in (0, 0.2, 0.7)]
+    for metrics in (ExactPixelMetrics(), StreamingPixelMetrics(exact_pixels=0)):
+        metrics.update(maps, masks)
+        found = metrics.compute(pro_fpr_limits=(limit,))
+        for name, value in found.values.items():
+            assert name == "pixel_threshold" or 0 <= value <= 1, name
+        assert bool(found.values) != bool(found.not_computed)
+
+
+@pytest.mark.parametrize("parts", [1, 3, 7])
+def test_parts_that_are_merged_count_the_same_to_the_last_bit(parts: int):
+    maps, masks = _pairs(images=21)
+    whole = StreamingPixelMetrics(exact_pixels=0)
+    whole.update(maps, masks)
+    merged = StreamingPixelMetrics(exact_pixels=0)
+    for part in np.array_split(np.arange(len(maps)), parts)[::-1]:
+        other = StreamingPixelMetrics(exact_pixels=0)
+        other.update([maps[i] for i in part], [masks[i] for i in part])
+        merged.merge(pickle.loads(pickle.dumps(other)))
+    for one, two in zip(whole.counts(), merged.counts(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert whole.compute() == merged.compute()
+    assert merged.images == len(maps)
+
+
+def test_exact_metrics_merge_too():
+    maps, masks = _pairs()
+    whole, one, two = (ExactPixelMetrics() for _ in range(3))
+    whole.update(maps, masks)
+    one.update(maps[:2], masks[:2])
+    two.update(maps[2:], masks[2:])
+    one.merge(two)
+    for name, value in whole.compute().values.items():
+        assert one.compute().values[name] == pytest.approx(value, abs=1e-12)
+
+
+def test_what_was_made_with_other_settings_is_not_merged():
+    one, two = StreamingPixelMetrics(), StreamingPixelMetrics(exact_pixels=0)
+    with pytest.raises(ValueError, match="exact_pixels"):
+        one.merge(two)
+
+
+def test_streaming_memory_does_not_grow_with_the_images():
+    streaming = StreamingPixelMetrics(exact_pixels=0)
+    maps, masks = _pairs(images=2, px=512)
+    sizes = []
+    for _ in range(3):
+        for _ in range(20):
+            streaming.update(maps, masks)
+        streaming.counts()
+        sizes.append(len(pickle.dumps(streaming)))
+    assert sizes[1] == sizes[2]
+
+
+def test_regions_touching_at_a_corner_are_one():
+    """Two pixels that touch at a corner: half of one region, not one of two."""
+    mask = np.zeros((10, 10), bool)
+    mask[0, 0] = mask[1, 1] = True
+    scores = np.zeros((10, 10))
+    scores[0, 0] = 2.0
+    for metrics in (ExactPixelMetrics(), StreamingPixelMetrics(exact_pixels=0)):
+        metrics.update([scores], [mask])
+        assert metrics.counts().covered.sum() == pytest.approx(1.0)
+
+
+def test_image_figures_equal_scikit_learn():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 50)
+    scores = np.round(rng.normal(labels, 1.0), 1)
+    found = evaluate_images(scores, labels).values
+    assert found["image_auroc"] == pytest.approx(
+        roc_auc_score(labels, scores), abs=1e-9
+    )
+    assert found["image_ap"] == pytest.approx(
+        average_precision_score(labels, scores), abs=1e-9
+    )
+    best = max(f1_score(labels, scores >= t) for t in np.unique(scores))
+    assert found["image_f1_max"] == pytest.approx(best, abs=1e-9)
+    at_threshold = f1_score(labels, scores >= found["image_threshold"])
+    assert at_threshold == pytest.approx(best, abs=1e-12)
+
+
+def test_everything_of_a_category_in_one_call():
+    maps, masks = _pairs()
+    scores = [float(m.max()) for m in maps]
+    labels = np.array([m.any() for m in masks]).astype(int)
+    exact = evaluate(np.array(scores), labels, maps, masks, mode="exact")
+    streaming = evaluate(np.array(scores), labels, maps, masks)
+    assert exact.pixel_auroc == streaming.pixel_auroc  # few pixels are kept as they are
+    assert exact.pro == exact.pro_by_limit["pro@0.3"]
+    assert set(exact.pro_by_limit) == {"pro@0.3", "pro@0.05"}
+    other = evaluate(np.array(scores), labels, maps, masks, pro_fpr_limit=0.1)
+    assert other.pro == other.pro_by_limit["pro@0.1"]
+
+
+def test_what_cannot_be_computed_says_why_and_is_neither_0_nor_nan():
+    maps, masks = _pairs()
+    good = [np.zeros_like(m) for m in masks]
+    found = evaluate(np.arange(6.0), np.zeros(6, int), maps, good)
+    assert found.image_auroc is None and found.pro is None
+    assert found.not_computed["image_auroc"] == "there is no anomalous image"
+    assert found.not_computed["pro"] == "there is no anomalous pixel"
+    everything = [np.ones_like(m) for m in masks]
+    found = evaluate(np.arange(6.0), np.ones(6, int), maps, everything)
+    assert found.not_computed["pixel_auroc"] == "there is no normal pixel"
+    assert found.not_computed["image_ap"] == "there is no normal image"
+    found = evaluate(np.zeros(0), np.zeros(0, int), [], [])
+    assert found.not_computed["pro"] == "there is no pixel"
+
+
+def _nan() -> Pairs:
+    maps, masks = _pairs()
+    maps[2] = maps[2].copy()
+    maps[2][3, 4] = np.nan
+    return maps, masks
+
+
+@pytest.mark.parametrize("mode", ["exact", "streaming"])
+def test_a_score_that_is_not_finite_is_named(mode):
+    names = [f"crack/{i:03d}" for i in range(6)]
+    with pytest.raises(ValueError, match=r"maps\[crack/002\].*nan at row 3, column 4"):
+        pixel_metrics(mode).update(*_nan(), names=names)
+    with pytest.raises(ValueError, match="inf for image good/1"):
+        evaluate_images(
+            np.array([0.0, np.inf]), np.array([0, 1]), names=["good/0", "good/1"]
+        )
+
+
+def test_what_float32_cannot_hold_is_refused_by_streaming_and_counted_by_exact():
+    scores, mask = np.array([[1e300, 0.0]]), np.array([[True, False]])
+    with pytest.raises(
+        ValueError, match=r"maps\[0\] must be finite float32, got 1e\+300"
+    ):
+        StreamingPixelMetrics().update([scores], [mask])
+    exact = ExactPixelMetrics()
+    exact.update([scores], [mask])
+    assert exact.compute().values["pixel_auroc"] == 1.0
+
+
+def test_shapes_that_differ_are_refused():
+    maps, masks = _pairs()
+    with pytest.raises(ValueError, match=r"maps\[0\].*\(40, 40\), got \(20, 40\)"):
+        ExactPixelMetrics().update([maps[0][:20]], masks[:1])
+    with pytest.raises(ValueError, match="maps and masks must have one length"):
+        evaluate(np.zeros(6), np.zeros(6, int), maps[:5], masks)
+    with pytest.raises(ValueError, match="labels must be 0 or 1"):
+        evaluate_images(np.zeros(2), np.array([0, 2]))
+
+
+def test_a_mask_of_several_levels_is_warned_of_once():
+    scores = [np.zeros((2, 2))] * 2
+    mask = np.array([[0, 128], [127, 255]], np.uint8)
+    metrics = ExactPixelMetrics()
+    with pytest.warns(UserWarning, match=r"masks\[0\].*> 127 of 255") as caught:
+        metrics.update(scores, [mask, mask])
+    assert len(caught) == 1
+    assert metrics.counts().anomalous.sum() == 4
+
+
+def test_a_mask_of_0_and_1_is_refused_with_the_rule():
+    mask = np.array([[0, 1]], np.uint8)
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(ValueError, match="values up to 1 and none above 127"),
+    ):
+        ExactPixelMetrics().update([np.zeros((1, 2))], [mask])
+
+
+@pytest.mark.parametrize("limit", [0.0, -0.1, 1.5, float("nan")])
+def test_a_limit_outside_0_to_1_is_refused(limit: float):
+    counts = ExactPixelMetrics().counts()
+    with pytest.raises(ValueError, match=r"limit must be in \(0, 1\]"):
+        pixel_figures(counts, pro_fpr_limits=(limit,))
