@@ -78,13 +78,11 @@ def read_image(path: Path, *, depth: int = 8) -> UInt8[np.ndarray, "h w 3"]:
     return np.asarray(image.convert("RGB"))
 
 
-def read_mask(
-    path: Path, *, threshold: int = MASK_THRESHOLD
-) -> Bool[np.ndarray, "h w"]:
-    """A ground-truth mask: True where the file is above `threshold` of 255.
+def read_mask_levels(path: Path) -> UInt8[np.ndarray, "h w"]:
+    """The values of a ground-truth mask, 0 to 255.
 
     16-bit masks that use more than 8 bits are brought to them first. A palette mask
-    holds numbers of classes, not brightness: whatever is not black is anomalous.
+    holds numbers of classes, not brightness: whatever is not black is 255.
 
     Raises:
       ValueError: where the file is not a whole image.
@@ -93,11 +91,22 @@ def read_mask(
     if image.mode in _WIDE_MODES:
         values = np.asarray(image).astype(np.float64)
         values /= 257 if values.max() > 255 else 1
-    elif image.mode == "P":
-        values = np.asarray(image.convert("RGB")).max(axis=-1).astype(bool) * 255
-    else:
-        values = np.asarray(image.convert("L"))
-    return np.asarray(values) > threshold
+        return values.clip(0, 255).astype(np.uint8)
+    if image.mode == "P":
+        colours = np.asarray(image.convert("RGB")).max(axis=-1)
+        return np.where(colours > 0, 255, 0).astype(np.uint8)
+    return np.asarray(image.convert("L"))
+
+
+def read_mask(
+    path: Path, *, threshold: int = MASK_THRESHOLD
+) -> Bool[np.ndarray, "h w"]:
+    """A ground-truth mask: True where `read_mask_levels` is above `threshold`.
+
+    Raises:
+      ValueError: where the file is not a whole image.
+    """
+    return read_mask_levels(path) > threshold
 
 
 def png_bytes(array: np.ndarray) -> bytes:

@@ -7,7 +7,7 @@ import numpy as np
 
 from datasets.example import Example
 from lfq_jax.config import ImageScore
-from lfq_jax.evaluation import evaluate, to_mask_resolution
+from lfq_jax.evaluation import BootstrapConfig, Evaluation, evaluate, to_mask_resolution
 from lfq_jax.predict import ImagePrediction
 
 METRICS = (
@@ -28,6 +28,8 @@ class Measured(NamedTuple):
     not_computed: dict[str, str]
     image_auroc_by_score: dict[str, float | None]
     per_defect: dict[str, dict[str, Any]]
+    intervals: dict[str, tuple[float, float]]
+    """95 % confidence intervals by a bootstrap over the test images, seed 0."""
 
 
 def measure(
@@ -50,17 +52,20 @@ def measure(
     masks = [e.mask for e in examples]
     has_ground_truth = np.array([not e.label or e.mask.any() for e in examples], bool)
 
-    def over(chosen: np.ndarray, scores: np.ndarray = scores) -> Any:
+    def over(
+        chosen: np.ndarray, *, bootstrap: BootstrapConfig | None = None
+    ) -> Evaluation:
         pixels = chosen & has_ground_truth
         return evaluate(
             scores[chosen],
             labels[chosen],
             [maps[i] for i in np.flatnonzero(pixels)],
             [masks[i] for i in np.flatnonzero(pixels)],
+            bootstrap=bootstrap,
         )
 
     everything = np.ones(len(examples), bool)
-    found = over(everything)
+    found = over(everything, bootstrap=BootstrapConfig())
     by_score = {}
     for name in predictions[0].scores if predictions else ():
         of_name = np.array([p.scores[name] for p in predictions])
@@ -80,4 +85,5 @@ def measure(
         not_computed=dict(found.not_computed),
         image_auroc_by_score=by_score,
         per_defect=per_defect,
+        intervals={name: tuple(ends) for name, ends in found.intervals.items()},
     )

@@ -110,7 +110,8 @@ def shortened(text: str, width: int) -> str:
     return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
+    """Three decimals, or `-` where there is none."""
     return NOT_COMPUTED if value is None else f"{value:.3f}"
 
 
@@ -130,7 +131,21 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
     )
 
 
-def results_table(rows: Sequence[dict[str, Any]]) -> str:
+def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Plain text: the first column to the left, the others to the right."""
+    cells = [heads, *([shortened(row[0], NAME_WIDTH), *row[1:]] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(
+            [f"{row[0]:<{widths[0]}}"]
+            + [f"{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True)]
+        )
+        for row in cells
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def results_table(rows: Sequence[dict[str, Any]], *, pro_fpr_limit: float = 0.3) -> str:
     """Plain text, at most 100 columns wide, of rows as results.jsonl has them.
 
     Above it what all rows share; below it the mean over the rows (and the sum of the
@@ -151,11 +166,12 @@ def results_table(rows: Sequence[dict[str, Any]]) -> str:
     header = line("category", [*(c.short for c in COLUMNS), "time"])
     rule = "-" * len(header)
     body = [
-        line(label, [*(_figure(value_of(row, c.key)) for c in COLUMNS), _time([row])])
+        line(label, [*(figure(value_of(row, c.key)) for c in COLUMNS), _time([row])])
         for label, row in zip(labels, rows, strict=True)
     ]
-    means = [_figure(mean_of(rows, c.key)) for c in COLUMNS]
+    means = [figure(mean_of(rows, c.key)) for c in COLUMNS]
     legend = "; ".join(f"{c.short} {c.full}" for c in COLUMNS)
+    legend = legend.replace("rate of 0.3", f"rate of {pro_fpr_limit:g}")
     lines = [
         *_wrapped(", ".join(shared)),
         *([""] if shared else []),

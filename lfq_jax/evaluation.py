@@ -13,6 +13,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from lfq_jax.bootstrap import (
+    BootstrapConfig,
+    Interval,
+    Intervals,
+    PixelBootstrap,
+    image_intervals,
+)
 from lfq_jax.figures import (
     PRO_FPR_LIMITS,
     Figures,
@@ -28,6 +35,7 @@ from lfq_jax.pixel_metrics import (
 )
 
 __all__ = [
+    "BootstrapConfig",
     "Evaluation",
     "ExactPixelMetrics",
     "Mode",
@@ -60,6 +68,8 @@ class Evaluation:
     """PRO at every limit: `pro@0.3`, `pro@0.05`."""
     error_bounds: dict[str, float] = field(default_factory=dict)
     """How far a figure can be from the exact one; empty where it is exact."""
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    """Confidence interval of each figure, where a bootstrap was asked for."""
     not_computed: dict[str, str] = field(default_factory=dict)
 
     def asdict(self) -> dict[str, Any]:
@@ -88,6 +98,7 @@ def evaluate(
     mode: Mode = "streaming",
     pro_fpr_limit: float = 0.3,
     names: Sequence[str] | None = None,
+    bootstrap: BootstrapConfig | None = None,
 ) -> Evaluation:
     """Every figure of one category.
 
@@ -100,6 +111,8 @@ def evaluate(
       pro_fpr_limit: false-positive rate up to which `pro` is integrated. PRO at 0.05
         stands beside it in `pro_by_limit`.
       names: of the images, for messages; their numbers by default.
+      bootstrap: how to compute confidence intervals, which goes through the maps a
+        second time; none where None.
 
     Raises:
       ValueError: scores or maps that are not finite, lengths or shapes that differ, a
@@ -112,10 +125,37 @@ def evaluate(
         raise ValueError(
             f"maps and masks must have one length, got {len(maps)} and {len(masks)}"
         )
-    of_maps = names if names is not None and len(names) == len(maps) else None
+    of_maps = names if names and len(names) == len(maps) else None
     metrics.update(maps, masks, names=of_maps)
-    limits = dict.fromkeys((pro_fpr_limit, *PRO_FPR_LIMITS))
-    return combined(images, metrics.compute(pro_fpr_limits=tuple(limits)))
+    limits = tuple(dict.fromkeys((pro_fpr_limit, *PRO_FPR_LIMITS)))
+    found = combined(images, metrics.compute(pro_fpr_limits=limits))
+    if bootstrap is None:
+        return found
+    intervals, missing = {}, {}
+    for level, part in (
+        ("image", image_intervals(scores, labels, bootstrap)),
+        ("pixel", _pixel_intervals(metrics, maps, masks, bootstrap, limits)),
+    ):
+        intervals |= part.values
+        if part.not_computed:
+            missing[f"{level}_intervals"] = part.not_computed
+    return dataclasses.replace(
+        found, intervals=intervals, not_computed=found.not_computed | missing
+    )
+
+
+def _pixel_intervals(
+    metrics: StreamingPixelMetrics | ExactPixelMetrics,
+    maps: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    bootstrap: BootstrapConfig,
+    limits: Sequence[float],
+) -> Intervals:
+    if not metrics.pixels:
+        return Intervals({}, "there is no pixel")
+    counted = PixelBootstrap(metrics.counts())
+    counted.update(maps, masks)
+    return counted.intervals(bootstrap, pro_fpr_limits=limits)
 
 
 def evaluate_images(
@@ -151,8 +191,8 @@ def combined(images: Figures, pixels: Figures) -> Evaluation:
     if missing:
         not_computed["pro"] = missing[0]
     return Evaluation(
-        **images.values,
-        **plain,
+        **images.values,  # pyright: ignore[reportArgumentType]
+        **plain,  # pyright: ignore[reportArgumentType]
         pro=next(iter(pro.values()), None),
         pro_by_limit=pro,
         error_bounds=images.error_bounds | pixels.error_bounds,

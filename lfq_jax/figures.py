@@ -1,5 +1,6 @@
 """The figures over images and over pixels. One that cannot be computed says why."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -31,9 +32,40 @@ def check_limits(pro_fpr_limits: Sequence[float]) -> None:
             raise ValueError(f"a PRO FPR limit must be in (0, 1], got {limit}")
 
 
+Measure = Callable[[Counts], float]
+
+
+def image_measures() -> dict[str, Measure]:
+    """What is computed over images, by name."""
+    return _measures("image")
+
+
+def pixel_measures(
+    pro_fpr_limits: Sequence[float] = PRO_FPR_LIMITS,
+) -> dict[str, Measure]:
+    """What is computed over pixels, by name.
+
+    Raises:
+      ValueError: where a limit is not in (0, 1].
+    """
+    check_limits(pro_fpr_limits)
+    return _measures("pixel") | {
+        pro_name(limit): functools.partial(curves.pro, fpr_limit=limit)
+        for limit in pro_fpr_limits
+    }
+
+
+def _measures(what: str) -> dict[str, Measure]:
+    return {
+        f"{what}_auroc": curves.auroc,
+        f"{what}_ap": curves.average_precision,
+        f"{what}_f1_max": lambda counts: curves.f1_max(counts)[0],
+    }
+
+
 def image_figures(counts: Counts) -> Figures:
     """`image_auroc`, `image_ap`, `image_f1_max` and its `image_threshold`."""
-    return _figures(counts, "image", {})
+    return _figures(counts, "image", image_measures(), {})
 
 
 def pixel_figures(
@@ -44,37 +76,34 @@ def pixel_figures(
     Raises:
       ValueError: where a limit is not in (0, 1].
     """
-    check_limits(pro_fpr_limits)
-    return _figures(
-        counts, "pixel", {pro_name(limit): limit for limit in pro_fpr_limits}
-    )
+    bounds: dict[str, Measure] = {
+        "pixel_auroc": error_bounds.auroc_error,
+        "pixel_ap": error_bounds.average_precision_error,
+        "pixel_f1_max": error_bounds.f1_max_error,
+    }
+    for limit in pro_fpr_limits:
+        bound = functools.partial(error_bounds.pro_error, fpr_limit=limit)
+        bounds[pro_name(limit)] = bound
+    return _figures(counts, "pixel", pixel_measures(pro_fpr_limits), bounds)
 
 
-def _figures(counts: Counts, what: str, pro_limits: dict[str, float]) -> Figures:
-    reason = _missing_class(counts, what)
+def _figures(
+    counts: Counts,
+    what: str,
+    measures: dict[str, Measure],
+    bounds: dict[str, Measure],
+) -> Figures:
+    threshold = f"{what}_threshold"
+    reason = missing_class(counts, what)
     if reason:
-        names = [f"{what}_{name}" for name in ("auroc", "ap", "f1_max", "threshold")]
-        return Figures({}, {}, dict.fromkeys([*names, *pro_limits], reason))
-    best, threshold = curves.f1_max(counts)
-    values = {
-        f"{what}_auroc": curves.auroc(counts),
-        f"{what}_ap": curves.average_precision(counts),
-        f"{what}_f1_max": best,
-        f"{what}_threshold": threshold,
-    }
-    bounds: dict[str, Callable[[Counts], float]] = {
-        f"{what}_auroc": error_bounds.auroc_error,
-        f"{what}_ap": error_bounds.average_precision_error,
-        f"{what}_f1_max": error_bounds.f1_max_error,
-    }
+        return Figures({}, {}, dict.fromkeys([*measures, threshold], reason))
+    values = {name: measure(counts) for name, measure in measures.items()}
+    values[threshold] = curves.f1_max(counts)[1]
     errors = {name: bound(counts) for name, bound in bounds.items()}
-    for name, limit in pro_limits.items():
-        values[name] = curves.pro(counts, fpr_limit=limit)
-        errors[name] = error_bounds.pro_error(counts, fpr_limit=limit)
     return Figures(values, errors if counts.tied.any() else {}, {})
 
 
-def _missing_class(counts: Counts, what: str) -> str | None:
+def missing_class(counts: Counts, what: str) -> str | None:
     """Why no figure can be computed, or None."""
     if not len(counts.thresholds):
         return f"there is no {what}"

@@ -71,7 +71,7 @@ def fit_reader(
     regression = LogisticRegression(max_iter=1000)
     regression.fit(scaler.transform(cells), labels)
     weights = regression.coef_[0] / scaler.scale_
-    bias = regression.intercept_[0] - weights @ scaler.mean_
+    bias = np.asarray(regression.intercept_)[0] - weights @ scaler.mean_
     return Reader(jnp.asarray(weights, jnp.float32), jnp.asarray(bias, jnp.float32))
 
 

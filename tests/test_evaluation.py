@@ -3,6 +3,7 @@
 import functools
 import itertools
 import pickle
+from typing import cast
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def _pro_by_hand(maps, masks, limit: float) -> float:
     regions = []
     offset = 0
     for mask in masks:
-        labels, count = ndimage.label(mask, np.ones((3, 3)))
+        labels, count = cast(tuple, ndimage.label(mask, np.ones((3, 3))))
         flat = labels.ravel()
         regions += [offset + np.flatnonzero(flat == k + 1) for k in range(count)]
         offset += mask.size

@@ -46,7 +46,8 @@ def main() -> None:
         print(json.dumps(_measured(settings.worker, settings)))
         return
     runs: list[tuple[Method, int]] = [(m, settings.maps) for m in settings.methods]
-    runs += [("streaming", count) for count in settings.streaming_maps]
+    alone: Method = "streaming"
+    runs += [(alone, count) for count in settings.streaming_maps]
     rows = [_in_process(method, count, settings.map_px) for method, count in runs]
     print(json.dumps({"map_px": settings.map_px, "rows": rows}, indent=1))
 

@@ -1,0 +1,259 @@
+"""Score any detector's maps against a data set in MVTec layout.
+
+    python -m experiments.evaluate --maps MAPS --data-dir DATA
+
+Needs no jax, no model and no run folder: MAPS/<category>/<defect>/<stem>.npy (or tiff,
+or png of 8 or 16 bit), one map a test image, at any resolution.
+"""
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from experiments.command_line import read_command_line
+from lfq_jax.ground_truth import GroundTruthRule
+
+if TYPE_CHECKING:  # what --help need not wait for
+    import numpy as np
+
+    from datasets.photographs import Category
+
+ImageScore = Literal["max", "mean"]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score any detector's maps against a data set in MVTec layout."""
+
+    maps: Path | None = None
+    """Maps: <category>/<defect>/<stem>.npy (or tiff, or png), one a test image."""
+    data_dir: Path | None = None
+    """The data set in MVTec layout: one sub-folder a category."""
+    categories: tuple[str, ...] = ()
+    """Categories to score. None named: all that have maps."""
+    image_score: ImageScore = "max"
+    """An image's score: the largest score of its map, or the mean."""
+    mode: Literal["streaming", "exact"] = "streaming"
+    """`streaming`: constant memory. `exact`: sorts every pixel."""
+    rule: GroundTruthRule = "own-resolution"
+    """The default compares at each mask's own resolution, masks > 127. The others are
+    those of published code; compare a published figure under its own rule."""
+    evaluation_px: int = 256
+    """Side of the square that rules other than own-resolution compare in."""
+    pro_fpr_limit: float = 0.3
+    """False-positive rate up to which PRO is integrated; 0.05 stands beside it."""
+    replicates: int = 1000
+    """How often images are drawn again for confidence intervals; 0: no intervals."""
+    confidence: float = 0.95
+    """Share of the replicates that an interval holds."""
+    seed: int = 0
+    """Of those draws."""
+    out: Path | None = None
+    """A JSON file to write; it must not exist."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.pro_fpr_limit <= 1:
+            raise ValueError(
+                f"--pro-fpr-limit must be in (0, 1], got {self.pro_fpr_limit}"
+            )
+        if self.replicates < 0:
+            raise ValueError(f"--replicates must be at least 0, got {self.replicates}")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"--confidence must be in (0, 1), got {self.confidence}")
+        if self.evaluation_px < 1:
+            raise ValueError(
+                f"--evaluation-px must be at least 1, got {self.evaluation_px}"
+            )
+
+
+def chosen_categories(settings: Evaluate) -> "list[Category]":
+    """The categories to score, their files listed.
+
+    Raises:
+      ValueError: where a folder is missing or holds nothing, or a category is unknown.
+    """
+    from datasets.folder.layout import category_folders, read_layout
+
+    for name, path in (("--maps", settings.maps), ("--data-dir", settings.data_dir)):
+        if path is None:
+            raise ValueError(f"{name} must name a folder, got none")
+    assert settings.maps and settings.data_dir
+    if settings.out and settings.out.exists():
+        raise ValueError(f"--out {settings.out} exists, and is not overwritten")
+    folders = category_folders(settings.data_dir)
+    unknown = [name for name in settings.categories if name not in folders]
+    if unknown:
+        raise ValueError(
+            f"--categories {unknown[0]} is not in {settings.data_dir}, which has "
+            f"{', '.join(folders)}"
+        )
+    names = settings.categories or [n for n in folders if (settings.maps / n).is_dir()]
+    # With none found, the first says what is missing.
+    return [read_layout(name, folders[name]) for name in names or list(folders)[:1]]
+
+
+def evaluate_category(settings: Evaluate, category: "Category") -> dict[str, Any]:
+    """All figures of one category, as a row for the table and the JSON file."""
+    import numpy as np
+
+    from datasets.builder import GOOD
+    from experiments.map_files import MapsAndMasks, find_maps
+    from lfq_jax.aupimo import aupimo
+    from lfq_jax.evaluation import BootstrapConfig, evaluate, evaluate_images
+
+    assert settings.maps
+    started = time.monotonic()
+    if not category.test:
+        raise ValueError(f"{category.root} has no test image: nothing can be measured")
+    paths = find_maps(settings.maps, category)
+    labels = np.array([image.defect != GOOD for image in category.test])
+    scores = _image_scores(paths, category.name, settings.image_score)
+    measured = [
+        i
+        for i, image in enumerate(category.test)
+        if image.defect == GOOD or image.mask is not None
+    ]
+    pairs = MapsAndMasks(
+        [category.test[i] for i in measured],
+        [paths[i] for i in measured],
+        rule=settings.rule,
+        evaluation_px=settings.evaluation_px,
+    )
+    bootstrap = None
+    if settings.replicates:
+        bootstrap = BootstrapConfig(
+            settings.replicates, settings.confidence, settings.seed
+        )
+    evaluate_images(scores, labels, names=[str(path) for path in paths])
+    found = evaluate(
+        scores,
+        labels,
+        pairs.maps,
+        pairs.masks,
+        mode=settings.mode,
+        pro_fpr_limit=settings.pro_fpr_limit,
+        names=[str(paths[i]) for i in measured],
+        bootstrap=bootstrap,
+    )
+    overlap = aupimo(pairs.maps, pairs.masks)
+    not_computed = dict(found.not_computed)
+    if overlap.not_computed:
+        not_computed["aupimo"] = overlap.not_computed
+    figures = found.asdict()
+    extra = {k: figures.pop(k) for k in ("error_bounds", "intervals", "not_computed")}
+    return {
+        "category": category.name,
+        "images": len(labels),
+        "anomalous_images": int(labels.sum()),
+        "without_mask": len(category.test) - len(measured),
+        "metrics": figures.pop("pro_by_limit") | figures | {"aupimo": overlap.value},
+        "error_bounds": extra["error_bounds"],
+        "intervals": {name: list(ends) for name, ends in extra["intervals"].items()},
+        "not_computed": not_computed,
+        "seconds": {"total": round(time.monotonic() - started, 2)},
+    }
+
+
+def _image_scores(
+    paths: Sequence[Path], category: str, image_score: ImageScore
+) -> "np.ndarray":
+    import numpy as np
+    from tqdm import tqdm
+
+    from experiments.map_files import read_map
+
+    reduce = {"max": np.max, "mean": np.mean}[image_score]
+    bar = tqdm(paths, desc=f"{category}: reading maps", unit="map", leave=False)
+    return np.array([float(reduce(read_map(path).astype(np.float64))) for path in bar])
+
+
+def tables(settings: Evaluate, rows: Sequence[dict[str, Any]]) -> str:
+    """What is printed: the figures, those that few have, and the intervals."""
+    from experiments.table import COLUMNS, aligned, figure, results_table, value_of
+
+    limits = dict.fromkeys(
+        key for row in rows for key in row["metrics"] if key.startswith("pro@")
+    )
+    others = [k for k in limits if k != f"pro@{settings.pro_fpr_limit:g}"] + ["aupimo"]
+    heads = [key.upper() for key in others]
+    parts = [
+        f"rule {settings.rule}, image score {settings.image_score}, mode "
+        f"{settings.mode}, PRO up to {settings.pro_fpr_limit:g}",
+        results_table(rows, pro_fpr_limit=settings.pro_fpr_limit),
+        aligned(
+            ["category", *heads],
+            [[r["category"], *(figure(value_of(r, k)) for k in others)] for r in rows],
+        ),
+    ]
+    if settings.replicates:
+        share = f"{100 * settings.confidence:g} %"
+        parts.append(
+            f"{share} confidence intervals, {settings.replicates} bootstrap replicates "
+            f"over images, seed {settings.seed}"
+        )
+        keys = [c.key for c in COLUMNS[:-1]] + [f"pro@{settings.pro_fpr_limit:g}"]
+        body = [
+            [r["category"], *(_interval(r["intervals"].get(key)) for key in keys)]
+            for r in rows
+        ]
+        parts.append(aligned(["category", *(c.short for c in COLUMNS)], body))
+    return "\n\n".join(parts)
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return f"{ends[0]:.3f}-{ends[1]:.3f}" if ends else "-"
+
+
+def remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What kept a figure from being computed that no table says."""
+    lines = []
+    for row in rows:
+        if row["without_mask"]:
+            lines.append(
+                f"{row['category']}: {row['without_mask']} defective images have no "
+                "mask and count for the image figures alone"
+            )
+        for name in ("aupimo", "image_intervals", "pixel_intervals"):
+            if name in row["not_computed"]:
+                words = name.replace("_", " ")
+                reason = row["not_computed"][name]
+                lines.append(f"{row['category']}: {words} not computed: {reason}")
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    argv = sys.argv[1:] if argv is None else argv
+    prog = "python -m experiments.evaluate"
+    settings = read_command_line(Evaluate(), prog=prog, argv=argv)
+    from datasets.errors import one_line_errors
+    from datasets.shards import write_atomically
+
+    with one_line_errors(), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = _one_line_warning
+        categories = chosen_categories(settings)
+        rows = [evaluate_category(settings, category) for category in categories]
+        print(tables(settings, rows))
+        for line in remarks(rows):
+            print(f"{line}.")
+        if settings.out:
+            from lfq_jax.config import as_json
+
+            whole = {"settings": as_json(settings), "rows": rows}
+            settings.out.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(settings.out, json.dumps(whole, indent=1).encode())
+            print(f"written to {settings.out}")
+
+
+def _one_line_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
