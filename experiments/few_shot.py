@@ -193,10 +193,12 @@ def _train(
     )
     data, held_out = split(load_shards(shards), held_out=settings.validation_anomalies)
     generated = time.monotonic() - started
-    with tqdm(desc=f"{category}: training", unit="step", leave=False) as bar:
+    preparing = f"{category}: comparing with the shots and compiling, a minute"
+    with tqdm(desc=preparing, bar_format="{desc}", unit="step", leave=False) as bar:
 
         def on_step(step: int, steps: int, figures: dict[str, float]) -> None:
-            bar.total = steps
+            bar.total, bar.bar_format = steps, None
+            bar.set_description(f"{category}: training", refresh=False)
             bar.set_postfix(loss=f"{figures['loss']:.3f}", refresh=False)
             bar.update(step - bar.n)
 
