@@ -58,7 +58,7 @@ class FewShot:
     kind: Literal["auto", "texture", "object"] = "auto"
     """For `folder`: whether the photographs show a texture or an object."""
     allow_partial: bool = False
-    """Take a sample of a published data set, whose numbers of images are else checked."""
+    """Take a sample of a published data set: do not check its numbers of images."""
     on_leak: Literal["refuse", "warn", "ignore"] = "warn"
     """What to do where a test image is also a training image, pixel by pixel."""
     categories: tuple[str, ...] = ()

@@ -100,7 +100,7 @@ def test_a_file_that_is_no_whole_image_is_named(tmp_path, content):
 def test_a_colour_png_is_stored_as_it_is(tmp_path):
     path = save(tmp_path / "a.png", pixels(1))
     data = rgb_png(path)
-    assert data == path.read_bytes()
+    assert data is not None and data == path.read_bytes()
     np.testing.assert_array_equal(decode(data), read_image(path))
 
 
