@@ -131,7 +131,7 @@ class StreamingPixelMetrics(_PixelMetrics):
 
     The state depends on which images were added, not on their order nor on how they
     were split: merging parts gives the same counts to the last bit. Memory stays below
-    about 300 MB, whatever the number of images, if a single image is not larger than
+    about 200 MB, whatever the number of images, if a single image is not larger than
     that. Scores are rounded to float32. An object can be pickled.
     """
 

@@ -54,7 +54,10 @@ def main() -> None:
     ]
     for count in settings.streaming_maps:
         runs.append(("streaming", count))
-    rows = [_in_process(method, count, settings.map_px) for method, count in runs]
+    rows = []
+    for method, count in runs:
+        rows.append(_in_process(method, count, settings.map_px))
+        print(json.dumps(rows[-1]), file=sys.stderr)  # the whole takes minutes
     print(json.dumps({"map_px": settings.map_px, "rows": rows}, indent=1))
 
 
