@@ -53,9 +53,14 @@ class FewShot:
     dataset: str = "rendered_ad"
     """A data set's name, or `folder` for your own images."""
     data_dir: Path | None = None
-    """Where the data lies. For `folder`: one sub-folder a category, in MVTec layout."""
+    """Where the data lies: its folder, or its archive. For `folder`: one sub-folder a
+    category, in MVTec layout."""
     kind: Literal["auto", "texture", "object"] = "auto"
     """For `folder`: whether the photographs show a texture or an object."""
+    allow_partial: bool = False
+    """Take a sample of a published data set: do not check its numbers of images."""
+    on_leak: Literal["refuse", "warn", "ignore"] = "warn"
+    """What to do where a test image is also a training image, pixel by pixel."""
     categories: tuple[str, ...] = ()
     """Categories to run. None named: all of them."""
     preset: PresetName = "auto"
@@ -105,6 +110,7 @@ class FewShot:
             "data_dir": self.data_dir,
             "cache_dir": self.cache_dir / "datasets",
             "kind": self.kind,
+            "allow_partial": self.allow_partial,
         }
 
     @classmethod
@@ -282,7 +288,9 @@ def run_category(
         should_stop=should_stop,
     )
     training_curves(folder / "metrics.jsonl", folder / "training_curves.png")
-    test = datasets.load(settings.dataset, category, "test", **settings.data)
+    test = datasets.load(
+        settings.dataset, category, "test", on_leak=settings.on_leak, **settings.data
+    )
     tested = _test(settings, trained, test, folder=folder, category=category)
     seconds = made["seconds"] | tested.pop("seconds")
     seconds["total"] = time.monotonic() - started
