@@ -29,6 +29,7 @@ from datasets.shards import (
     content_key,
     image_sha256,
     to_square,
+    verify_shards,
 )
 
 FLUSH_SECONDS = 60.0
@@ -54,6 +55,11 @@ class Job:
     config: GeneratorConfig
 
     def __post_init__(self) -> None:
+        if not self.category.strip(" .") or Path(self.category).name != self.category:
+            raise ValueError(
+                "category must be the part's name, without slashes, got "
+                f"{self.category!r}"
+            )
         if not self.images:
             raise ValueError("images must name at least one normal image, got none")
         if self.count < 1:
@@ -117,11 +123,13 @@ def generate(
     Raises:
       Interrupted: `should_stop` said so. The next call goes on where this one ended.
       OSError: the disk is full or read-only. What was written before stays valid.
+      ValueError: the cache has the folder, and it is damaged. Names the file.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     folder = cache / job.key
     if (folder / MANIFEST).is_file():
+        verify_shards(folder)
         on_progress(job.count)
         return folder
     with locked(folder, on_wait=on_wait, should_stop=should_stop) as is_ours:

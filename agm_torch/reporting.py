@@ -119,6 +119,9 @@ class BarReport:
 
 def generate_command(command: Generate) -> int:
     """Run `python -m agm_torch generate`; returns the exit status."""
+    limit_gb = command.cache_limit_gb
+    if limit_gb is not None and not limit_gb >= 0:
+        raise ValueError(f"cache_limit_gb must be 0 or more, got {limit_gb}")
     should_stop = StopOnSignal()
     job = read_job(command, count=command.count)
     report: _Report = (
@@ -140,8 +143,8 @@ def generate_command(command: Generate) -> int:
         progress.flush()
         report.end("interrupted")
         return should_stop.exit_status
-    if command.cache_limit_gb is not None:
-        prune(command.cache, max_bytes=int(command.cache_limit_gb * _GIGABYTE))
+    if limit_gb is not None:
+        prune(command.cache, max_bytes=int(limit_gb * _GIGABYTE), keep=folder)
     progress.flush()
     report.end("done", path=str(folder))
     return 0

@@ -219,24 +219,31 @@ def verify_shards(
       again: also read files that were found whole before.
 
     Raises:
-      ValueError: naming the first file that is missing, cut short or changed.
+      ValueError: naming the first file that is missing, cut short or changed, and how
+        to have the folder made again.
     """
     manifest = manifest or read_manifest(folder)
+    remedy = (
+        "python -m agm_torch cache verify --remove-damaged --cache "
+        f"{folder.parent} removes it, and the next run makes it again"
+    )
     known = {} if again else _read_verified(folder)
     seen = {}
     for name, expected in manifest["files"].items():
         path = folder / name
         if not path.is_file():
-            raise ValueError(f"{path} is missing; the manifest names it")
+            raise ValueError(f"{path} is missing; the manifest names it; {remedy}")
         stat = path.stat()
         if stat.st_size != expected["bytes"]:
             raise ValueError(
                 f"{path} has {stat.st_size} bytes, the manifest says "
-                f"{expected['bytes']}: it was cut short"
+                f"{expected['bytes']}: it was cut short; {remedy}"
             )
         seen[name] = [stat.st_size, stat.st_mtime_ns, expected["sha256"]]
         if known.get(name) != seen[name] and file_sha256(path) != expected["sha256"]:
-            raise ValueError(f"{path} does not match its sha256: its bytes changed")
+            raise ValueError(
+                f"{path} does not match its sha256: its bytes changed; {remedy}"
+            )
     if seen != known:
         _remember_verified(folder, seen)
 
