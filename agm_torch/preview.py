@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from agm_torch.command_line import Preview
 from agm_torch.generator import Anomaly, AnomalyGenerator
-from agm_torch.process import Job
+from agm_torch.job import Job
 from agm_torch.reporting import read_job
 from datasets.shards import write_atomically
 

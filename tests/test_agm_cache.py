@@ -14,8 +14,9 @@ from agm_torch.cache import entries, locked, prune, verify
 from agm_torch.config import GeneratorConfig
 from agm_torch.export import export_folders
 from agm_torch.generator import AnomalyGenerator
+from agm_torch.job import Job
 from agm_torch.preview import contact_sheet, unblended
-from agm_torch.process import Job, generate
+from agm_torch.process import generate
 from datasets.shards import MANIFEST, open_shards, shard_name
 from tests.agm_images import part
 

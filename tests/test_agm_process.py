@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from agm_torch.config import GeneratorConfig, Kind
-from agm_torch.process import Interrupted, Job, generate
+from agm_torch.job import Job
+from agm_torch.process import Interrupted, generate
 from agm_torch.reporting import JsonReport
 from agm_torch.workers import visible_gpus
 from datasets.shards import MANIFEST, open_shards, shard_name
@@ -310,6 +311,19 @@ def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(
     assert not [path for path in tmp_path.glob("*/.*")]
     done = run(arguments)
     assert digests(Path(events(done.stdout)[-1]["path"])) == digests(unbroken)
+
+
+def test_a_mistake_that_workers_find_is_one_line_too(photographs, tmp_path):
+    offline = ["--weights.offline", "--weights.folder", str(tmp_path / "none")]
+    failed = run(
+        command(
+            *(photographs, tmp_path, "--generator", "diffusion", "--workers", "2"),
+            *offline,
+        )
+    )
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
+    assert "--generator texture needs no" in failed.stderr
 
 
 def test_a_cache_that_cannot_be_written_is_named(photographs, tmp_path):

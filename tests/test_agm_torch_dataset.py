@@ -15,7 +15,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from agm_torch.config import GeneratorConfig
-from agm_torch.process import Job, generate
+from agm_torch.job import Job
+from agm_torch.process import generate
 from agm_torch.torch_dataset import AnomalyDataset
 from datasets.shards import open_shards
 from tests.agm_images import part

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from agm_torch.config import GeneratorConfig
-from agm_torch.process import Job, generate
+from agm_torch.job import Job
+from agm_torch.process import generate
 from datasets.shards import MANIFEST, open_shards
 from experiments import sidecar
 from experiments.sidecar import ensure_shards
