@@ -66,8 +66,9 @@ def spills(normal: UInt8[np.ndarray, "h w 3"], result: Blend) -> bool:
 
     Blending never does that; whatever blends in its place must not either.
     """
-    changed = (result.image ^ normal).any(axis=2)
-    return bool((changed & (result.mask == 0)).any())
+    changed = result.image != normal
+    changed[result.mask > 0] = False
+    return bool(changed.any())
 
 
 def _widened(box: Box, shape: tuple[int, ...]) -> tuple[slice, slice]:

@@ -80,3 +80,15 @@ def test_the_version_to_compare_with_really_makes_anomalies():
         image, mask = make(number)
         assert image.shape == (64, 64, 3) and image.dtype == np.uint8
         assert 0 < mask.mean() < 1
+
+
+def test_numpy_is_not_imported_before_its_threads_are_settled():
+    code = "import sys, experiments.bench.agm; print('numpy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).resolve().parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "False", done.stderr

@@ -21,7 +21,6 @@ from typing import Any
 import tyro
 
 from agm_torch.config import GeneratorConfig, Kind
-from datasets.errors import one_line_errors
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,16 @@ class Settings:
 def main() -> None:
     """Measure and print one JSON object."""
     settings = tyro.cli(Settings, prog="python -m experiments.bench.agm")
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"  # a figure for one core; numpy is imported after this
+    from datasets.errors import one_line_errors
+
     with one_line_errors():
         _measure(settings)
 
 
 def _measure(settings: Settings) -> None:
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"  # a figure for one core; numpy is imported after this
+    """Measure and print, after numpy's threads are settled."""
     ours = _rate(_ours(settings), settings.seconds)
     peer = _rate(_draem_style(settings.image_px), settings.seconds)
     figures = {
