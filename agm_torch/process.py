@@ -4,6 +4,7 @@ The unit of the file is the shard, the unit of work the record. A stop finishes 
 record at hand and writes what there is; a kill loses at most a minute.
 """
 
+import contextlib
 import importlib.metadata
 import platform
 from collections import Counter
@@ -69,7 +70,12 @@ def generate(
             folder, count=job.count, records_per_shard=job.config.records_per_shard
         )
         fill = _filler(engine, workers, ray_address)
-        _fill_all(job, writer, fill, on_progress, should_stop)
+        try:
+            _fill_all(job, writer, fill, on_progress, should_stop)
+        except BaseException:
+            with contextlib.suppress(OSError):  # it holds something worth keeping
+                writer.partial.rmdir()
+            raise
         return writer.finish(job.normals, _manifest(job, writer))
 
 

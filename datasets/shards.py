@@ -205,7 +205,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if version > SCHEMA_VERSION or NORMALS not in files:
         raise ValueError(
             f"{path} has schema version {version}; this code reads up to "
-            f"{SCHEMA_VERSION}: update the code or generate again"
+            f"{SCHEMA_VERSION}: update the code, or delete the folder and generate "
+            "again"
         )
     return manifest
 
@@ -283,7 +284,12 @@ def file_sha256(path: Path) -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a name of its own, then rename it: never half a file."""
+    """Write a file under a name of its own, then rename it: never half a file.
+
+    Raises:
+      OSError: the disk is full or read-only. Names the file, which a write alone does
+        not.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -291,8 +297,10 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -238,6 +238,11 @@ def test_a_contact_sheet_shows_four_pictures_a_record(tmp_path):
         *("--out", str(tmp_path / "sheet.gif")),
     )
     assert failed.returncode == 2 and "sheet.gif" in failed.stderr
+    failed = run(
+        *("preview", "--images", str(tmp_path / "part.png"), "--category", "disc"),
+        *("--out", str(tmp_path / "nowhere" / "sheet.png")),
+    )
+    assert failed.returncode == 2 and "nowhere does not exist" in failed.stderr
 
 
 def test_the_content_shown_is_what_the_blend_was_made_of():

@@ -308,6 +308,7 @@ def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(
     failed = run([*one_shard_at_most, *arguments])
     assert failed.returncode == 2
     assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
+    assert "begun-" in failed.stderr or "shard-" in failed.stderr
     assert not [path for path in tmp_path.glob("*/.*")]
     done = run(arguments)
     assert digests(Path(events(done.stdout)[-1]["path"])) == digests(unbroken)
@@ -324,6 +325,7 @@ def test_a_mistake_that_workers_find_is_one_line_too(photographs, tmp_path):
     assert failed.returncode == 2
     assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
     assert "--generator texture needs no" in failed.stderr
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_a_cache_that_cannot_be_written_is_named(photographs, tmp_path):
