@@ -45,7 +45,7 @@ MODEL = ModelConfig(
     image_px=128,
     stem=4,
     reconstructive_widths=(24, 48),
-    discriminative_widths=(24, 32, 48),
+    discriminative_widths=(24, 48),
     kernels="he",
     prior=0.05,
 )
@@ -53,7 +53,7 @@ MODEL = ModelConfig(
 sees the reconstruction and the image alone, as the paper's: what the bottleneck lets
 through decides. Small, so that a row takes a minute on two cores."""
 TRAIN = TrainConfig(
-    batch_size=8,
+    batch_size=4,
     reconstructive_learning_rate=3e-3,
     discriminative_learning_rate=1e-3,
     warmup=0.05,
