@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def code_use(quantizer: "Quantizer", codes: np.ndarray) -> CodeUse | None:
     """The use of codes [n gh gw ...]; None of a quantizer that has none."""
     if not quantizer.code_count:
         return None
-    indices = np.asarray(quantizer.codes_to_indices(codes))  # pyright: ignore
+    indices = np.asarray(quantizer.codes_to_indices(jnp.asarray(codes)))
     _, inverse, counts = np.unique(indices, return_inverse=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     rank = np.empty_like(order)
@@ -57,8 +58,6 @@ def _of_bits(
     codes: np.ndarray, axes: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Means and correlations of the bits; the stages of residual codes one by one."""
-    import jax.numpy as jnp
-
     from lfq_jax.quantizers.statistics import bit_moments
 
     bits = int(np.prod(codes.shape[axes:]))

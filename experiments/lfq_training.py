@@ -164,9 +164,12 @@ def train(
 
     def point(at: int) -> Point:
         error, statistics = jax.device_get(measured(params, state))
-        use = [float(statistics.get(n, 0.0)) for n in ("perplexity", "used_codes")]
-        # patches are in [-1, 1]: the peak is 2
-        return Point(at, *use, float(10 * jnp.log10(4.0 / error)))
+        return Point(
+            step=at,
+            perplexity=float(statistics.get("perplexity", 0.0)),
+            used_codes=float(statistics.get("used_codes", 0.0)),
+            psnr=float(10 * jnp.log10(4.0 / error)),  # in [-1, 1] the peak is 2
+        )
 
     moments = optimizer.init(params)
     order = jax.random.randint(
