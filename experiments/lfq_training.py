@@ -27,7 +27,12 @@ TEXTURES = ("woven_cloth", "wood_grain", "stone", "brushed_metal")
 class LFQTraining:
     """Train patch autoencoders, and draw code use and PSNR over the steps."""
 
-    variants: tuple[str, ...] = ("lfq:entropy_weight=0.1", "lfq", "lfq:bits=1")
+    variants: tuple[str, ...] = (
+        "lfq:entropy_weight=0.1",
+        "lfq",
+        "lfq:entropy_weight=0.1,bits=1",
+        "lfq:bits=1",
+    )
     """Quantizers by name, with fields after a colon: see experiments.quantizers."""
     categories: tuple[str, ...] = TEXTURES
     """Categories of rendered_ad."""

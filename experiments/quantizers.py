@@ -124,11 +124,11 @@ class CompareQuantizers:
                 raise ValueError(f"--{flag} must be at least 1, got {value}")
         for name in ("variants", "seeds"):
             values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                given = " ".join(map(str, values)) or "none"
-                raise ValueError(
-                    f"--{name} must be one or more, no two alike, got {given}"
-                )
+            if not values:
+                raise ValueError(f"--{name} must be one or more, got none")
+            if len(set(values)) < len(values):
+                given = " ".join(map(str, values))
+                raise ValueError(f"--{name} must all differ, got {given}")
         if min(self.seeds) < 0:
             raise ValueError(f"--seeds must be at least 0 each, got {min(self.seeds)}")
         if self.out and self.resume:
