@@ -40,7 +40,7 @@ class LFQTraining:
     """Side of a patch, in pixels of images of 320 pixels."""
     hidden: int = 256
     """Width of the hidden layers."""
-    steps: int = 1000
+    steps: int = 2000
     """Optimisation steps."""
     batch_size: int = 1024
     """Patches a step."""

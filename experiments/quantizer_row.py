@@ -12,8 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.example import Example
-from experiments.code_pictures import draw_code_use, draw_images
-from experiments.code_use import code_use
+from experiments.code_report import draw_codes
 from experiments.reconstruction import (
     fidelity,
     reconstruct,
@@ -29,8 +28,6 @@ from lfq_jax.predict import predict
 from lfq_jax.quantizers import Quantizer, name_of
 from lfq_jax.train import Trained, train
 
-PICTURED = 5
-"""Test images that are drawn."""
 REPETITIONS = 10
 """Of the quantizer alone, of which the fastest counts."""
 
@@ -75,12 +72,7 @@ def quantizer_row(
     images, masks = squares(test, model_config.image_px)
     found = reconstruct(model, trained.variables, images)
     labels = np.array([example.label for example in test])
-    use = code_use(model.quantizer, found.codes)
-    if use is not None:
-        draw_code_use(folder / "codes.png", use, title=variant)
-    titles = [f"{example.defect} {example.key.split('/')[-1]}" for example in test]
-    chosen = _pictured([example.defect for example in test])
-    draw_images(folder / "images.png", found, masks, use, titles, chosen)
+    use = draw_codes(folder, model.quantizer, found, masks, test, title=variant)
     cost = _cost(model, train_config.batch_size)
     of_shortcut = shortcut(found, masks)
     of_shortcut["survival"] = survival(model, trained.variables, held_out)
@@ -118,12 +110,6 @@ class _Pace:
         self.bar.total = steps
         self.bar.set_postfix(loss=f"{figures['loss']:.3f}", refresh=False)
         self.bar.update(step - self.bar.n)
-
-
-def _pictured(defects: Sequence[str]) -> list[int]:
-    """The first image of every kind, good parts first, as many as are drawn."""
-    kinds = sorted(set(defects), key=lambda kind: (kind != "good", kind))
-    return [list(defects).index(kind) for kind in kinds][:PICTURED]
 
 
 def _detection(

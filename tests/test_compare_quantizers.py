@@ -243,7 +243,8 @@ def test_a_comparison_runs_to_its_page_and_resume_adds_nothing(tmp_path, capsys)
     for group in ("reconstruction", "shortcut", "metrics", "cost"):
         assert all(value is not None for value in rows[0][group].values()), group
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4  # pareto, curves, codes, images
+    assert page.count("data:image/png;base64,") == 3  # pareto, curves, codes
+    assert page.count("data:image/jpeg;base64,") == 1  # test images
     assert "http" not in page.replace("http://www.w3.org", "")
     # a row that is missing is made again, a finished one is not
     (out / "results.jsonl").write_text(lines[0] + "\n")
