@@ -237,6 +237,7 @@ def _test(
     """Score the test images, draw them, measure them."""
     from tqdm import tqdm
 
+    from experiments.code_report import draw_codes_of_test
     from experiments.curve_file import write_curves
     from experiments.measure import measure
     from experiments.pictures import draw_predictions
@@ -262,6 +263,8 @@ def _test(
         image_score=settings.score.image_score,
         limit=settings.pictures,
     )
+    model = trained.scorer.model
+    draw_codes_of_test(folder, model, trained.variables, examples)
     return {**measured._asdict(), "seconds": {"predict": seconds}}
 
 
