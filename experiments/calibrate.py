@@ -98,7 +98,7 @@ def score_folder(
 
     def photographs() -> "Iterator[np.ndarray]":
         for path in tqdm(paths, desc=what, unit="image", leave=False):
-            image = read_image(path, depth=networks.saved.bit_depth)
+            image = read_image(path, depth=networks.saved.wide_bit_depth)
             sizes.append((image.shape[0], image.shape[1]))
             yield image
 

@@ -108,14 +108,15 @@ def load_detector(settings: Predict) -> "Detector":
     return detector.with_thresholds(detector.thresholds.ruled_by(settings.rule))
 
 
-def _read(path: Path, bit_depth: int) -> "np.ndarray | str":
-    """The photograph, or why it could not be read."""
+def _read(path: Path, detector: "Detector") -> "np.ndarray | str":
+    """The photograph, or why it cannot be scored."""
     from datasets.images import read_image
 
     try:
-        return read_image(path, depth=bit_depth)
+        return detector.rgb(read_image(path, depth=detector.saved.wide_bit_depth))
     except ValueError as error:
-        return str(error)
+        reason = str(error)
+        return reason if str(path) in reason else f"{path}: {reason}"
 
 
 def _chunks(arrivals: Iterable[Path | None], size: int) -> Iterator[list[Path]]:
@@ -149,12 +150,11 @@ def score_all(
 ) -> Iterator[dict[str, Any]]:
     """A row for every photograph, in the order of their arrival."""
     thresholds = detector.thresholds
-    depth = detector.saved.bit_depth
     with ThreadPoolExecutor(2) as pool:
         for paths in _chunks(arrivals, detector.saved.score.batch_size):
             started = time.monotonic()
             names = [path.relative_to(folder).as_posix() for path in paths]
-            read = list(pool.map(lambda path: _read(path, depth), paths))
+            read = list(pool.map(lambda path: _read(path, detector), paths))
             whole = [i for i, image in enumerate(read) if not isinstance(image, str)]
             images = [_image(read[i]) for i in whole]
             found = dict(zip(whole, _predicted(detector, images, tile_px), strict=True))

@@ -93,15 +93,7 @@ class Detector:
 
     def rgb(self, image: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "h w 3"]:
         """Any image as the networks take it; wide integers by the shots' bit depth."""
-        return as_rgb(image, bit_depth=self._bit_depth(image))
-
-    def _bit_depth(self, image: np.ndarray) -> int:
-        depth = self.saved.bit_depth
-        is_wide = (
-            np.asarray(image).dtype.kind in "iu" and np.asarray(image).itemsize > 1
-        )
-        # Shots of 8 bits say nothing of a wider camera: take all that the type holds.
-        return 16 if is_wide and depth == 8 else depth
+        return as_rgb(image, bit_depth=self.saved.wide_bit_depth)
 
     def decide(self, analysis: Analysis, size: tuple[int, ...]) -> Prediction:
         """The answer about an image of `size` (height, width)."""

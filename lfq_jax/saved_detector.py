@@ -70,6 +70,12 @@ class Saved(NamedTuple):
     appearance: Appearance
     variables: Variables
 
+    @property
+    def wide_bit_depth(self) -> int:
+        """What integers of more than 8 bits are read by: the shots' depth. Shots of 8
+        bits say nothing of a wider camera: then all 16 bits count."""
+        return 16 if self.bit_depth == 8 else self.bit_depth
+
 
 def appearance(images: UInt8[np.ndarray, "k h w 3"]) -> Appearance:
     """Of good parts of one size."""
