@@ -35,7 +35,7 @@ class Analyser:
         self.saved = saved
         model = Model(saved.model, is_texture=saved.kind == "texture")
         self.scorer = Scorer(model, saved.score)
-        self._variables = jax.device_put(saved.variables)
+        self.variables = jax.device_put(saved.variables)
         self._compiled: set[int] = set()
         self._compiling = threading.Lock()
 
@@ -99,17 +99,17 @@ class Analyser:
     def _batch(self, squares: list[np.ndarray], size: int) -> Iterator[Analysis]:
         """One batch, padded with its last image to a compiled size."""
         images = np.stack(squares + [squares[-1]] * (size - len(squares)))
-        maps, scores = jax.device_get(self._scoring(size)(self._variables, images))
+        maps, scores = jax.device_get(self._scoring(size)(self.variables, images))
         for i in range(len(squares)):
             yield Analysis(maps[i], {n: float(each[i]) for n, each in scores.items()})
 
     def _scoring(self, size: int) -> Any:
         """The program for `size` images: compiled once, by one thread."""
-        program = _maps_and_scores(self.scorer)
+        program = maps_and_scores(self.scorer)
         with self._compiling:
             if size not in self._compiled:
                 px = self.image_px
-                program(self._variables, np.zeros((size, px, px, 3), np.uint8))
+                program(self.variables, np.zeros((size, px, px, 3), np.uint8))
                 self._compiled.add(size)
         return program
 
@@ -120,7 +120,7 @@ class Analyser:
 
 
 @functools.cache
-def _maps_and_scores(scorer: Scorer) -> Any:
+def maps_and_scores(scorer: Scorer) -> Any:
     """The program of a detector: bytes in, maps and scores out."""
 
     def program(variables: Any, images: Any) -> tuple[Any, dict[str, Any]]:

@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ Rule = Literal["max_f1", "false_alarm_rate", "labelled"]
 SCHEMA_VERSION = 1
 CONFIDENCE = 0.9
 """Of the statement about the one threshold at hand, beside the mean over all draws."""
-_EDGE = 1e-7  # scores are kept this far from 0 and 1 before their log-odds are taken
+_EDGE = 1e-6  # scores are kept this far from 0 and 1 before their log-odds are taken
 _TAIL_SHARE = 0.25  # of the good scores: what the tail is fitted on
 _TAIL_LEAST = 5
 
@@ -33,6 +33,18 @@ class Threshold:
     """The lowest value that is called anomalous."""
     statement: str
     """In one sentence: what it rests on and what it promises."""
+
+
+class Scale(NamedTuple):
+    """The calibration as a table that any program can read."""
+
+    log_odds: list[float]
+    """Rising; ln(score / (1 - score)) of the scores, kept `edge` from 0 and 1."""
+    shares: list[float]
+    """Share of good parts below each; interpolated linearly."""
+    tail_scale: float
+    """Beyond the last: 1 - (1 - last share) exp(-(log-odds - last) / tail_scale)."""
+    edge: float
 
 
 @dataclass(frozen=True)
@@ -73,15 +85,20 @@ class GoodScores:
 
     def share_below(self, score: float) -> float:
         """Estimated share of good parts that score lower; rises with the score."""
-        ranks = np.arange(1, len(self.scores) + 1) / (len(self.scores) + 1)
-        odds = _log_odds(self.scores)
+        table = self.as_table()
         at = float(_log_odds(score))
-        if at >= odds[-1]:
-            beyond = math.exp(-(at - odds[-1]) / self.tail_scale)
-            return 1.0 - (1.0 - float(ranks[-1])) * beyond
+        if at >= table.log_odds[-1]:
+            beyond = math.exp(-(at - table.log_odds[-1]) / table.tail_scale)
+            return 1.0 - (1.0 - table.shares[-1]) * beyond
+        return float(np.interp(at, table.log_odds, table.shares))
+
+    def as_table(self) -> Scale:
+        """What `share_below` reads."""
+        count = len(self.scores)
         floor = float(_log_odds(0.0))
-        known, shares = np.append(floor, odds), np.append(0.0, ranks)
-        return float(np.interp(at, known, shares))
+        shares = [0.0, *(rank / (count + 1) for rank in range(1, count + 1))]
+        odds = [floor, *_log_odds(self.scores).tolist()]
+        return Scale(odds, shares, self.tail_scale, _EDGE)
 
     def at_share(self, share: float) -> float:
         """The score that `share` of good parts stay below: `share_below` backwards,
@@ -131,7 +148,8 @@ def false_alarm_threshold(
         _statement(count, rank, rate) if parts is None else _of_few(count, parts, rate)
     )
     # Anomalous is from the threshold on: the good score itself must stay below.
-    return Threshold(float(np.nextafter(value, math.inf)), said)
+    above = np.nextafter(np.float32(value), np.float32(math.inf))
+    return Threshold(float(above), said)
 
 
 def _statement(count: int, rank: int | None, rate: float) -> str:
@@ -196,7 +214,8 @@ def f1_threshold(
     f1 = 2 * found / (called.sum(1) + bad.sum())
     best = int(np.argmax(f1))
     below = candidates[best - 1] if best else candidates[best]
-    value = (float(candidates[best]) + float(below)) / 2
+    # In float32, as scores are: an exported detector decides alike.
+    value = float(np.float32((candidates[best] + below) / 2))
     alarms = int((called[best] & ~bad).sum())
     said = (
         f"largest F1 ({f1[best]:.3f}) on {what}: {found[best]} of {bad.sum()} "

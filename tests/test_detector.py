@@ -12,7 +12,7 @@ import pytest
 import safetensors.numpy
 
 import lfq_jax
-from lfq_jax.analyser import Analyser, _maps_and_scores
+from lfq_jax.analyser import Analyser, maps_and_scores
 from lfq_jax.detector import Detector
 from lfq_jax.photograph import LONGEST_PX
 from lfq_jax.saved_detector import by_path, read_detector
@@ -126,7 +126,7 @@ def test_every_batch_size_is_compiled_once_also_by_many_threads():
     images = [part(i) for i in range(9)]
     expected = [found.score for found in detector(images)]
     assert detector.networks.compiled_sizes == (1, 4)
-    program = _maps_and_scores(detector.networks.scorer)
+    program = maps_and_scores(detector.networks.scorer)
     compiled = program._cache_size()
     fresh = Detector(Analyser(saved), thresholds)
     found = {}
