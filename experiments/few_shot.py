@@ -320,7 +320,8 @@ def run_category(
         "threshold": trained.thresholds.image_threshold,
         "threshold_rule": trained.thresholds.rule,
         "thresholds": {
-            rule: each.value for rule, each in trained.thresholds.image.items()
+            rule: dataclasses.asdict(each)
+            for rule, each in trained.thresholds.image.items()
         },
         "best_step": trained.step,
         "inputs": {

@@ -99,9 +99,15 @@ class Analyser:
     def _batch(self, squares: list[np.ndarray], size: int) -> Iterator[Analysis]:
         """One batch, padded with its last image to a compiled size."""
         images = np.stack(squares + [squares[-1]] * (size - len(squares)))
-        maps, scores = jax.device_get(self._scoring(size)(self.variables, images))
+        maps, scores = self.run_batch(images)
         for i in range(len(squares)):
             yield Analysis(maps[i], {n: float(each[i]) for n, each in scores.items()})
+
+    def run_batch(
+        self, images: UInt8[np.ndarray, "b p p 3"]
+    ) -> tuple[Float[np.ndarray, "b p p"], dict[str, Float[np.ndarray, "b"]]]:
+        """Maps and scores of images of the networks' size, all at once."""
+        return jax.device_get(self._scoring(len(images))(self.variables, images))
 
     def _scoring(self, size: int) -> Any:
         """The program for `size` images: compiled once, by one thread."""

@@ -77,7 +77,7 @@ def _write_stablehlo(detector: Detector, folder: Path, batch_size: int) -> None:
     (folder / GRAPH_FILES["stablehlo"]).write_bytes(exported.serialize())
 
 
-def _open_stablehlo(folder: Path) -> Program:
+def _open_stablehlo(folder: Path, threads: int) -> Program:
     data = bytearray((folder / GRAPH_FILES["stablehlo"]).read_bytes())
     call = jax.jit(jax.export.deserialize(data).call)
     return lambda images: tuple(map(np.asarray, call(images)))
@@ -106,11 +106,13 @@ def _write_onnx(detector: Detector, folder: Path, batch_size: int) -> None:
     onnx.save(model, folder / GRAPH_FILES["onnx"])
 
 
-def _open_onnx(folder: Path) -> Program:
+def _open_onnx(folder: Path, threads: int) -> Program:
     import onnxruntime
 
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(
-        folder / GRAPH_FILES["onnx"], providers=["CPUExecutionProvider"]
+        folder / GRAPH_FILES["onnx"], options, providers=["CPUExecutionProvider"]
     )
 
     def run(images: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -129,7 +131,7 @@ def _write_safetensors(detector: Detector, folder: Path, batch_size: int) -> Non
     )
 
 
-def _open_safetensors(folder: Path) -> Program:
+def _open_safetensors(folder: Path, threads: int) -> Program:
     detector = folder / GRAPH_FILES["safetensors"]
     networks = Analyser(read_detector(detector))
     call = jax.jit(decision_program(Detector(networks, read_thresholds(detector))))
@@ -148,8 +150,11 @@ _READERS = {
 }
 
 
-def open_export(folder: Path) -> Program:
+def open_export(folder: Path, *, threads: int = 0) -> Program:
     """The program of an exported folder: bytes [b p p 3] in, OUTPUTS out.
+
+    Args:
+      threads: of onnxruntime; 0: as many as there are cores.
 
     Raises:
       ValueError: where the folder holds no export.
@@ -157,4 +162,4 @@ def open_export(folder: Path) -> Program:
     path = folder / "export.json"
     if not path.is_file():
         raise ValueError(f"{folder} holds no export: it has no export.json")
-    return _READERS[json.loads(path.read_text())["format"]](folder)
+    return _READERS[json.loads(path.read_text())["format"]](folder, threads)
