@@ -8,7 +8,7 @@ from datasets.dtd.builder import register as _register_dtd
 from datasets.example import Example
 from datasets.examples import Examples
 from datasets.leaks import Leak, check_leaks
-from datasets.load import categories, load
+from datasets.load import camera_bits, categories, load
 from datasets.names import NAMES
 from datasets.shots import Shots, shots
 
@@ -20,6 +20,7 @@ __all__ = [
     "Examples",
     "Leak",
     "Shots",
+    "camera_bits",
     "categories",
     "check_leaks",
     "load",

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,8 +31,16 @@ def image_files(folder: Path) -> list[Path]:
 def _readable(path: Path) -> Iterator[Image.Image]:
     """The opened file; what goes wrong while it is read becomes one ValueError."""
     try:
-        with Image.open(path) as image:
-            yield image
+        with warnings.catch_warnings():
+            # A large photograph is no attack; PIL refuses one of twice that size.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                yield image
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{path} is too large: at most {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels "
+            "are read; cut it into pieces"
+        ) from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} cannot be read as an image: {reason}") from error
@@ -52,6 +61,15 @@ def stored_maximum(path: Path) -> int:
     """The largest value in the file, which tells the bit depth of a 16-bit camera."""
     with _readable(path) as image:  # the header alone, unless it is such a camera's
         return int(np.asarray(image).max()) if image.mode in _WIDE_MODES else 255
+
+
+def pixel_count(path: Path) -> int:
+    """Pixels of a photograph by its header; 0 where it has none to be read."""
+    try:
+        with _readable(path) as image:
+            return image.width * image.height
+    except ValueError:
+        return 0
 
 
 def bit_depth(maximum: int) -> int:

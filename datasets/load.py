@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from datasets.examples import Examples, read_examples
 from datasets.folder.builder import Folder, FolderConfig
 from datasets.folder.layout import category_folders, read_layout
+from datasets.images import bit_depth, stored_maximum
 from datasets.leaks import OnLeak, exact_leaks, tell_leaks
 from datasets.mvtec_ad.builder import MvtecAd
 from datasets.names import NAMES
@@ -86,6 +87,15 @@ def _folder(category: str, data_dir: Path | None, cache_dir: Path, kind: str) ->
     home = cache_dir / f"folder-{found.fingerprint()}-{kind}"
     with _quiet():
         return Folder(config=config, data_dir=str(home))
+
+
+def camera_bits(dataset: str, category: str, data_dir: Path | None = None) -> int:
+    """Bits a value of the photographs, as `load` brings them to 8."""
+    if dataset != "folder":
+        return 8
+    root = category_folders(_needed(dataset, data_dir))[category]
+    found = read_layout(category, root)
+    return bit_depth(max(stored_maximum(photograph.path) for photograph in found.train))
 
 
 def load(

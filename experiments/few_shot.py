@@ -23,6 +23,7 @@ from experiments.run import (
     RunFolder,
     cache_folder,
     interruption,
+    keep_compiled,
     new_run_path,
 )
 from lfq_jax.config import (
@@ -158,9 +159,7 @@ def _folder(settings: FewShot) -> RunFolder:
     """Make the run's folder, or open the one to go on with."""
     import jax
 
-    # A second run, or a second category of one shape, starts at once.
-    jax.config.update("jax_compilation_cache_dir", str(settings.cache_dir / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    keep_compiled(settings.cache_dir)
     if settings.resume:
         print(f"going on with {settings.resume}")
         return RunFolder.open(settings.resume)
@@ -182,8 +181,11 @@ def _train(
     """Anomalies from the shots, and a detector from both."""
     from tqdm import tqdm
 
+    import datasets
     from experiments.sidecar import ensure_shards
     from lfq_jax.data import load_shards, split
+    from lfq_jax.run_detectors import DETECTOR
+    from lfq_jax.saved_detector import Saved, appearance, save_detector
     from lfq_jax.train import train
 
     started = time.monotonic()
@@ -222,6 +224,25 @@ def _train(
             on_step=on_step,
             should_stop=should_stop,
         )
+    save_detector(
+        folder / DETECTOR,
+        Saved(
+            category=category,
+            kind=kind,
+            shots=settings.shots,
+            seed=settings.seed,
+            photograph_px=(normals[0].shape[0], normals[0].shape[1]),
+            bit_depth=datasets.camera_bits(
+                settings.dataset, category, settings.data_dir
+            ),
+            model=settings.model,
+            score=settings.score,
+            appearance=appearance(data.normals),
+            variables=trained.variables,
+        ),
+        thresholds=trained.thresholds,
+        validation=trained.validation_images,
+    )
     seconds = {"generate": generated, "train": trained.seconds}
     return trained, {"shards": shards.name, "seconds": seconds}
 
@@ -311,7 +332,12 @@ def run_category(
         "image_score": settings.score.image_score,
         **tested,
         "validation": trained.validation,
-        "threshold": trained.threshold,
+        "threshold": trained.thresholds.image_threshold,
+        "threshold_rule": trained.thresholds.rule,
+        "thresholds": {
+            rule: dataclasses.asdict(each)
+            for rule, each in trained.thresholds.image.items()
+        },
         "best_step": trained.step,
         "inputs": {
             "shots": dict(zip(shots.keys, shots.sha256s, strict=True)),

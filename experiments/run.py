@@ -27,6 +27,14 @@ def cache_folder() -> Path:
     return Path(base) / "lfquiad"
 
 
+def keep_compiled(cache_dir: Path) -> None:
+    """Let jax keep what it compiles: a second run, or category, starts at once."""
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(cache_dir / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(

@@ -11,14 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lfq_jax.calibration import of_training
 from lfq_jax.checkpoint import Checkpoints, Progress
 from lfq_jax.config import ModelConfig, ScoreConfig, TrainConfig, as_json
 from lfq_jax.data import Photographs, TrainingData
 from lfq_jax.evaluation import evaluate
+from lfq_jax.evidence import Scores, gather, score_in_batches
 from lfq_jax.model import Model, Variables
 from lfq_jax.prepare import Preparation
 from lfq_jax.scoring import Scorer
 from lfq_jax.step import Trainer
+from lfq_jax.thresholds import Thresholds
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +36,13 @@ class Trained(NamedTuple):
     scorer: Scorer
     validation: dict[str, float | None]
     """Figures on synthetic anomalies that the trainer never saw."""
-    threshold: float | None
-    """Image-level threshold of the largest F1 on those (paper 3.5)."""
+    thresholds: Thresholds
+    """From scores to decisions (paper 3.5)."""
     step: int
     """The step of the best validation."""
     seconds: float
+    validation_images: np.ndarray
+    """u8 [n h w 3]: what an export is checked with."""
 
 
 class Validation(NamedTuple):
@@ -62,33 +67,29 @@ def make_validation(preparation: Preparation, data: Photographs) -> Validation:
     return Validation(samples.images, samples.masks > 0, samples.references)
 
 
-def validate(
-    scorer: Scorer, variables: Variables, validation: Validation
-) -> tuple[dict[str, float | None], float | None]:
-    """AUROCs of both levels on `validation`, and the image threshold of largest F1."""
-    count = len(validation.images)
-    batch_size = min(scorer.config.batch_size, count)
-    order = np.minimum(np.arange(count + -count % batch_size), count - 1)
-    scored = [
-        jax.device_get(
-            scorer(
-                variables,
-                validation.images[chunk],
-                validation.references[chunk].astype(np.float32),
-            )
-        )
-        for chunk in np.split(order, len(order) // batch_size)
-    ]
-    maps = np.concatenate([part.maps for part in scored])[:count]
-    name = scorer.config.image_score
-    scores = np.concatenate([part.scores[name] for part in scored])[:count]
+class Validated(NamedTuple):
+    """What a detector makes of the validation."""
+
+    figures: dict[str, float | None]
+    """AUROCs of both levels, and the pixels' AP."""
+    pixel_threshold: float | None
+    """Of the largest F1 over pixels."""
+    scores: Scores
+
+
+def validate(scorer: Scorer, variables: Variables, validation: Validation) -> Validated:
+    """Score `validation` and measure both levels."""
+    maps, by_name = score_in_batches(
+        scorer, variables, validation.images, validation.references
+    )
+    scores = np.asarray(by_name[scorer.config.image_score])
     found = evaluate(scores, validation.labels, list(maps), list(validation.masks))
     figures = {
         "pixel_auroc": found.pixel_auroc,
         "image_auroc": found.image_auroc,
         "pixel_ap": found.pixel_ap,
     }
-    return figures, found.image_threshold
+    return Validated(figures, found.pixel_threshold, by_name)
 
 
 class _MetricsFile:
@@ -186,14 +187,28 @@ def train(
         )
     finally:
         checkpoints.close()
-    figures, threshold = validate(scorer, progress.best, validation)
+    validated = validate(scorer, progress.best, validation)
+    evidence = gather(
+        scorer,
+        progress.best,
+        preparation,
+        data.normals,
+        validation=validated.scores,
+        labels=validation.labels > 0,
+    )
     return Trained(
         variables=progress.best,
         scorer=scorer,
-        validation=figures,
-        threshold=threshold,
+        validation=validated.figures,
+        thresholds=of_training(
+            evidence,
+            shots=shots,
+            image_score=score_config.image_score,
+            pixel_f1_threshold=validated.pixel_threshold,
+        ),
         step=int(progress.best_step),
         seconds=time.monotonic() - started,
+        validation_images=validation.images,
     )
 
 
@@ -233,7 +248,7 @@ def _loop(
                 epoch_before, epoch, config.validate_every_epochs
             ):
                 variables = trainer.scoring_variables(state)
-                found, _ = validate(scorer, variables, validation)
+                found = validate(scorer, variables, validation).figures
                 line |= {
                     f"validation/{n}": v for n, v in found.items() if v is not None
                 }

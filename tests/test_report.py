@@ -172,6 +172,28 @@ def test_a_threshold_can_be_typed(page):
     assert shown_counts(page) == counts_at(0.65)
 
 
+def test_the_runs_other_thresholds_can_be_tried_and_say_what_they_promise(
+    browser, tmp_path
+):
+    thresholds = {
+        "false_alarm_rate": {"value": 0.5, "statement": "conformal, from 9 images"},
+        "max_f1": {"value": 0.25, "statement": "largest F1 on synthetic ones"},
+    }
+    folder = write_run(
+        tmp_path / "run", thresholds=thresholds, threshold_rule="false_alarm_rate"
+    )
+    write_report(folder)
+    page = opened(browser, folder)
+    promise = page.evaluate("document.querySelector('.promise').textContent")
+    assert promise == "By false alarm rate: conformal, from 9 images."
+    assert shown_counts(page) == counts_at(0.5)
+    page.evaluate(
+        "[...document.querySelectorAll('.controls button')]"
+        ".find(button => button.textContent === 'max f1: 0.25').click()"
+    )
+    assert shown_counts(page) == counts_at(0.25)
+
+
 def test_the_found_defects_follow_the_threshold(page):
     found = (
         "[...document.querySelectorAll('.defects tbody tr')].map(row =>"

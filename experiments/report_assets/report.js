@@ -199,15 +199,34 @@ function thresholdControls(category, view, { names, entry, choose, move }) {
           return threshold;
         })
       : element("span", { class: "quiet" }, "the run has no threshold");
+  const rules = Object.entries(category.result.thresholds ?? {});
+  const inForce = category.result.threshold_rule;
+  const ofRules = rules
+    .filter(([rule]) => rule !== inForce)
+    .map(([rule, { value, statement }]) => {
+      const button = preset(`${words(rule)}: ${rounded(value, 4)}`, () => {
+        if (view.score !== own) choose(own);
+        return value;
+      });
+      button.title = statement;
+      return button;
+    });
+  const promise = rules
+    .filter(([rule]) => rule === inForce)
+    .map(([rule, { statement }]) =>
+      element("p", { class: "quiet promise" }, `By ${words(rule)}: ${statement}.`),
+    );
   return element(
     "div",
     { class: "controls" },
     labelled("image score", select(options, view.score, choose)),
     labelled("threshold", entry),
     ofRun,
+    ofRules,
     preset("largest F1 here (in hindsight)", () =>
       bestF1Threshold(category.images, view.score),
     ),
+    promise,
   );
 }
 

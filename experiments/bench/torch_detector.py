@@ -1,0 +1,276 @@
+"""A detector of preset `cpu` written anew in PyTorch, to be timed beside the exports.
+
+The same weights and the same arithmetic, in the way of PyTorch: NCHW tensors in
+channels_last, `conv2d`, `batch_norm`, `interpolate`, `max_pool2d`, `argmin`.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lfq_jax import filters, losses, reader
+from lfq_jax.saved_detector import Saved
+from lfq_jax.scoring import WINDOW_SIGMAS
+
+EPSILON = 1e-5  # of the batch norms, flax's default
+LAST = torch.channels_last
+
+
+class TorchDetector:
+    """From bytes [b p p 3] to maps and the smoothed maximum."""
+
+    def __init__(self, saved: Saved) -> None:
+        model = saved.model
+        if model.discriminator_input != "residual" or model.reference is None:
+            raise ValueError("only preset cpu is written anew: a residual, a reference")
+        self.saved, self.stem = saved, model.stem
+        self.levels, self.window = model.reference.levels, model.reference.window
+        params = saved.variables.params
+        self.networks = _tensors(params), _tensors(saved.variables.statistics)
+        memory = saved.variables.reference
+        assert memory is not None and saved.variables.reader is not None
+        self.mean, self.matrix = map(_tensor, memory.whitening)
+        self.patches = _tensor(memory.patches)
+        self.of_patches = (self.patches**2).sum(-1)
+        self.reader = tuple(map(_tensor, saved.variables.reader))
+        self.kernels = {
+            name: _tensor(kernel).permute(3, 2, 0, 1).contiguous()
+            for name, kernel in (
+                ("structure", filters._derivatives()),
+                ("lines", filters._elongated()),
+            )
+        }
+        self.rows = self._rows(_tensor(memory.places))
+        self._matrices: dict[Any, torch.Tensor] = {}
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        unit = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+        unit = unit.contiguous(memory_format=LAST)
+        logits = self._logits(unit)
+        probability = torch.sigmoid(logits)
+        config = self.saved.score
+        maps = self._smooth(probability, config.smoothing_sigma)
+        score = self._smooth(probability, config.max_sigma).amax((1, 2))
+        return maps.numpy(), score.numpy()
+
+    def _logits(self, unit: torch.Tensor) -> torch.Tensor:
+        """Log-odds of an anomaly, b h w."""
+        reconstruction = self._reconstructed(unit)
+        distances = self._compared(unit)
+        residual = self._residual(unit, reconstruction)
+        of_network = self._discriminated(torch.cat([distances, residual], 1))
+        weights, bias = self.reader
+        seen = [
+            distances if not sigma else self._across(distances, ("blur", sigma))
+            for sigma in reader.BLURS
+        ]
+        read = torch.einsum("bfhw,f->bhw", torch.cat(seen, 1), weights) + bias
+        read = read.repeat_interleave(self.stem, 1).repeat_interleave(self.stem, 2)
+        return 0.5 * (of_network[:, 1] - of_network[:, 0] + read)
+
+    def _reconstructed(self, unit: torch.Tensor) -> torch.Tensor:
+        params, statistics = (each["reconstructive"] for each in self.networks)
+        x = _space_to_depth(unit, self.stem)
+        for i in sorted(params["encoder"]["stages"]):
+            x = F.max_pool2d(x, 2) if i else x
+            stage = params["encoder"]["stages"][i]
+            x = _stage(x, stage, statistics["encoder"]["stages"][i])
+        z = _conv(x, params["pre"])
+        if self.saved.model.quantizer.normalisation == "layer":  # pyright: ignore
+            z = z - z.mean(1, keepdim=True)  # its scale does not change a sign
+        x = _conv(torch.where(z >= 0, 1.0, -1.0), params["post"])
+        for i in sorted(params["decoder"]["stages"]):
+            stage = params["decoder"]["stages"][i]
+            x = _stage(_upsampled(x), stage, statistics["decoder"]["stages"][i])
+        return _depth_to_space(_conv(x, params["decoder"]["head"]), self.stem)
+
+    def _discriminated(self, cells: torch.Tensor) -> torch.Tensor:
+        params, statistics = (each["discriminative"] for each in self.networks)
+        x, skips = cells, []
+        for i in sorted(params["down"]):
+            x = F.max_pool2d(x, 2) if i else x
+            x = _stage(x, params["down"][i], statistics["down"][i])
+            skips.append(x)
+        skips.pop()
+        for i in sorted(params["up"]):
+            x = _stage(_upsampled(x), params["up"][i], statistics["up"][i])
+            x = torch.cat([x, skips.pop()], 1)
+            x = _stage(x, params["join"][i], statistics["join"][i])
+        x = _conv(torch.cat([x, cells], 1), params["head"])
+        return _depth_to_space(x, self.stem)
+
+    def _residual(
+        self, unit: torch.Tensor, reconstruction: torch.Tensor
+    ) -> torch.Tensor:
+        difference = unit - reconstruction
+        colour = F.avg_pool2d(difference, self.stem).abs()
+        detail = F.avg_pool2d(difference.abs(), self.stem).mean(1, keepdim=True)
+        return 10 * torch.cat([colour, detail], 1)
+
+    def _compared(self, unit: torch.Tensor) -> torch.Tensor:
+        features = self._described(unit).permute(0, 2, 3, 1)
+        whitened = (features - self.mean) @ self.matrix
+        found = [self._anywhere(whitened)]
+        if self.rows is not None:
+            found.append(self._in_place(whitened))
+        sizes = filters.group_sizes(self.levels)
+        lengths = [
+            torch.stack([p.square().sum(-1).sqrt() for p in d.split(sizes, -1)], -1)
+            for d in found
+        ]
+        return torch.log1p(torch.cat(lengths, -1)).permute(0, 3, 1, 2)
+
+    def _anywhere(self, query: torch.Tensor) -> torch.Tensor:
+        flat = query.reshape(-1, query.shape[-1])
+        squared = torch.addmm(self.of_patches, flat, self.patches.T, alpha=-2)
+        nearest = self.patches[squared.argmin(-1)]
+        return query - nearest.reshape(query.shape)
+
+    def _rows(self, places: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
+        """For every row, the patches that are near it, their lengths, and which may
+        not be taken for a column."""
+        k, h, w, f = places.shape
+        if not k:
+            return None
+        reach = self.window
+        index = (torch.arange(h + 2 * reach) - reach).clamp(0, h - 1)
+        padded = places[:, index]
+        near = [padded[:, i : i + h] for i in range(2 * reach + 1)]
+        rows = torch.stack(near, 2).permute(1, 0, 2, 3, 4).reshape(h, -1, f)
+        column = torch.arange(w).repeat(k * (2 * reach + 1))
+        is_far = (torch.arange(w)[:, None] - column).abs() > reach
+        return rows.contiguous(), (rows**2).sum(-1), is_far
+
+    def _in_place(self, query: torch.Tensor) -> torch.Tensor:
+        assert self.rows is not None
+        rows, lengths, is_far = self.rows
+        found = []
+        for each in query:
+            squared = torch.baddbmm(
+                lengths[:, None], each, rows.transpose(1, 2), alpha=-2
+            )
+            nearest = squared.masked_fill_(is_far, torch.inf).argmin(-1)
+            index = nearest[..., None].expand(-1, -1, rows.shape[-1])
+            found.append(each - rows.gather(1, index))
+        return torch.stack(found)
+
+    def _described(self, unit: torch.Tensor) -> torch.Tensor:
+        red, green, blue = unit.unbind(1)
+        octave = torch.stack(
+            [unit.mean(1), red - green, (red + green) / 2 - blue], dim=1
+        )
+        grid = unit.shape[-1] // self.stem
+        features = []
+        for level in range(self.levels):
+            octave = F.avg_pool2d(octave, 2) if level else octave
+            features.append(self._across(octave, ("sample", grid)))
+            lightness = octave[:, :1]
+            energies = [self._across(self._structure(lightness), ("sample", grid))]
+            if level < filters._LINE_OCTAVES:
+                lines = _signs(self._filtered(lightness, "lines"))
+                energies.append(_strongest(lines, grid))
+            features += [(e + filters._ENERGY_FLOOR).sqrt() for e in energies]
+        return torch.cat(features, 1)
+
+    def _filtered(self, lightness: torch.Tensor, name: str) -> torch.Tensor:
+        kernel = self.kernels[name]
+        radius = kernel.shape[-1] // 2
+        return F.conv2d(F.pad(lightness, [radius] * 4, mode="reflect"), kernel)
+
+    def _structure(self, lightness: torch.Tensor) -> torch.Tensor:
+        response = self._filtered(lightness, "structure")
+        return torch.cat([response[:, 0::2].abs(), _signs(response[:, 1::2])], 1)
+
+    def _smooth(self, maps: torch.Tensor, share: float) -> torch.Tensor:
+        if share <= 0:
+            return maps
+        sigma_px = share * maps.shape[-1]
+        window = 2 * max(1, round(WINDOW_SIGMAS * sigma_px)) + 1
+        return self._across(maps[:, None], ("window", window, sigma_px))[:, 0]
+
+    def _across(self, x: torch.Tensor, how: tuple) -> torch.Tensor:
+        """One matrix along both axes of a square."""
+        key = (*how, x.shape[-1])
+        if key not in self._matrices:
+            made = {
+                "sample": filters._sampling,
+                "blur": reader._blur_matrix,
+                "window": losses._window_matrix,
+            }[how[0]]
+            self._matrices[key] = _tensor(made(x.shape[-1], *how[1:]))
+        matrix = self._matrices[key]
+        return matrix @ x @ matrix.T
+
+
+def _tensor(array: Any) -> torch.Tensor:
+    return torch.from_numpy(np.array(array))
+
+
+def _tensors(tree: Any) -> Any:
+    """Kernels as OIHW in channels_last, all else as it is."""
+    if isinstance(tree, dict):
+        return {name: _tensors(each) for name, each in tree.items()}
+    array = _tensor(tree)
+    if array.ndim == 4:
+        array = array.permute(3, 2, 0, 1).contiguous(memory_format=LAST)
+    return array
+
+
+def _conv(x: torch.Tensor, params: dict[str, torch.Tensor]) -> torch.Tensor:
+    kernel = params["kernel"]
+    return F.conv2d(x, kernel, params["bias"], padding=kernel.shape[-1] // 2)
+
+
+def _stage(x: torch.Tensor, params: Any, statistics: Any) -> torch.Tensor:
+    for i in sorted(params["units"]):
+        unit, norm = params["units"][i], statistics["units"][i]["norm"]
+        scale = unit["norm"]
+        x = F.batch_norm(
+            _conv(x, unit["conv"]),
+            norm["mean"],
+            norm["var"],
+            scale["scale"],
+            scale["bias"],
+            eps=EPSILON,
+        ).relu_()
+    return x
+
+
+def _upsampled(x: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _space_to_depth(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Channels in the order (row, column, colour) of a block."""
+    b, c, h, w = x.shape
+    blocks = x.reshape(b, c, h // factor, factor, w // factor, factor)
+    blocks = blocks.permute(0, 3, 5, 1, 2, 4)
+    return blocks.reshape(b, -1, h // factor, w // factor).contiguous(
+        memory_format=LAST
+    )
+
+
+def _depth_to_space(x: torch.Tensor, factor: int) -> torch.Tensor:
+    b, _, h, w = x.shape
+    blocks = x.reshape(b, factor, factor, -1, h, w).permute(0, 3, 4, 1, 5, 2)
+    return blocks.reshape(b, -1, h * factor, w * factor)
+
+
+def _signs(x: torch.Tensor) -> torch.Tensor:
+    return torch.cat([x.clamp(min=0), (-x).clamp(min=0)], 1)
+
+
+def _strongest(x: torch.Tensor, grid: int) -> torch.Tensor:
+    step = max(1, x.shape[-1] // grid)
+    window = max(filters._LINE_POOL_PX, step)
+    before = (window - step + 1) // 2
+    after = window - step - before
+    padded = F.pad(x, [before, after, before, after])
+    pooled = F.max_pool2d(padded, window, step)
+    if pooled.shape[-1] == grid:
+        return pooled
+    index = torch.arange(grid) * pooled.shape[-1] // grid
+    return pooled[:, :, index][:, :, :, index]

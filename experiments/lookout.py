@@ -1,0 +1,66 @@
+"""Warnings about photographs that a detector was not made for."""
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lfq_jax.detector import Detector
+
+COMPARED = 16  # photographs whose look is compared with the shots'
+FAR_LARGER = 4  # times the shots' longer side
+
+
+class Lookout:
+    """Warns once where photographs look unlike the shots of the detector's category."""
+
+    def __init__(self, detector: "Detector", *, tile_px: int | None) -> None:
+        self._detector = detector
+        self._is_whole = not (
+            detector.thresholds.tile_px if tile_px is None else tile_px
+        )
+        self._distances: list[float] = []
+        self._told_size = False
+
+    def see(self, image: "np.ndarray") -> None:
+        """Look at one photograph."""
+        saved = self._detector.saved
+        self._tell_size(image)
+        if len(self._distances) == COMPARED:
+            return
+        self._distances.append(saved.appearance.distance(image))
+        if len(self._distances) == COMPARED:
+            self.tell()
+
+    def tell(self) -> None:
+        """Warn where most of what was seen is far off."""
+        from lfq_jax.saved_detector import FAR_OFF
+
+        if not self._distances:
+            return
+        middle = sorted(self._distances)[len(self._distances) // 2]
+        if middle > FAR_OFF:
+            print(
+                f"warning: the photographs look unlike {self._detector.category}, "
+                "which this detector has learnt (brightness, colour or contrast is off "
+                f"by {middle:.1f} times what is usual): is it the right run and "
+                "category?",
+                file=sys.stderr,
+            )
+
+    def _tell_size(self, image: "np.ndarray") -> None:
+        shot = max(self._detector.saved.photograph_px)
+        if (
+            self._told_size
+            or not self._is_whole
+            or max(image.shape[:2]) < FAR_LARGER * shot
+        ):
+            return
+        self._told_size = True
+        print(
+            f"warning: a photograph of {image.shape[1]} x {image.shape[0]} px is made "
+            f"small, the shots had {shot} px: small defects vanish. If it shows more, "
+            f"not the same at a finer grain, use --tile-px {shot}",
+            file=sys.stderr,
+        )

@@ -1,0 +1,165 @@
+"""What a scored photograph leaves behind: a row of the table, pictures, raw maps."""
+
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+if TYPE_CHECKING:
+    from lfq_jax.detector import Prediction
+
+MapFormat = Literal["none", "npy", "png", "tiff"]
+OverlayFormat = Literal["none", "jpg", "png"]
+COLUMNS = (
+    *("file", "decision", "score", "calibrated", "threshold"),
+    *("box_left", "box_top", "box_width", "box_height", "seconds", "error"),
+)
+GOOD, ANOMALOUS, UNREADABLE = "good", "anomalous", "unreadable"
+JPEG_QUALITY = 90
+OUTLINE = (255, 255, 255)
+_FULL = 2.0  # times the pixel threshold, where the colours end
+
+
+class Box(NamedTuple):
+    """A rectangle in an image, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def largest_box(mask: Bool[np.ndarray, "h w"]) -> Box | None:
+    """About the largest connected region of a mask; None where it is empty."""
+    from scipy import ndimage
+
+    labels = np.zeros(mask.shape, np.int32)
+    count = ndimage.label(mask, structure=np.ones((3, 3), int), output=labels)
+    if not count:
+        return None
+    areas = np.bincount(labels.ravel())[1:]
+    rows, columns = ndimage.find_objects(labels)[int(np.argmax(areas))]
+    width, height = columns.stop - columns.start, rows.stop - rows.start
+    return Box(int(columns.start), int(rows.start), int(width), int(height))
+
+
+def row_of(
+    name: str, prediction: "Prediction", *, threshold: float, seconds: float
+) -> dict[str, Any]:
+    """One line of scores.csv, and one entry of scores.json."""
+    box = largest_box(prediction.mask)
+    return {
+        "file": name,
+        "decision": ANOMALOUS if prediction.is_anomalous else GOOD,
+        "score": round(prediction.score, 7),
+        "calibrated": round(prediction.calibrated, 5),
+        "threshold": threshold,
+        **{f"box_{side}": getattr(box, side, None) for side in Box._fields},
+        "seconds": round(seconds, 4),
+        "error": None,
+    }
+
+
+def unreadable_row(name: str, reason: str) -> dict[str, Any]:
+    """The line of a file that could not be scored."""
+    return dict.fromkeys(COLUMNS) | {
+        "file": name,
+        "decision": UNREADABLE,
+        "error": reason,
+    }
+
+
+def picture_of(
+    image: UInt8[np.ndarray, "h w 3"],
+    heat_map: Float[np.ndarray, "h w"],
+    mask: Bool[np.ndarray, "h w"],
+    *,
+    pixel_threshold: float,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The heat map over the photograph, what counts as defect outlined in white.
+
+    Colours mean the same in every picture of a detector: they begin at 0, are half way
+    at the pixel threshold and end at twice that.
+    """
+    from scipy import ndimage
+
+    from experiments.figure3 import overlay
+
+    scale = _FULL * max(pixel_threshold, 1e-6)
+    picture = overlay(image, np.clip(heat_map / scale, 0.0, 1.0))
+    if mask.any():
+        width = max(1, round(max(mask.shape) / 400))
+        grown = ndimage.binary_dilation(mask, iterations=width)
+        picture[grown & ~mask] = OUTLINE
+    return picture
+
+
+class ImageFiles:
+    """Writes overlays and raw maps under the names of the photographs."""
+
+    def __init__(self, out: Path, *, overlays: OverlayFormat, maps: MapFormat) -> None:
+        self.out = out
+        self.overlays: OverlayFormat = overlays
+        self.maps: MapFormat = maps
+        self._names: dict[PurePosixPath, str] = {}
+
+    def write(
+        self,
+        name: str,
+        image: UInt8[np.ndarray, "h w 3"],
+        prediction: "Prediction",
+        *,
+        pixel_threshold: float,
+    ) -> None:
+        """What was asked for of one image; each file is whole or missing."""
+        if self.overlays != "none":
+            heat_map, mask = prediction.heat_map, prediction.mask
+            picture = picture_of(image, heat_map, mask, pixel_threshold=pixel_threshold)
+            self._save(
+                "overlays", name, self.overlays, picture_bytes(picture, self.overlays)
+            )
+        if self.maps != "none":
+            self._save(
+                "maps", name, self.maps, map_bytes(prediction.heat_map, self.maps)
+            )
+
+    def _save(self, folder: str, name: str, suffix: str, data: bytes) -> None:
+        from datasets.shards import write_atomically
+
+        path = self.out / folder / f"{self._stem(name)}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+
+    def _stem(self, name: str) -> PurePosixPath:
+        """The name without its ending; with it where another photograph has that."""
+        whole = PurePosixPath(name)
+        stem = whole.with_suffix("")
+        return stem if self._names.setdefault(stem, name) == name else whole
+
+
+def picture_bytes(picture: UInt8[np.ndarray, "h w 3"], suffix: str) -> bytes:
+    """As a PNG or JPEG file."""
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    kind = {"jpg": "JPEG", "png": "PNG"}[suffix]
+    Image.fromarray(picture).save(buffer, format=kind, quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def map_bytes(heat_map: Float[np.ndarray, "h w"], suffix: MapFormat) -> bytes:
+    """npy: float32. png, tiff: 16 bit, 65535 where the probability is 1."""
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    if suffix == "npy":
+        np.save(buffer, heat_map)
+    else:
+        levels = np.round(heat_map * 65535).astype(np.uint16)
+        Image.fromarray(levels).save(buffer, format=suffix.upper())
+    return buffer.getvalue()

@@ -1,0 +1,137 @@
+"""A trained detector's networks over any number of photographs, before any decision."""
+
+import functools
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from lfq_jax.data import to_square
+from lfq_jax.ground_truth import to_mask_resolution
+from lfq_jax.model import Model
+from lfq_jax.saved_detector import Saved
+from lfq_jax.scoring import Scorer
+from lfq_jax.tiling import Mosaic, tiles
+
+_FEW = 2  # images up to which one at a time costs less than a padded batch
+
+
+class Analysis(NamedTuple):
+    """What the networks make of one image, before anything is decided."""
+
+    map: Float[np.ndarray, "h w"]
+    """At the networks' resolution; of a tiled image at the image's own."""
+    scores: dict[str, float]
+    """Every image score by its name, and `map_max`."""
+
+
+class Analyser:
+    """The compiled networks. Any number of threads may call them at once."""
+
+    def __init__(self, saved: Saved) -> None:
+        self.saved = saved
+        model = Model(saved.model, is_texture=saved.kind == "texture")
+        self.scorer = Scorer(model, saved.score)
+        self.variables = jax.device_put(saved.variables)
+        self._compiled: set[int] = set()
+        self._compiling = threading.Lock()
+
+    @property
+    def image_px(self) -> int:
+        """Side of the square that the networks see."""
+        return self.saved.model.image_px
+
+    def tile_size(self, tile_px: int) -> tuple[int, int]:
+        """Height and width of tiles `tile_px` wide, of the shots' own proportions."""
+        height, width = self.saved.photograph_px
+        return max(1, round(tile_px * height / width)), tile_px
+
+    def analyse(
+        self,
+        photographs: Iterable[UInt8[np.ndarray, "_ _ 3"]],
+        *,
+        tile_px: int = 0,
+    ) -> Iterator[Analysis]:
+        """Maps and scores, in the images' order; holds one batch in memory.
+
+        Args:
+          tile_px: width of the tiles that are scored each on its own; 0: none.
+        """
+        if tile_px:
+            for photograph in photographs:
+                yield self._tiled(photograph, self.tile_size(tile_px))
+            return
+        squares = (to_square(each, self.image_px) for each in photographs)
+        yield from self._analysed(squares)
+
+    def _tiled(
+        self, photograph: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]
+    ) -> Analysis:
+        """Each tile as an image of its own; a score is the largest of any tile's."""
+        height, width = photograph.shape[:2]
+        parts = tiles((height, width), size)
+        squares = (to_square(tile.of(photograph), self.image_px) for tile in parts)
+        if len(parts) == 1 and size == (height, width):
+            return next(self._analysed(squares))
+        mosaic, scores = Mosaic((height, width)), []
+        for tile, found in zip(parts, self._analysed(squares), strict=True):
+            mosaic.add(tile, to_mask_resolution(found.map, (tile.height, tile.width)))
+            scores.append(found.scores)
+        highest = {name: max(each[name] for each in scores) for name in scores[0]}
+        return Analysis(mosaic.map(), highest)
+
+    def _analysed(self, squares: Iterable[np.ndarray]) -> Iterator[Analysis]:
+        waiting: list[np.ndarray] = []
+        for square in squares:
+            waiting.append(square)
+            if len(waiting) == self.saved.score.batch_size:
+                yield from self._batch(waiting, len(waiting))
+                waiting = []
+        if len(waiting) <= _FEW:
+            for square in waiting:
+                yield from self._batch([square], 1)
+        else:
+            yield from self._batch(waiting, self.saved.score.batch_size)
+
+    def _batch(self, squares: list[np.ndarray], size: int) -> Iterator[Analysis]:
+        """One batch, padded with its last image to a compiled size."""
+        images = np.stack(squares + [squares[-1]] * (size - len(squares)))
+        maps, scores = self.run_batch(images)
+        for i in range(len(squares)):
+            yield Analysis(maps[i], {n: float(each[i]) for n, each in scores.items()})
+
+    def run_batch(
+        self, images: UInt8[np.ndarray, "b p p 3"]
+    ) -> tuple[Float[np.ndarray, "b p p"], dict[str, Float[np.ndarray, "b"]]]:
+        """Maps and scores of images of the networks' size, all at once."""
+        return jax.device_get(self._scoring(len(images))(self.variables, images))
+
+    def _scoring(self, size: int) -> Any:
+        """The program for `size` images: compiled once, by one thread."""
+        program = maps_and_scores(self.scorer)
+        with self._compiling:
+            if size not in self._compiled:
+                px = self.image_px
+                program(self.variables, np.zeros((size, px, px, 3), np.uint8))
+                self._compiled.add(size)
+        return program
+
+    @property
+    def compiled_sizes(self) -> tuple[int, ...]:
+        """Batch sizes that have been compiled."""
+        return tuple(sorted(self._compiled))
+
+
+@functools.cache
+def maps_and_scores(scorer: Scorer) -> Any:
+    """The program of a detector: bytes in, maps and scores out."""
+
+    def program(variables: Any, images: Any) -> tuple[Any, dict[str, Any]]:
+        scored = scorer(variables, images)
+        scores = {str(name): value for name, value in scored.scores.items()}
+        return scored.maps, scores | {"map_max": scored.maps.max((1, 2))}
+
+    return jax.jit(program)

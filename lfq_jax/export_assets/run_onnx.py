@@ -1,0 +1,36 @@
+"""Decide about photographs with this folder alone: numpy, Pillow and onnxruntime.
+
+python run.py photograph.png ...
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+FOLDER = Path(__file__).resolve().parent
+ABOUT = json.loads((FOLDER / "export.json").read_text())
+
+
+def prepared(path: str) -> np.ndarray:
+    """A photograph of 8 bits as the graph takes it."""
+    image = Image.open(path).convert("RGB")
+    width, height = ABOUT["preprocessing"]["resize_to"]
+    shrinks = min(image.size) >= width
+    how = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+    return np.asarray(image.resize((width, height), how))
+
+
+session = onnxruntime.InferenceSession(
+    FOLDER / ABOUT["file"], providers=["CPUExecutionProvider"]
+)
+size = ABOUT["batch_size"]
+for name in sys.argv[1:]:
+    batch = np.repeat(prepared(name)[None], size, axis=0)
+    found = session.run(["score", "calibrated", "is_anomalous"], {"images": batch})
+    score, calibrated, is_anomalous = (np.asarray(each)[0] for each in found)
+    verdict = "anomalous" if is_anomalous else "good"
+    print(f"{verdict}  score {score:.6f}  calibrated {calibrated:.4f}  {name}")

@@ -1,0 +1,71 @@
+"""Whatever array a camera gives, as the 8-bit RGB image that the networks see."""
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+GREY_LIKE = (1, 2)  # channels: grey, grey with transparency
+LONGEST_PX = 32_768
+"""Longest side that is scored. More is an error: cut the image into pieces."""
+
+
+def as_rgb(
+    image: Shaped[np.ndarray, "..."], *, bit_depth: int
+) -> UInt8[np.ndarray, "h w 3"]:
+    """An image as 8-bit RGB, as `datasets.images.read_image` reads one from a file.
+
+    Args:
+      image: [h w], [h w 1], [h w 3] or [h w 4], of any integer type or in [0, 1];
+        transparency is laid on black.
+      bit_depth: of the camera, for more than 8 bits a value: 10, 12, 14 or 16.
+
+    Raises:
+      ValueError: for another shape or type, no pixels, a side above LONGEST_PX, or
+        values that the type does not promise.
+    """
+    pixels = np.asarray(image)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
+        raise ValueError(
+            f"image must have shape [h w], [h w 1], [h w 3] or [h w 4], got "
+            f"{np.asarray(image).shape}"
+        )
+    if not pixels.size:
+        raise ValueError(f"image must have pixels, got shape {np.asarray(image).shape}")
+    if max(pixels.shape[:2]) > LONGEST_PX:
+        raise ValueError(
+            f"image must be at most {LONGEST_PX} px a side, got "
+            f"{pixels.shape[1]} x {pixels.shape[0]}: cut it into pieces"
+        )
+    return np.ascontiguousarray(_three_channels(_eight_bits(pixels, bit_depth)))
+
+
+def _eight_bits(pixels: np.ndarray, bit_depth: int) -> UInt8[np.ndarray, "h w c"]:
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype.kind in "iu":
+        low, high = int(pixels.min()), int(pixels.max())
+        if low < 0 or high >= 1 << max(bit_depth, 8):
+            raise ValueError(
+                f"image must have values in [0, {(1 << max(bit_depth, 8)) - 1}] at "
+                f"bit_depth {bit_depth}, got {low} to {high}"
+            )
+        return (pixels >> (max(bit_depth, 8) - 8)).astype(np.uint8)
+    if pixels.dtype.kind == "f":
+        low, high = float(pixels.min()), float(pixels.max())
+        if not (low >= 0 and high <= 1):  # also refuses NaN
+            raise ValueError(
+                f"an image of floats must be in [0, 1], got {low:g} to {high:g}"
+            )
+        return np.round(pixels.astype(np.float64) * 255).astype(np.uint8)
+    raise ValueError(f"image must hold numbers, got {pixels.dtype}")
+
+
+def _three_channels(pixels: UInt8[np.ndarray, "h w c"]) -> np.ndarray:
+    channels = pixels.shape[2]
+    if channels in (2, 4):
+        opacity = pixels[..., -1:].astype(np.uint32)
+        pixels = ((pixels[..., :-1] * opacity + 127) // 255).astype(np.uint8)
+    return np.repeat(pixels, 3, axis=2) if channels in GREY_LIKE else pixels

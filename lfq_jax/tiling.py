@@ -1,0 +1,82 @@
+"""Images far larger than those learnt from: overlapping tiles, blended at the seams."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+OVERLAP = 0.25
+"""Share of a tile that it has in common with the next one, at least."""
+
+
+class Tile(NamedTuple):
+    """A rectangle of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Its rows and columns; past the image's end they are cut off."""
+        rows = slice(self.top, self.top + self.height)
+        return rows, slice(self.left, self.left + self.width)
+
+    def of(self, image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
+        """The pixels of this tile; beyond the image its mirror image goes on."""
+        part = image[self.place]
+        down, across = self.height - part.shape[0], self.width - part.shape[1]
+        if not (down or across):
+            return part
+        return np.pad(part, ((0, down), (0, across), (0, 0)), mode="symmetric")
+
+
+def tiles(size: tuple[int, int], tile: tuple[int, int]) -> list[Tile]:
+    """Tiles that cover an image, evenly spread, row by row.
+
+    Args:
+      size: height and width of the image.
+      tile: height and width of a tile.
+
+    Raises:
+      ValueError: where a side of a tile is less than 16 px.
+    """
+    if min(tile) < 16:
+        raise ValueError(f"a tile must be at least 16 px a side, got {tile}")
+    rows, columns = (_starts(*each) for each in zip(size, tile, strict=True))
+    return [Tile(top, left, *tile) for top in rows for left in columns]
+
+
+def _starts(length: int, side: int) -> list[int]:
+    if length <= side:
+        return [0]
+    step = side * (1 - OVERLAP)
+    count = int(np.ceil((length - side) / step)) + 1
+    return np.round(np.linspace(0, length - side, count)).astype(int).tolist()
+
+
+class Mosaic:
+    """The map of a large image, put together from its tiles' maps."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._sum = np.zeros(size, np.float32)
+        self._weight = np.zeros(size, np.float32)
+
+    def add(self, tile: Tile, tile_map: Float[np.ndarray, "h w"]) -> None:
+        """Lay the map of a tile, at the image's own resolution, over the others."""
+        inside = self._sum[tile.place]
+        height, width = inside.shape
+        weight = _ramp(tile.height)[:height, None] * _ramp(tile.width)[None, :width]
+        inside += weight * tile_map[:height, :width]
+        self._weight[tile.place] += weight
+
+    def map(self) -> Float[np.ndarray, "H W"]:
+        """The weighted mean of all tiles."""
+        return self._sum / self._weight
+
+
+def _ramp(side: int) -> Float[np.ndarray, "n"]:
+    """Falls from 1 to nearly 0 over the overlap at both ends: no seam is seen."""
+    distance = np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5)
+    return np.minimum(1.0, distance / (OVERLAP * side)).astype(np.float32)

@@ -1,0 +1,212 @@
+"""A run as a function: what it takes, what it gives, and what it refuses."""
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import lfq_jax
+from lfq_jax.analyser import Analyser, maps_and_scores
+from lfq_jax.detector import Detector
+from lfq_jax.photograph import LONGEST_PX
+from lfq_jax.saved_detector import by_path, read_detector
+from tests.tiny_detector import part, tiny, write_run
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs") / "a_run", "plate", "ring")
+
+
+@pytest.fixture(scope="module")
+def detector(run):
+    return lfq_jax.load(run, "plate")
+
+
+def test_what_is_loaded_scores_as_what_was_saved(detector):
+    saved, thresholds, images = tiny()
+    before = Detector(Analyser(saved), thresholds)
+    for image in images[[0, -1]]:
+        one, other = before(image), detector(image)
+        assert one.score == other.score
+        assert np.array_equal(one.heat_map, other.heat_map)
+
+
+def test_every_array_of_the_variables_is_stored_under_its_path(run):
+    saved, _, _ = tiny()
+    stored = safetensors.numpy.load_file(run / "plate/detector/weights.safetensors")
+    assert stored.keys() == by_path(saved.variables).keys()
+    assert "reference/whitening/mean" in stored
+    loaded = read_detector(run / "plate" / "detector").variables
+    assert jax.tree.structure(loaded) == jax.tree.structure(saved.variables)
+
+
+def test_a_defect_is_found_and_its_place_is_marked(detector):
+    bad, good = detector(part(90, spot=True)), detector(part(91))
+    assert bad.is_anomalous
+    assert not good.is_anomalous
+    assert bad.score > good.score
+    assert bad.calibrated > good.calibrated
+    assert bad.mask[8:16, 8:16].mean() > bad.mask[20:, 20:].mean()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (47, 91), (1, 1), (200, 3)])
+def test_maps_come_back_at_the_images_own_size(detector, size):
+    found = detector(np.full((*size, 3), 120, np.uint8))
+    assert found.heat_map.shape == found.mask.shape == size
+    assert found.heat_map.dtype == np.float32
+    assert found.mask.dtype == np.bool_
+    assert 0 <= found.heat_map.min() <= found.heat_map.max() <= 1
+
+
+def test_grey_wide_and_float_images_are_the_same_image(detector):
+    grey = part(3)[..., 0]
+    expected = detector(np.repeat(grey[..., None], 3, axis=-1)).score
+    opaque = np.full_like(grey, 255)
+    for same in (
+        grey,
+        grey[..., None],
+        grey.astype(np.uint16) * 256,
+        grey.astype(np.float32) / 255,
+        np.stack([grey, grey, grey, opaque], axis=-1),
+        np.stack([grey, opaque], axis=-1),
+    ):
+        assert detector(same).score == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_wide_image_is_read_by_the_bit_depth_of_the_shots():
+    saved, thresholds, _ = tiny()
+    twelve = Detector(Analyser(saved._replace(bit_depth=12)), thresholds)
+    wide = part(3).astype(np.uint16) << 4
+    assert np.array_equal(twelve.rgb(wide), part(3))
+    with pytest.raises(ValueError, match=r"\[0, 4095\] at bit_depth 12, got \d+ to "):
+        twelve.rgb(wide + 4000)
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((0, 5, 3), np.uint8), "must have pixels"),
+        (np.zeros((5, 0), np.uint8), "must have pixels"),
+        (np.zeros((4, 4, 5), np.uint8), "must have shape"),
+        (np.zeros(7, np.uint8), "must have shape"),
+        (np.zeros((50_000, 1), np.uint8), f"at most {LONGEST_PX} px a side"),
+        (np.full((4, 4), 1.5), r"in \[0, 1\], got 1.5 to 1.5"),
+        (np.full((4, 4), np.nan), r"in \[0, 1\], got nan"),
+        (np.full((4, 4), -1), "got -1 to -1"),
+        (np.full((4, 4), "x"), "must hold numbers"),
+    ],
+)
+def test_what_is_no_image_is_refused_by_name(detector, image, said):
+    with pytest.raises(ValueError, match=said):
+        detector(image)
+
+
+def test_a_batch_gives_what_one_by_one_gives(detector):
+    images = [part(i, px=30 + i, spot=i % 2 == 0) for i in range(7)]
+    together = detector(images)
+    for image, found in zip(images, together, strict=True):
+        alone = detector(image)
+        assert found.score == pytest.approx(alone.score, abs=1e-5)
+        assert np.allclose(found.heat_map, alone.heat_map, atol=1e-5)
+    assert detector([]) == []
+
+
+def test_every_batch_size_is_compiled_once_also_by_many_threads():
+    saved, thresholds, _ = tiny()
+    detector = Detector(Analyser(saved), thresholds)
+    images = [part(i) for i in range(9)]
+    expected = [found.score for found in detector(images)]
+    assert detector.networks.compiled_sizes == (1, 4)
+    program = maps_and_scores(detector.networks.scorer)
+    compiled = program._cache_size()
+    fresh = Detector(Analyser(saved), thresholds)
+    found = {}
+
+    def work(name):
+        found[name] = [each.score for each in fresh(images)]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(found.values()) == [expected] * 4
+    assert program._cache_size() == compiled, "another detector of the kind shares it"
+
+
+def test_importing_the_package_imports_no_jax():
+    code = "import sys, lfq_jax; assert not {'jax', 'flax'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)
+    with pytest.raises(AttributeError, match="lode"):
+        _ = lfq_jax.lode
+
+
+def test_a_run_of_one_category_needs_no_name(tmp_path):
+    run = write_run(tmp_path / "run", "plate")
+    assert lfq_jax.load(run).category == "plate"
+    assert lfq_jax.load(str(run / "plate")).category == "plate"
+
+
+def test_a_run_that_cannot_be_loaded_says_why(run, tmp_path):
+    def said(folder, category=None):
+        with pytest.raises(ValueError) as refused:
+            lfq_jax.load(folder, category)
+        return str(refused.value)
+
+    assert "does not exist" in said(tmp_path / "nowhere")
+    assert "holds no run" in said(tmp_path)
+    assert "several categories: name one of plate, ring" in said(run)
+    assert "did you mean plate?" in said(run, "plat")
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    (unfinished / "config.json").write_text("{}")
+    assert f"few_shot --resume {unfinished}" in said(unfinished)
+    (unfinished / "results.jsonl").write_text('{"category": "plate"}\n')
+    assert "was written by an older version" in said(unfinished)
+
+
+def test_a_category_that_did_not_finish_is_told_from_one_that_is_unknown(tmp_path):
+    run = write_run(tmp_path / "run", "plate")
+    (run / "ring" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"category ring of .* has not finished"):
+        lfq_jax.load(run, "ring")
+
+
+def test_a_detector_of_another_version_or_damaged_is_refused(tmp_path):
+    run = write_run(tmp_path / "run", "plate")
+    folder = run / "plate" / "detector"
+    config = folder / "config.json"
+    whole = config.read_text()
+    config.write_text(whole.replace('"schema_version": 1', '"schema_version": 9'))
+    with pytest.raises(ValueError, match="has schema version 9"):
+        lfq_jax.load(run)
+    changed = json.loads(whole)
+    changed["model"]["depth"] = 3
+    config.write_text(json.dumps(changed))
+    with pytest.raises(ValueError, match=r"another version .*no field depth"):
+        lfq_jax.load(run)
+    changed = json.loads(whole)
+    changed["model"]["discriminative_widths"] = [8, 8]
+    config.write_text(json.dumps(changed))
+    with pytest.raises(ValueError, match="must have shape"):
+        lfq_jax.load(run)
+    config.write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        lfq_jax.load(run)
+    config.write_text(whole)
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"weights\.safetensors is missing or damaged"):
+        lfq_jax.load(run)
+    (folder / "thresholds.json").write_text('{"schema_version": 1}')
+    with pytest.raises(ValueError, match="missing or damaged"):
+        lfq_jax.load(run)

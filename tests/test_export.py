@@ -1,0 +1,192 @@
+"""Exports: that they decide as the detector does, and that they need none of it."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+from PIL import Image
+
+import lfq_jax
+from experiments import export as command
+from lfq_jax import export as exporting
+from lfq_jax.export import Parity
+from lfq_jax.export_formats import open_export
+from lfq_jax.plain_graph import plain_graph
+from lfq_jax.saved_detector import read_validation
+from tests.tiny_detector import part, write_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(tmp_path / "run", "plate")
+
+
+def refusal(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        command.main(list(arguments))
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def needs_onnx():
+    for name in ("jax2onnx", "onnx", "onnxruntime"):
+        pytest.importorskip(name)
+
+
+@pytest.mark.parametrize("format", ["stablehlo", "onnx", "safetensors"])
+def test_an_export_decides_as_the_detector_does(run, format, capsys):
+    if format == "onnx":
+        needs_onnx()
+    command.main(["--run", str(run), "--format", format])
+    said = capsys.readouterr().out
+    assert "over 8 validation images" in said
+    assert "0 differ" in said
+    out = run / "plate" / f"export-{format}"
+    stored = json.loads((out / "parity.json").read_text())
+    assert stored["map_difference"] <= stored["tolerance"] == 1e-4
+    detector, program = lfq_jax.load(run), open_export(out)
+    decisions = set()
+    for image in read_validation(run / "plate" / "detector"):
+        heat_map, score, calibrated, is_anomalous, mask = program(image[None])
+        found = detector(image)
+        assert np.abs(heat_map[0] - found.heat_map).max() < 1e-4
+        assert score[0] == pytest.approx(found.score, abs=1e-5)
+        assert calibrated[0] == pytest.approx(found.calibrated, abs=1e-4)
+        assert bool(is_anomalous[0]) == found.is_anomalous
+        assert np.mean(mask[0] != found.mask) < 0.01
+        decisions.add(found.is_anomalous)
+    assert decisions == {True, False}
+
+
+@pytest.mark.parametrize("format", ["stablehlo", "onnx"])
+def test_the_exported_folder_runs_without_this_project(run, format, tmp_path):
+    if format == "onnx":
+        needs_onnx()
+    command.main(["--run", str(run), "--format", format])
+    for name, spot in (("good", False), ("bad", True)):
+        image = Image.fromarray(part(300, px=47, spot=spot))
+        image.save(tmp_path / f"{name}.png")
+    elsewhere = tmp_path / "moved"
+    (run / "plate" / f"export-{format}").rename(elsewhere)
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['run.py', {str(tmp_path / 'good.png')!r}, "
+        f"{str(tmp_path / 'bad.png')!r}]\n"
+        f"runpy.run_path({str(elsewhere / 'run.py')!r}, run_name='__main__')\n"
+        "ours = {'lfq_jax', 'datasets', 'experiments'} & set(sys.modules)\n"
+        "assert not ours, ours\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    detector = lfq_jax.load(run)
+    good, bad = done.stdout.splitlines()
+    for line, spot in ((good, False), (bad, True)):
+        found = detector(part(300, px=47, spot=spot))
+        assert line.startswith("anomalous" if found.is_anomalous else "good")
+        assert float(line.split()[2]) == pytest.approx(found.score, abs=2e-6)
+    assert bad.startswith("anomalous")
+
+
+def test_a_stablehlo_export_can_take_any_number_of_images(run):
+    command.main(["--run", str(run), "--batch-size", "0"])
+    program = open_export(run / "plate" / "export-stablehlo")
+    images = read_validation(run / "plate" / "detector")
+    together = program(images)[1]
+    alone = [program(image[None])[1][0] for image in images[:2]]
+    assert together.shape == (8,)
+    assert np.allclose(together[:2], alone, atol=1e-5)
+
+
+def test_onnx_takes_as_many_images_as_it_was_exported_for(run):
+    needs_onnx()
+    command.main(["--run", str(run), "--format", "onnx", "--batch-size", "3"])
+    program = open_export(run / "plate" / "export-onnx")
+    images = read_validation(run / "plate" / "detector")[3:6]
+    expected = [found.score for found in lfq_jax.load(run)(list(images))]
+    assert np.allclose(program(images)[1], expected, atol=1e-5)
+
+
+def test_an_export_that_differs_is_an_error_and_is_not_kept(run, capsys, monkeypatch):
+    def spoilt(detector, program, images, *, batch_size):
+        found = measured(detector, program, images, batch_size=batch_size)
+        return found._replace(map_difference=2e-4)
+
+    measured = exporting.parity
+    monkeypatch.setattr(exporting, "parity", spoilt)
+    message = refusal(capsys, "--run", str(run))
+    assert "the stablehlo export differs from the detector by 0.0002" in message
+    assert list(run.glob("plate/*export*")) == []
+    command.main(["--run", str(run), "--tolerance", "0.001"])
+    assert (run / "plate" / "export-stablehlo" / "parity.json").is_file()
+
+
+def test_parity_sees_a_difference_of_weights(run):
+    """An export of other weights must not pass: the check is able to fail."""
+    command.main(["--run", str(run), "--format", "safetensors"])
+    out = run / "plate" / "export-safetensors"
+    weights = out / "detector" / "weights.safetensors"
+    tensors = safetensors.numpy.load_file(weights)
+    tensors["reader/bias"] = tensors["reader/bias"] + np.float32(0.01)
+    safetensors.numpy.save_file(tensors, weights)
+    images = read_validation(run / "plate" / "detector")
+    found: Parity = exporting.parity(
+        lfq_jax.load(run), open_export(out), images, batch_size=1
+    )
+    assert found.map_difference > 1e-4
+    assert found.score_difference > 1e-5
+
+
+def test_a_missing_package_is_named_with_the_line_that_installs_it(
+    run, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
+    message = refusal(capsys, "--run", str(run), "--format", "onnx")
+    assert "needs jax2onnx, which is not installed: pip install" in message
+    assert "'.[onnx]'" in message
+    assert list(run.glob("plate/*export*")) == []
+
+
+def test_mistakes_get_one_line(run, tmp_path, capsys):
+    assert "--run must name" in refusal(capsys)
+    assert "does not exist" in refusal(capsys, "--run", str(tmp_path / "no"))
+    assert "onnxx" in refusal(capsys, "--run", str(run), "--format", "onnxx")
+    usual = ("--run", str(run))
+    assert "at least 0, got -1" in refusal(capsys, *usual, "--batch-size", "-1")
+    assert "--tolerance must be" in refusal(capsys, *usual, "--tolerance", "-1")
+    assert "rule must be one of" in refusal(capsys, *usual, "--rule", "labelled")
+    (tmp_path / "taken").mkdir()
+    taken = ("--out", str(tmp_path / "taken"))
+    assert "exists, and is not overwritten" in refusal(capsys, *usual, *taken)
+    onnx = ("--format", "onnx", "--batch-size", "0")
+    assert "must be at least 1 for onnx, got 0" in refusal(capsys, *usual, *onnx)
+    with pytest.raises(ValueError, match="holds no export"):
+        open_export(tmp_path)
+
+
+def test_the_plain_graph_gives_the_same_bits():
+    def function(x):
+        windows = jax.lax.reduce_window(
+            x, 0.0, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "SAME"
+        )
+        none = jnp.zeros((*windows.shape[:-1], 0))
+        joined = jnp.concatenate([windows, none], axis=-1)
+        mapped = jax.lax.map(lambda each: each * 2 + jnp.arange(3), joined)
+        return mapped, jax.nn.relu(x)
+
+    x = np.random.default_rng(0).normal(size=(2, 7, 8, 3)).astype(np.float32)
+    spec = jax.ShapeDtypeStruct(x.shape, np.float32)
+    plain = plain_graph(function, spec)
+    for ours, theirs in zip(plain(x), function(x), strict=True):
+        assert np.array_equal(ours, theirs)
+    names = {e.primitive.name for e in jax.make_jaxpr(plain)(x).jaxpr.eqns}
+    assert not names & {"scan", "reduce_window", "custom_jvp_call", "iota"}

@@ -1,0 +1,98 @@
+"""A detector that needs no training: random networks, a real memory of two shots, and a
+reader that adds up the distances from it, so that what is new to it glows."""
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lfq_jax.analyser import Analyser
+from lfq_jax.calibration import of_training
+from lfq_jax.config import AugmentConfig, ModelConfig, ScoreConfig
+from lfq_jax.evidence import Evidence
+from lfq_jax.model import Model
+from lfq_jax.prepare import Preparation
+from lfq_jax.reader import BLURS, Reader
+from lfq_jax.reference import channels
+from lfq_jax.reference_config import ReferenceConfig
+from lfq_jax.saved_detector import Saved, appearance, save_detector
+from lfq_jax.thresholds import Thresholds
+
+MODEL = ModelConfig(
+    image_px=32,
+    stem=4,
+    reconstructive_widths=(6, 8),
+    discriminative_widths=(6, 8),
+    discriminator_input="residual",
+    reference=ReferenceConfig(levels=2, patches=64),
+    kernels="he",
+    prior=0.05,
+)
+SCORE = ScoreConfig(image_score="smoothed_max", smoothing_sigma=0.01, batch_size=4)
+
+
+def part(number: int, *, px: int = 32, spot: bool = False) -> np.ndarray:
+    """A grained grey part; with a bright spot where it is defective."""
+    rng = np.random.default_rng((number, 5))
+    image = rng.integers(100, 140, (px, px, 3)).astype(np.uint8)
+    if spot:
+        side = px // 4
+        image[side : 2 * side, side : 2 * side] = 255
+    return image
+
+
+@functools.cache
+def tiny(
+    *, category: str = "plate", kind: str = "object", photograph_px: int = 32
+) -> tuple[Saved, Thresholds, np.ndarray]:
+    """A detector, its thresholds and its validation images."""
+    is_texture = kind == "texture"
+    shots = np.stack([part(0), part(1)])
+    model = Model(MODEL, is_texture=is_texture)
+    preparation = Preparation(MODEL, AugmentConfig(noise=0.02), is_texture, 0)
+    assert MODEL.reference
+    width = channels(MODEL.reference, is_texture=is_texture) * len(BLURS)
+    reader = Reader(jnp.full(width, 0.15), jnp.asarray(-7.0))
+    variables = model.init(jax.random.key(0))._replace(
+        reference=preparation.memory(shots), reader=reader
+    )
+    saved = Saved(
+        category=category,
+        kind="texture" if is_texture else "object",
+        shots=2,
+        seed=0,
+        photograph_px=(photograph_px, photograph_px),
+        bit_depth=8,
+        model=MODEL,
+        score=SCORE,
+        appearance=appearance(shots),
+        variables=variables,
+    )
+    good = np.stack([part(i) for i in range(10, 14)])
+    bad = np.stack([part(i, spot=True) for i in range(14, 18)])
+    more = np.stack([part(i) for i in range(20, 36)])
+    scores = [_scores(saved, each) for each in (shots, more, good, bad)]
+    thresholds = of_training(
+        Evidence(*scores), shots=2, image_score="smoothed_max", pixel_f1_threshold=0.5
+    )
+    images = np.concatenate([bad, good])
+    return saved, thresholds, images
+
+
+def _scores(saved: Saved, images: np.ndarray) -> dict[str, list[float]]:
+    found = [each.scores for each in Analyser(saved).analyse(list(images))]
+    return {name: [each[name] for each in found] for name in found[0]}
+
+
+def write_run(run: Path, *categories: str, kind: str = "object") -> Path:
+    """A run folder with a detector for every category."""
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "config.json").write_text('{"config": {}, "provenance": {}}\n')
+    for category in categories:
+        saved, thresholds, images = tiny(category=category, kind=kind)
+        folder = run / category / "detector"
+        folder.parent.mkdir(exist_ok=True)
+        save_detector(folder, saved, thresholds=thresholds, validation=images)
+    return run
