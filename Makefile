@@ -28,7 +28,7 @@ $(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.base
 	@echo 'installing what the tests need'
-	$(INSTALL) --editable '.[agm,dev,onnx]'
+	$(INSTALL) --editable '.[agm,dev,onnx,ray]'
 	@touch $@
 
 few-shot: $(VENV)/.base

@@ -77,7 +77,8 @@ def entries(cache: Path) -> list[Entry]:
     if not cache.is_dir():
         return []
     folders = (p for p in cache.iterdir() if p.is_dir() and _is_entry(p))
-    return sorted(map(_entry, folders), key=lambda entry: -entry.used)
+    found = (entry for entry in map(_entry, folders) if entry)
+    return sorted(found, key=lambda entry: -entry.used)
 
 
 def verify(cache: Path) -> dict[str, str]:
@@ -94,16 +95,26 @@ def verify(cache: Path) -> dict[str, str]:
     return found
 
 
-def prune(cache: Path, *, max_bytes: int, dry_run: bool = False) -> list[Entry]:
+def prune(
+    cache: Path, *, max_bytes: int, keep: Path | None = None, dry_run: bool = False
+) -> list[Entry]:
     """Remove the folders used longest ago until the rest fits, never one in use.
+
+    Args:
+      keep: a folder that stays, whatever the limit: somebody is about to open it.
 
     Returns:
       What was removed, or would be.
     """
+    if not dry_run:
+        for leftover in cache.glob(f"{_REMOVED}*"):  # a removal that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
     kept, removed = 0, []
     for entry in entries(cache):
         kept += entry.size
-        if kept > max_bytes and (dry_run or _removed(entry)):
+        if entry.folder == keep or kept <= max_bytes:
+            continue
+        if _may_go(entry) if dry_run else _removed(entry):
             removed.append(entry)
             kept -= entry.size
     return removed
@@ -157,24 +168,53 @@ def _is_entry(folder: Path) -> bool:
     return folder.name.endswith(_PARTIAL) or (folder / MANIFEST).is_file()
 
 
-def _entry(folder: Path) -> Entry:
-    stats = [path.stat() for path in folder.iterdir() if path.is_file()]
+def _entry(folder: Path) -> Entry | None:
+    """What is known of a folder; None where it has just been renamed or removed."""
+    try:
+        stats = [entry.stat() for entry in _files(folder)]
+        used = max((stat.st_mtime for stat in stats), default=folder.stat().st_mtime)
+    except FileNotFoundError:
+        return None
     manifest = None
     if not folder.name.endswith(_PARTIAL):
         with contextlib.suppress(ValueError, OSError):
             manifest = read_manifest(folder)
-    used = max((stat.st_mtime for stat in stats), default=folder.stat().st_mtime)
     return Entry(folder, sum(stat.st_size for stat in stats), used, manifest)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of a folder, but for those that a writer renames meanwhile."""
+    return (path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _may_go(entry: Entry) -> bool:
+    """Whether nobody reads or fills a folder at the moment."""
+    guard = _guard(entry)
+    if not guard.exists():
+        return True
+    with guard.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _guard(entry: Entry) -> Path:
+    """The file whose lock says that a folder is in use."""
+    if not entry.is_partial:
+        return entry.folder / MANIFEST
+    name = entry.folder.name.removesuffix(_PARTIAL)
+    return entry.folder.with_name(name + _LOCK)
 
 
 def _removed(entry: Entry) -> bool:
     """Remove a folder unless somebody reads or fills it; whether it was."""
-    name = entry.folder.name
-    if entry.is_partial:
-        guard = entry.folder.with_name(name.removesuffix(_PARTIAL) + _LOCK)
-    else:
-        guard = entry.folder / MANIFEST
-    descriptor = os.open(guard, os.O_RDWR | (os.O_CREAT if entry.is_partial else 0))
+    guard = _guard(entry)
+    try:
+        descriptor = os.open(guard, os.O_RDWR | (os.O_CREAT * entry.is_partial))
+    except FileNotFoundError:  # somebody else was faster
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # renamed first: nobody ever sees half a folder under its own name

@@ -44,7 +44,7 @@ def _verify(command: Cache) -> int:
 
 
 def _prune(command: Cache) -> int:
-    if command.limit_gb < 0:
+    if not command.limit_gb >= 0:
         raise ValueError(f"limit_gb must be 0 or more, got {command.limit_gb}")
     limit = int(command.limit_gb * _GIGABYTE)
     removed = prune(command.cache, max_bytes=limit, dry_run=command.dry_run)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from agm_torch.config import GeneratorConfig, Kind
+from agm_torch.config import Engine, GeneratorConfig, Kind
 
 
 def default_cache() -> Path:
@@ -56,6 +56,12 @@ class Generate(Images):
     """Afterwards, remove what was used longest ago until the cache fits."""
     workers: int = 1
     """Processes that share the work; with several GPUs, each takes one."""
+    engine: Engine = "local"
+    """local: processes of this machine. ray: actors of a Ray cluster, also across
+    machines; the bytes are the same."""
+    ray_address: str | None = None
+    """A running cluster, e.g. 10.0.0.1:6379. Default: $RAY_ADDRESS; without it, ray
+    starts one on this machine and ends it afterwards."""
     json_progress: bool = False
     """One JSON object a line on stdout instead of a progress bar."""
 

@@ -17,6 +17,7 @@ from agm_torch.model_config import (
 
 Kind = Literal["texture", "object"]
 MaskSource = Literal["perlin", "foreground", "grounded_sam"]
+Engine = Literal["local", "ray"]
 
 GENERATOR_VERSION = 4
 """Raised whenever the same configuration would give other bytes than before."""

@@ -1,6 +1,7 @@
 """Shards as PNGs in the layout of MVTec AD, for pipelines that read folders."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ def export_folders(shards: Shards, out: Path) -> Path:
     if folder.exists():
         raise FileExistsError(f"out: {folder} exists already")
     partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed export left
     good = partial / "train" / "good"
     test = partial / "test" / DEFECT
     truth = partial / "ground_truth" / DEFECT

@@ -128,6 +128,11 @@ class DiffusionConfig:
                 f"steps * strength must be at least 1, got {self.steps} * "
                 f"{self.strength}: nothing would be painted"
             )
+        for name in ("positive", "negative"):
+            if not all(prompt.strip() for prompt in getattr(self, name)):
+                raise ValueError(
+                    f"diffusion.{name} is empty: say what is meant, or leave it out"
+                )
         _check_range("guidance", self.guidance, 0.0, 100.0)
         _check_range("inversion_guidance", self.inversion_guidance, 0.0, 100.0)
         _check_range("crop", self.crop, 1.0, 100.0)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from agm_torch.command_line import Preview
 from agm_torch.generator import Anomaly, AnomalyGenerator
-from agm_torch.process import Job
+from agm_torch.job import Job
 from agm_torch.reporting import read_job
 from datasets.shards import write_atomically
 
@@ -26,6 +26,8 @@ def preview_command(command: Preview) -> int:
     suffix = command.out.suffix.lower()
     if suffix not in _FORMATS:
         raise ValueError(f"out must end in {', '.join(_FORMATS)}, got {command.out}")
+    if not command.out.parent.is_dir():
+        raise FileNotFoundError(f"out: the folder {command.out.parent} does not exist")
     sheet = contact_sheet(read_job(command, count=command.count))
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, format=_FORMATS[suffix], quality=88)

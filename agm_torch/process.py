@@ -1,37 +1,24 @@
 """Fills a shard folder: record i depends on (seed, i) alone, so work can stop anywhere.
 
 The unit of the file is the shard, the unit of work the record. A stop finishes the
-record at hand and writes what there is; a kill loses at most `FLUSH_SECONDS`.
+record at hand and writes what there is; a kill loses at most a minute.
 """
 
+import contextlib
 import importlib.metadata
 import platform
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
-
 from agm_torch.cache import locked
-from agm_torch.config import MIN_IMAGE_PX, GeneratorConfig, Kind, job_identity
-from agm_torch.generator import Anomaly, AnomalyGenerator
-from agm_torch.scene import Scene
-from datasets.shards import (
-    MANIFEST,
-    SCHEMA_VERSION,
-    Records,
-    ShardWriter,
-    content_key,
-    image_sha256,
-    to_square,
-)
+from agm_torch.config import Engine
+from agm_torch.job import Job
+from agm_torch.records import OpenShard, RecordMaker
+from datasets.shards import MANIFEST, ShardWriter, verify_shards
 
-FLUSH_SECONDS = 60.0
 _VERSIONS = ("numpy", "pillow", "scipy")
 _TORCH_VERSIONS = ("torch", "diffusers", "transformers")
 
@@ -40,68 +27,13 @@ class Interrupted(Exception):
     """Stopped on request; what was made is on disk and the next run goes on there."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a shard folder is to hold."""
-
-    images: tuple[UInt8[np.ndarray, "h w 3"], ...]
-    """The normal images, of any size."""
-    category: str
-    kind: Kind
-    count: int
-    seed: int
-    image_px: int
-    config: GeneratorConfig
-
-    def __post_init__(self) -> None:
-        if not self.images:
-            raise ValueError("images must name at least one normal image, got none")
-        if self.count < 1:
-            raise ValueError(f"count must be at least 1, got {self.count}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}")
-        if not MIN_IMAGE_PX <= self.image_px <= 4096:
-            raise ValueError(
-                f"image_px must lie in [{MIN_IMAGE_PX}, 4096], got {self.image_px}"
-            )
-        if self.kind not in ("texture", "object"):
-            raise ValueError(f"kind must be texture or object, got {self.kind!r}")
-        for number, image in enumerate(self.images):
-            if min(image.shape[:2]) < MIN_IMAGE_PX:
-                raise ValueError(
-                    f"images[{number}] must be at least {MIN_IMAGE_PX} pixels a side, "
-                    f"got {image.shape[1]} x {image.shape[0]}"
-                )
-
-    @cached_property
-    def normals(self) -> UInt8[np.ndarray, "k h w 3"]:
-        """The normal images at the resolution of the shards."""
-        return np.stack([to_square(image, self.image_px) for image in self.images])
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """All that decides the bytes."""
-        return job_identity(
-            self.config,
-            category=self.category,
-            kind=self.kind,
-            count=self.count,
-            seed=self.seed,
-            image_px=self.image_px,
-            images=[image_sha256(normal) for normal in self.normals],
-        )
-
-    @property
-    def key(self) -> str:
-        """The name of the folder in the cache."""
-        return content_key({"schema_version": SCHEMA_VERSION, **self.identity})
-
-
 def generate(
     job: Job,
     cache: Path,
     *,
     workers: int = 1,
+    engine: Engine = "local",
+    ray_address: str | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
     on_wait: Callable[[str], None] = lambda owner: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -111,17 +43,21 @@ def generate(
     Args:
       workers: processes that share the work, shard by shard. The bytes do not depend
         on their number.
+      engine: `local`, processes of this machine, or `ray`, actors of a Ray cluster.
+      ray_address: of a running cluster. Default: $RAY_ADDRESS, else one is started.
       on_progress: told how many records there are, whenever that changes.
       on_wait: told who is making the same folder already.
 
     Raises:
       Interrupted: `should_stop` said so. The next call goes on where this one ended.
       OSError: the disk is full or read-only. What was written before stays valid.
+      ValueError: the cache has the folder, and it is damaged. Names the file.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     folder = cache / job.key
     if (folder / MANIFEST).is_file():
+        verify_shards(folder)
         on_progress(job.count)
         return folder
     with locked(folder, on_wait=on_wait, should_stop=should_stop) as is_ours:
@@ -133,14 +69,33 @@ def generate(
         writer = ShardWriter(
             folder, count=job.count, records_per_shard=job.config.records_per_shard
         )
-        _fill_all(job, writer, workers, on_progress, should_stop)
+        fill = _filler(engine, workers, ray_address)
+        try:
+            _fill_all(job, writer, fill, on_progress, should_stop)
+        except BaseException:
+            with contextlib.suppress(OSError):  # it holds something worth keeping
+                writer.partial.rmdir()
+            raise
         return writer.finish(job.normals, _manifest(job, writer))
+
+
+def _filler(engine: Engine, workers: int, ray_address: str | None) -> Callable:
+    """What makes the missing shards: `fill_shards`, or the same by several workers."""
+    if engine == "ray":
+        from agm_torch.ray_engine import fill_with_ray
+
+        return partial(fill_with_ray, workers=workers, address=ray_address)
+    if workers > 1:
+        from agm_torch.workers import fill_in_parallel
+
+        return partial(fill_in_parallel, workers=workers)
+    return fill_shards
 
 
 def _fill_all(
     job: Job,
     writer: ShardWriter,
-    workers: int,
+    fill: Callable,
     on_progress: Callable[[int], None],
     should_stop: Callable[[], bool],
 ) -> None:
@@ -160,12 +115,7 @@ def _fill_all(
         done += records
         on_progress(done)
 
-    if workers == 1 or len(missing) == 1:
-        fill_shards(job, writer, missing, on_records, should_stop)
-    else:
-        from agm_torch.workers import fill_in_parallel
-
-        fill_in_parallel(job, writer, missing, workers, on_records, should_stop)
+    fill(job, writer, missing, on_records, should_stop)
 
 
 def fill_shards(
@@ -180,55 +130,24 @@ def fill_shards(
     Raises:
       Interrupted: `should_stop` said so; the records so far are written.
     """
-    generator = AnomalyGenerator(job.config, kind=job.kind)
-    scenes = generator.scenes(list(job.normals), category=job.category)
-    for shard in shards:
-        numbers = writer.record_numbers(shard)
-        begun = writer.begun(shard)
-        made = _unpacked(begun) if begun else []
-        flushed = time.monotonic()
-        while len(made) < len(numbers):
+    maker = RecordMaker(job)
+    for number in shards:
+        shard = OpenShard(writer, number)
+        while shard.missing:
             if should_stop():
-                if made:
-                    writer.write(shard, _packed(made))
+                shard.write()
                 raise Interrupted
-            batch = numbers[len(made) : len(made) + generator.batch]
-            made += _made(generator, scenes, job.seed, batch)
-            on_records(len(batch))
-            if time.monotonic() - flushed > FLUSH_SECONDS and len(made) < len(numbers):
-                writer.write(shard, _packed(made))
-                flushed = time.monotonic()
-        writer.write(shard, _packed(made))
+            made = maker.make(shard.missing[: maker.batch])
+            shard.add(made)
+            on_records(len(made))
 
 
-_Made = tuple[np.ndarray, np.ndarray, int, dict[str, Any]]
-
-
-def _made(
-    generator: AnomalyGenerator, scenes: Sequence[Scene], seed: int, numbers: range
-) -> list[_Made]:
-    """Records by their numbers: the normal images take turns."""
-    sources = [number % len(scenes) for number in numbers]
-    rngs = [np.random.default_rng((seed, number)) for number in numbers]
-    drawn: list[Anomaly] = generator.draw([scenes[i] for i in sources], rngs)
-    return [
-        (anomaly.image, anomaly.mask, source, anomaly.provenance)
-        for anomaly, source in zip(drawn, sources, strict=True)
-    ]
-
-
-def _packed(made: Sequence[_Made]) -> Records:
-    images, masks, sources, provenance = zip(*made, strict=True)
-    return Records(
-        np.stack(images), np.stack(masks), np.array(sources, np.int32), list(provenance)
-    )
-
-
-def _unpacked(records: Records) -> list[_Made]:
-    sources = map(int, records.sources)
-    return list(
-        zip(records.images, records.masks, sources, records.provenance, strict=True)
-    )
+def library_versions(job: Job) -> dict[str, str]:
+    """The libraries whose versions can change a job's bytes."""
+    names = _VERSIONS
+    if job.config.generator == "diffusion" or "device" in job.identity["config"]:
+        names += _TORCH_VERSIONS
+    return {name: importlib.metadata.version(name) for name in names}
 
 
 def _done_in(writer: ShardWriter, shard: int) -> int:
@@ -245,14 +164,10 @@ def _manifest(job: Job, writer: ShardWriter) -> dict[str, Any]:
             tally["rejects"].update(entry["rejects"])
             for name in ("shape", "content", "region"):
                 tally[name][entry[name]] += 1
-    names = _VERSIONS
-    if job.config.generator == "diffusion" or "device" in job.identity["config"]:
-        names += _TORCH_VERSIONS
-    versions = {name: importlib.metadata.version(name) for name in names}
     return {
         **job.identity,
         "key": job.key,
         "options": job.config.to_json(),
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": {"python": platform.python_version(), **library_versions(job)},
         "tally": {name: dict(sorted(counts.items())) for name, counts in tally.items()},
     }

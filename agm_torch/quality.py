@@ -3,7 +3,7 @@
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, UInt8
 from scipy import ndimage
 
 from agm_torch.blend import Blend
@@ -11,7 +11,14 @@ from agm_torch.config import GeneratorConfig
 from agm_torch.scene import Box, Scene, SoftMask
 
 Reject = Literal[
-    "missed", "empty", "too_small", "too_large", "off_object", "faint", "indistinct"
+    "missed",
+    "spilled",
+    "empty",
+    "too_small",
+    "too_large",
+    "off_object",
+    "faint",
+    "indistinct",
 ]
 _FEWEST_PIXELS = 4
 _BLOCK_PX = 5
@@ -32,6 +39,8 @@ def rejection(
     exact = result.mask[slices] > 0
     pixels = int(exact.sum())
     share = pixels / result.mask.size
+    if spills(scene.image, result):
+        return "spilled"
     if not pixels:
         return "empty"
     if pixels < _FEWEST_PIXELS or share < min(config.min_area, mask.region.share / 4):
@@ -50,6 +59,16 @@ def rejection(
     if contrast(normal, drawn, exact) < config.min_contrast:
         return "indistinct"
     return None
+
+
+def spills(normal: UInt8[np.ndarray, "h w 3"], result: Blend) -> bool:
+    """Whether a pixel outside the mask differs from the normal image, in any bit.
+
+    Blending never does that; whatever blends in its place must not either.
+    """
+    changed = result.image != normal
+    changed[result.mask > 0] = False
+    return bool(changed.any())
 
 
 def _widened(box: Box, shape: tuple[int, ...]) -> tuple[slice, slice]:

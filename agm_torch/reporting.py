@@ -14,8 +14,9 @@ from tqdm import tqdm
 from agm_torch.cache import prune
 from agm_torch.command_line import Generate, Images
 from agm_torch.config import GeneratorConfig, config_from_json
+from agm_torch.job import Job
 from agm_torch.photographs import photograph_paths, read_photograph
-from agm_torch.process import Interrupted, Job, generate
+from agm_torch.process import Interrupted, generate
 
 HEARTBEAT_SECONDS = 5.0
 _SECONDS_BETWEEN_REPORTS = 0.1
@@ -47,6 +48,7 @@ class _Report(Protocol):
     def progress(self, done: int) -> None: ...
     def wait(self, owner: str) -> None: ...
     def end(self, event: str, **values: Any) -> None: ...
+    def close(self) -> None: ...
 
 
 class JsonReport:
@@ -73,8 +75,11 @@ class JsonReport:
         self._say("waiting", owner=owner)
 
     def end(self, event: str, **values: Any) -> None:
-        self._ended.set()
+        self.close()
         self._say(event, done=self._done, **values)
+
+    def close(self) -> None:
+        self._ended.set()
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
@@ -109,16 +114,22 @@ class BarReport:
         print(f"waiting for {owner}, which makes the same", file=sys.stderr)
 
     def end(self, event: str, **values: Any) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self.close()
         if event == "done":
             print(values["path"])
         else:
             print("stopped; the same command goes on from here", file=sys.stderr)
 
+    def close(self) -> None:
+        if self._bar is not None:  # else an error message would share its line
+            self._bar.close()
+
 
 def generate_command(command: Generate) -> int:
     """Run `python -m agm_torch generate`; returns the exit status."""
+    limit_gb = command.cache_limit_gb
+    if limit_gb is not None and not limit_gb >= 0:
+        raise ValueError(f"cache_limit_gb must be 0 or more, got {limit_gb}")
     should_stop = StopOnSignal()
     job = read_job(command, count=command.count)
     report: _Report = (
@@ -132,6 +143,8 @@ def generate_command(command: Generate) -> int:
             job,
             command.cache,
             workers=command.workers,
+            engine=command.engine,
+            ray_address=command.ray_address,
             on_progress=progress,
             on_wait=report.wait,
             should_stop=lambda: should_stop() or not report.is_heard,
@@ -140,8 +153,11 @@ def generate_command(command: Generate) -> int:
         progress.flush()
         report.end("interrupted")
         return should_stop.exit_status
-    if command.cache_limit_gb is not None:
-        prune(command.cache, max_bytes=int(command.cache_limit_gb * _GIGABYTE))
+    except BaseException:
+        report.close()
+        raise
+    if limit_gb is not None:
+        prune(command.cache, max_bytes=int(limit_gb * _GIGABYTE), keep=folder)
     progress.flush()
     report.end("done", path=str(folder))
     return 0

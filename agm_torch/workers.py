@@ -9,7 +9,9 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from agm_torch.process import Interrupted, Job, fill_shards
+from agm_torch.job import Job
+from agm_torch.process import Interrupted, fill_shards
+from datasets.errors import is_users_mistake
 from datasets.shards import ShardWriter
 
 _POLL_SECONDS = 0.2
@@ -19,16 +21,20 @@ def fill_in_parallel(
     job: Job,
     writer: ShardWriter,
     shards: Sequence[int],
-    workers: int,
     on_records: Callable[[int], None],
     should_stop: Callable[[], bool],
+    *,
+    workers: int,
 ) -> None:
     """As `fill_shards`, split by shard. With several GPUs each worker sees one.
 
     Raises:
       Interrupted: `should_stop` said so, and every worker has written what it had.
+      ValueError: a worker refused the request. The message is its own.
       ChildProcessError: a worker died. The shards of the others stay.
     """
+    if min(workers, len(shards)) == 1:
+        return fill_shards(job, writer, shards, on_records, should_stop)
     context = multiprocessing.get_context("spawn")
     news, stop = context.Queue(), context.Event()
     processes = [
@@ -41,29 +47,41 @@ def fill_in_parallel(
     ]
     for process in processes:
         process.start()
+    refusals: list[str] = []
     try:
         while any(process.is_alive() for process in processes):
-            _tell(news, on_records)
-            if should_stop() or any(process.exitcode for process in processes):
+            refusals += _tell(news, on_records)
+            died = any(process.exitcode for process in processes)
+            if should_stop() or died or refusals:
                 stop.set()
-        _tell(news, on_records)
+        refusals += _tell(news, on_records)
     finally:
         stop.set()
         for process in processes:
             process.join()
+    if refusals:
+        raise ValueError(refusals[0])
     _raise_for(processes)
     if should_stop():
         raise Interrupted
 
 
-def _tell(news: Any, on_records: Callable[[int], None]) -> None:
-    """Pass on what the workers say, waiting a moment for the first word."""
-    timeout = _POLL_SECONDS
+def _tell(news: Any, on_records: Callable[[int], None]) -> list[str]:
+    """Pass on what the workers say, waiting a moment for the first word.
+
+    Returns:
+      The messages of those that refused the request.
+    """
+    timeout, refusals = _POLL_SECONDS, []
     while True:
         try:
-            on_records(news.get(timeout=timeout))
+            word = news.get(timeout=timeout)
         except queue.Empty:
-            return
+            return refusals
+        if isinstance(word, str):
+            refusals.append(word)
+        else:
+            on_records(word)
         timeout = 0
 
 
@@ -98,6 +116,10 @@ def _work(
         fill_shards(job, writer, shards, news.put, should_stop)
     except Interrupted:
         pass
+    except (ValueError, OSError) as error:
+        if not is_users_mistake(error):
+            raise
+        news.put(str(error))
     if os.getppid() != parent:
         news.cancel_join_thread()  # nobody reads it any more
 

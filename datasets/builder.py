@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Bool, UInt8
+from tensorflow_datasets.core import dataset_metadata
 from tqdm import tqdm
 
 from datasets.images import png_bytes
@@ -32,6 +33,8 @@ class Record(NamedTuple):
     mask: Bool[np.ndarray, "h w"]
     source: str
     """The file it was read from, or how it was made."""
+    png: bytes | None = None
+    """A PNG file of just these pixels, where there is one already."""
 
 
 class Counts(NamedTuple):
@@ -82,6 +85,13 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
     @classmethod
     def _names(cls) -> list[str]:
         return [config.name for config in cls.BUILDER_CONFIGS]
+
+    @classmethod
+    def get_metadata(cls) -> dataset_metadata.DatasetMetadata:
+        """README.md, CITATIONS.bib and TAGS.txt, where a folder of its own has them."""
+        if "." not in cls.__module__:  # one file of somebody's own
+            return dataset_metadata.DatasetMetadata("", "", [])
+        return super().get_metadata()
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = tfds.features
@@ -146,7 +156,7 @@ def _stored(record: Record) -> dict[str, Any]:
         "category": record.category,
         "kind": record.kind,
         "defect": record.defect,
-        "image": png_bytes(record.image),
+        "image": record.png or png_bytes(record.image),
         "mask": png_bytes(record.mask.astype(np.uint8) * 255),
         "label": int(record.defect != GOOD),
         "source": record.source,

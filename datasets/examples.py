@@ -1,8 +1,11 @@
 """A prepared split as a lazy sequence of `Example`s."""
 
+import collections
 import contextlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
@@ -14,6 +17,7 @@ from datasets.images import decode
 from datasets.shards import write_atomically
 
 KINDS: tuple[Literal["texture", "object"], ...] = ("texture", "object")
+_READERS = min(4, os.cpu_count() or 1)
 
 
 class Row(NamedTuple):
@@ -77,6 +81,23 @@ class Examples(Sequence[Example]):
             label=label,
             sha256=_text(stored["sha256"]),
         )
+
+    def __iter__(self) -> Iterator[Example]:
+        """In order. The next few are decoded meanwhile, by other threads.
+
+        An image that cannot be decoded is told of when its turn comes.
+        """
+        with ThreadPoolExecutor(_READERS) as pool:
+            ahead = collections.deque[Future[Example]]()
+            try:
+                for index in range(len(self)):
+                    ahead.append(pool.submit(self.__getitem__, index))
+                    if len(ahead) > 2 * _READERS:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:  # whoever iterated may have had enough
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
 def read_examples(builder: Any, split: str) -> Examples:

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 MASK_THRESHOLD = 127
 """A mask's pixel is anomalous where it is above this, of 255."""
 BIT_DEPTHS = (8, 10, 12, 14, 16)
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_FORMAT = slice(24, 26)  # of the file: bit depth and colour type
+_EIGHT_BIT_RGB = bytes([8, 2])
 _WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
 
 
@@ -125,6 +128,20 @@ def read_mask(
       ValueError: where the file is not a whole image.
     """
     return read_mask_levels(path) > threshold
+
+
+def rgb_png(path: Path) -> bytes | None:
+    """The file as it is, where any decoder makes of it what `read_image` does.
+
+    That is a PNG of 8-bit RGB, without transparency, that is to be shown unturned.
+    Stored as it is it need not be encoded again, and keeps its own compression.
+    """
+    data = path.read_bytes()
+    if data[:8] != _PNG or data[_PNG_FORMAT] != _EIGHT_BIT_RGB:
+        return None
+    with _readable(path) as image:
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return None if is_turned or "transparency" in image.info else data
 
 
 def png_bytes(array: np.ndarray) -> bytes:

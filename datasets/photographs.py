@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from datasets.builder import GOOD, Counts, Record
-from datasets.images import MASK_THRESHOLD, read_image, read_mask
+from datasets.images import MASK_THRESHOLD, read_image, read_mask, rgb_png
 
 
 class Photograph(NamedTuple):
@@ -76,6 +76,7 @@ def read_record(
         image=image,
         mask=mask,
         source=str(photograph.path.relative_to(category.root)),
+        png=rgb_png(photograph.path),
     )
 
 

@@ -205,7 +205,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if version > SCHEMA_VERSION or NORMALS not in files:
         raise ValueError(
             f"{path} has schema version {version}; this code reads up to "
-            f"{SCHEMA_VERSION}: update the code or generate again"
+            f"{SCHEMA_VERSION}: update the code, or delete the folder and generate "
+            "again"
         )
     return manifest
 
@@ -219,24 +220,31 @@ def verify_shards(
       again: also read files that were found whole before.
 
     Raises:
-      ValueError: naming the first file that is missing, cut short or changed.
+      ValueError: naming the first file that is missing, cut short or changed, and how
+        to have the folder made again.
     """
     manifest = manifest or read_manifest(folder)
+    remedy = (
+        "python -m agm_torch cache verify --remove-damaged --cache "
+        f"{folder.parent} removes it, and the next run makes it again"
+    )
     known = {} if again else _read_verified(folder)
     seen = {}
     for name, expected in manifest["files"].items():
         path = folder / name
         if not path.is_file():
-            raise ValueError(f"{path} is missing; the manifest names it")
+            raise ValueError(f"{path} is missing; the manifest names it; {remedy}")
         stat = path.stat()
         if stat.st_size != expected["bytes"]:
             raise ValueError(
                 f"{path} has {stat.st_size} bytes, the manifest says "
-                f"{expected['bytes']}: it was cut short"
+                f"{expected['bytes']}: it was cut short; {remedy}"
             )
         seen[name] = [stat.st_size, stat.st_mtime_ns, expected["sha256"]]
         if known.get(name) != seen[name] and file_sha256(path) != expected["sha256"]:
-            raise ValueError(f"{path} does not match its sha256: its bytes changed")
+            raise ValueError(
+                f"{path} does not match its sha256: its bytes changed; {remedy}"
+            )
     if seen != known:
         _remember_verified(folder, seen)
 
@@ -276,7 +284,12 @@ def file_sha256(path: Path) -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a name of its own, then rename it: never half a file."""
+    """Write a file under a name of its own, then rename it: never half a file.
+
+    Raises:
+      OSError: the disk is full or read-only. Names the file, which a write alone does
+        not.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -284,8 +297,10 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

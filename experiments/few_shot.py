@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
 
 from agm_torch.config import GeneratorConfig
 from experiments.command_line import flag_value, read_command_line
@@ -54,9 +56,14 @@ class FewShot:
     dataset: str = "rendered_ad"
     """A data set's name, or `folder` for your own images."""
     data_dir: Path | None = None
-    """Where the data lies. For `folder`: one sub-folder a category, in MVTec layout."""
+    """Where the data lies: its folder, or its archive. For `folder`: one sub-folder a
+    category, in MVTec layout."""
     kind: Literal["auto", "texture", "object"] = "auto"
     """For `folder`: whether the photographs show a texture or an object."""
+    allow_partial: bool = False
+    """Take a sample of a published data set: do not check its numbers of images."""
+    on_leak: Literal["refuse", "warn", "ignore"] = "warn"
+    """What to do where a test image is also a training image, pixel by pixel."""
     categories: tuple[str, ...] = ()
     """Categories to run. None named: all of them."""
     preset: PresetName = "auto"
@@ -68,7 +75,7 @@ class FewShot:
     """Go on with the run in this folder, with the settings it was started with."""
     cache_dir: Path = field(default_factory=cache_folder)
     """Prepared data and synthetic anomalies are kept here for the next run."""
-    agm_python: Path | None = None
+    agm_python: Annotated[Path | None, tyro.conf.arg(aliases=("--agm.python",))] = None
     """The Python that runs the generator, where torch lives in another environment."""
     agm: GeneratorConfig = field(default_factory=GeneratorConfig)
     """How synthetic anomalies are made."""
@@ -106,6 +113,7 @@ class FewShot:
             "data_dir": self.data_dir,
             "cache_dir": self.cache_dir / "datasets",
             "kind": self.kind,
+            "allow_partial": self.allow_partial,
         }
 
     @classmethod
@@ -195,10 +203,12 @@ def _train(
     )
     data, held_out = split(load_shards(shards), held_out=settings.validation_anomalies)
     generated = time.monotonic() - started
-    with tqdm(desc=f"{category}: training", unit="step", leave=False) as bar:
+    preparing = f"{category}: comparing with the shots and compiling, a minute"
+    with tqdm(desc=preparing, bar_format="{desc}", unit="step", leave=False) as bar:
 
         def on_step(step: int, steps: int, figures: dict[str, float]) -> None:
-            bar.total = steps
+            bar.total, bar.bar_format = steps, None
+            bar.set_description(f"{category}: training", refresh=False)
             bar.set_postfix(loss=f"{figures['loss']:.3f}", refresh=False)
             bar.update(step - bar.n)
 
@@ -248,6 +258,7 @@ def _test(
     """Score the test images, draw them, measure them."""
     from tqdm import tqdm
 
+    from experiments.code_report import draw_codes_of_test
     from experiments.curve_file import write_curves
     from experiments.measure import measure
     from experiments.pictures import draw_predictions
@@ -273,6 +284,8 @@ def _test(
         image_score=settings.score.image_score,
         limit=settings.pictures,
     )
+    model = trained.scorer.model
+    draw_codes_of_test(folder, model, trained.variables, examples)
     return {**measured._asdict(), "seconds": {"predict": seconds}}
 
 
@@ -301,7 +314,9 @@ def run_category(
         should_stop=should_stop,
     )
     training_curves(folder / "metrics.jsonl", folder / "training_curves.png")
-    test = datasets.load(settings.dataset, category, "test", **settings.data)
+    test = datasets.load(
+        settings.dataset, category, "test", on_leak=settings.on_leak, **settings.data
+    )
     tested = _test(settings, trained, test, folder=folder, category=category)
     seconds = made["seconds"] | tested.pop("seconds")
     seconds["total"] = time.monotonic() - started

@@ -85,5 +85,5 @@ def measure(
         not_computed=dict(found.not_computed),
         image_auroc_by_score=by_score,
         per_defect=per_defect,
-        intervals={name: tuple(ends) for name, ends in found.intervals.items()},
+        intervals={name: (low, high) for name, (low, high) in found.intervals.items()},
     )

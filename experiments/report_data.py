@@ -95,7 +95,18 @@ def _category(folder: Path, row: dict[str, Any], panel_px: int) -> dict[str, Any
             "validation": training.validation(),
             "quantizer": training.quantizer(),
         },
+        "codes": _codes(folder),
     }
+
+
+def _codes(folder: Path) -> dict[str, str]:
+    """The pictures of codes that the folder holds, as data URIs, by what they show."""
+    found = {}
+    for what, name in (("usage and bits", "codes.png"), ("maps", "images.png")):
+        if (folder / name).is_file():
+            with Image.open(folder / name) as picture:
+                found[what] = jpeg_uri(picture.convert("RGB"))
+    return found
 
 
 def _panels(folder: Path, name: str | None, panel_px: int) -> dict[str, str] | None:

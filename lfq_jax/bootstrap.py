@@ -71,6 +71,7 @@ def image_intervals(
       config: the defaults of `BootstrapConfig` where None.
     """
     values, place = np.unique(-np.asarray(scores, np.float64), return_inverse=True)
+    of_one_score = np.zeros(len(values), bool)
     anomalous = np.asarray(labels).astype(bool)
 
     def counts(times: Float64[np.ndarray, "n"]) -> Counts:
@@ -78,7 +79,7 @@ def image_intervals(
             np.bincount(place, times * of_class, len(values))
             for of_class in (~anomalous, anomalous)
         )
-        return _counts(-values, normal, found, np.zeros(len(values)))
+        return Counts(-values, normal, found, np.zeros(len(values)), of_one_score)
 
     return _intervals(
         anomalous, lambda drawn: map(counts, drawn), image_measures(), {}, config
@@ -135,12 +136,13 @@ class PixelBootstrap:
         anomalous = np.array(self._anomalous, bool)
         rows = np.array(self._rows).reshape(len(anomalous), -1)
         thresholds = self._edges[::-1].astype(np.float64)
+        in_bins = np.ones(len(thresholds), bool)
 
         def replicates(drawn: Float64[np.ndarray, "r n"]) -> Iterator[Counts]:
             for start in range(0, len(drawn), _AT_A_TIME):
                 sums = drawn[start : start + _AT_A_TIME] @ rows
                 for columns in sums.reshape(len(sums), 3, -1)[..., ::-1]:
-                    yield _counts(thresholds, *columns)
+                    yield Counts(thresholds, *columns, tied=in_bins)
 
         moved = {}
         if self._everything.anomalous.any() and self._everything.normal.any():
@@ -175,16 +177,6 @@ def _edges(counts: Counts, bins: int) -> Shaped[np.ndarray, "k"]:
     # Thresholds of negative scores are a bin's smallest: nothing lies between bins.
     edges = counts.thresholds[np.union1d(kept, [len(along) - 1])]
     return np.unique(edges.astype(np.float32))
-
-
-def _counts(
-    thresholds: Float64[np.ndarray, "k"],
-    normal: Float64[np.ndarray, "k"],
-    anomalous: Float64[np.ndarray, "k"],
-    covered: Float64[np.ndarray, "k"],
-) -> Counts:
-    tied = np.ones(len(thresholds), bool)
-    return Counts(thresholds, normal, anomalous, covered, tied)
 
 
 def _intervals(

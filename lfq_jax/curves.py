@@ -73,12 +73,23 @@ def precision_recall(counts: Counts) -> Curve:
 
 
 def average_precision(counts: Counts) -> float:
-    """Sum of precision times the gain in recall, as in scikit-learn."""
-    true = np.cumsum(counts.anomalous)
-    accepted = true + np.cumsum(counts.normal)
+    """Sum of precision times the gain in recall, as in scikit-learn.
+
+    Scores that are equal have the precision at the last of them. Where scores that
+    differ are counted together, they have that of their middle, were they well mixed.
+    """
     gains = counts.anomalous > 0
-    precision = true[gains] / accepted[gains]
-    return _unit(np.dot(counts.anomalous[gains], precision) / true[-1])
+    precision = precision_in_place(counts)[gains]
+    anomalous = counts.anomalous[gains]
+    return _unit(np.dot(anomalous, precision) / anomalous.sum())
+
+
+def precision_in_place(counts: Counts) -> Float64[np.ndarray, "t"]:
+    """The precision that each threshold's anomalous scores are counted with."""
+    anomalous = np.where(counts.tied, (counts.anomalous + 1) / 2, counts.anomalous)
+    normal = np.where(counts.tied, counts.normal / 2, counts.normal)
+    true = _before(counts.anomalous) + anomalous
+    return true / np.maximum(true + _before(counts.normal) + normal, 1.0)
 
 
 def f1_max(counts: Counts) -> tuple[float, float]:

@@ -6,7 +6,7 @@ order that every bin allows, so it holds for any scores, not only for smooth one
 
 import numpy as np
 
-from lfq_jax.curves import Counts, part_within
+from lfq_jax.curves import Counts, part_within, precision_in_place
 
 
 def auroc_error(counts: Counts) -> float:
@@ -21,7 +21,7 @@ def average_precision_error(counts: Counts) -> float:
     true = np.cumsum(counts.anomalous)[gains]
     false = np.cumsum(counts.normal)[gains]
     normal, anomalous = counts.normal[gains], counts.anomalous[gains]
-    precision = true / (true + false)
+    precision = precision_in_place(counts)[gains]
     best = true / (true + false - normal)
     worst = (true - anomalous + 1) / (true - anomalous + 1 + false)
     total = counts.anomalous.sum()

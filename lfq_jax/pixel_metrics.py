@@ -17,6 +17,7 @@ from lfq_jax.score_histogram import MOST_BINS, ScoreHistogram
 
 Mode = Literal["streaming", "exact"]
 EXACT_PIXELS = 1 << 22
+_BATCH_PIXELS = 1 << 17  # counted at once: fewer cost calls, more leave the cache
 REGION_UNIT = 1 << 40
 """A region's weight as an integer, so that sums do not depend on their order."""
 MOST_REGIONS = (1 << 63) // REGION_UNIT - 1
@@ -125,12 +126,12 @@ class StreamingPixelMetrics(_PixelMetrics):
     Up to `exact_pixels` pixels are kept as they are, and their figures are those of
     `ExactPixelMetrics`. Beyond, pixels live in a `ScoreHistogram`, which needs no score
     bounds in advance: its bins follow the float32 numbers that occur, and are as fine
-    as 4 million of them allow. `Figures.error_bounds` says how far each figure can
+    as 1 million of them allow. `Figures.error_bounds` says how far each figure can
     be from the exact one; for maps in [0, 1] that is about 1e-6.
 
     The state depends on which images were added, not on their order nor on how they
     were split: merging parts gives the same counts to the last bit. Memory stays below
-    about 300 MB, whatever the number of images, if a single image is not larger than
+    about 200 MB, whatever the number of images, if a single image is not larger than
     that. Scores are rounded to float32. An object can be pickled.
     """
 
@@ -179,7 +180,8 @@ class StreamingPixelMetrics(_PixelMetrics):
         self._count_if_many()
 
     def _count_if_many(self) -> None:
-        if self._waiting_pixels > max(self.exact_pixels, EXACT_PIXELS):
+        most = self.exact_pixels if self.histogram.is_empty() else _BATCH_PIXELS
+        if self._waiting_pixels > most:
             self._count_waiting()
 
     def _count_waiting(self) -> None:

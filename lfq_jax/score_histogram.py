@@ -3,12 +3,14 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64, UInt32
 
 PAGE_BITS = 16
-MOST_BINS = 1 << 22
+MOST_BINS = 1 << 20
+"""A column of 8 MB: what a processor's cache holds, or nearly."""
 _PAGES = 1 << (32 - PAGE_BITS)
 _ZERO_PAGES = (0x0000, 0x8000)
+_IN_PAGE = np.uint32((1 << PAGE_BITS) - 1)
 _BLOCK = 1 << 16  # what is looked up at a time stays in the processor's cache
 
 
@@ -22,6 +24,17 @@ class Bins(NamedTuple):
     """True where a bin is wider than one float32."""
 
 
+class _Run(NamedTuple):
+    """Pages that follow one another, and so do their bins: no table is needed there."""
+
+    start: np.uint32
+    """Of the first page, as the bits of a float32."""
+    length: np.uint32
+    """In bits as well. No finite float32 lies between the two signs' pages, so that a
+    run never holds all 2^32."""
+    first_bin: np.int64
+
+
 class ScoreHistogram:
     """Integer columns (counts or weights) by score, in at most `most_bins` bins.
 
@@ -31,8 +44,8 @@ class ScoreHistogram:
     all pages together fit. So
 
     - any finite score has its place, whatever the range, and nothing is clipped;
-    - scores within 64 pages (half an octave) are told apart to the last bit, those in
-      [2^-28, 1] to 1 part in 2^17, and any at all to 1 part in 2^13;
+    - scores within 16 pages (an eighth of an octave) are told apart to the last bit,
+      those in [2^-28, 1] to 1 part in 2^15, and any at all to 1 part in 2^11;
     - the state depends on the scores alone, not on their order or on how they were
       split among histograms that were merged: `dropped_bits` follows from the set of
       pages, and integers add without rounding.
@@ -47,6 +60,7 @@ class ScoreHistogram:
         self.dropped_bits = 0
         self._pages = np.zeros(0, np.uint32)
         self._first_bin = np.full(_PAGES, -1, np.int64)
+        self._run = _Run(np.uint32(0), np.uint32(0), np.int64(0))
         self._totals = np.zeros((columns, 0), np.int64)
 
     def is_empty(self) -> bool:
@@ -59,14 +73,19 @@ class ScoreHistogram:
         weights: Int64[np.ndarray, "n"] | None = None,
     ) -> None:
         """Add 1, or its weight, for every score. The scores must be finite."""
-        if not len(scores):
-            return
-        bins = self._find_bins(scores)
-        if weights is None:
+        bits = np.ascontiguousarray(scores).view(np.uint32)
+        start = 0
+        while start < len(bits):
+            block = slice(start, start + _BLOCK)
+            bins = self._find_bins(bits[block])
+            if bins is None:  # what follows may hold more new pages: all at once
+                new = np.bincount(bits[start:] >> PAGE_BITS)
+                self._open_pages(np.flatnonzero(new))
+                continue
             # Sums of integers are exact, in any order.
-            self._totals[column] += np.bincount(bins, minlength=self._totals.shape[1])
-        else:
-            np.add.at(self._totals[column], bins, weights)
+            amounts = 1 if weights is None else weights[block]
+            np.add.at(self._totals[column], bins, amounts)
+            start += _BLOCK
 
     def merge(self, other: "ScoreHistogram") -> None:
         """Add what `other` holds. `other` stays as it is.
@@ -112,22 +131,20 @@ class ScoreHistogram:
     def _bins_per_page(self) -> int:
         return 1 << (PAGE_BITS - self.dropped_bits)
 
-    def _find_bins(self, scores: Float32[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
-        bits = np.ascontiguousarray(scores).view(np.uint32)
-        bins = np.empty(len(bits), np.int64)
-        start = 0
-        while start < len(bits):
-            block = bits[start : start + _BLOCK]
-            page = (block >> PAGE_BITS).astype(np.intp)
-            found = bins[start : start + _BLOCK]
-            np.take(self._first_bin, page, out=found, mode="clip")
-            if found.min() < 0:
-                # New pages may coarsen every bin: begin again.
-                self._open_pages(np.unique(bits >> PAGE_BITS))
-                start = 0
-                continue
-            found += (block & ((1 << PAGE_BITS) - 1)) >> self.dropped_bits
-            start += _BLOCK
+    def _find_bins(
+        self, bits: UInt32[np.ndarray, "n"]
+    ) -> Int64[np.ndarray, "n"] | None:
+        """None where a score lies in no page that is open."""
+        place = bits - self._run.start  # what lies below wraps, and is large
+        outside = np.flatnonzero(place >= self._run.length)
+        place >>= np.uint32(self.dropped_bits)
+        bins = place + self._run.first_bin
+        if len(outside):
+            others = bits[outside]
+            first = self._first_bin[others >> PAGE_BITS]
+            if first.min() < 0:
+                return None
+            bins[outside] = first + ((others & _IN_PAGE) >> self.dropped_bits)
         return bins
 
     def _open_pages(self, pages: np.ndarray) -> None:
@@ -145,6 +162,20 @@ class ScoreHistogram:
         )
         per_page = self._bins_per_page()
         self._first_bin[self._pages] = np.arange(len(self._pages)) * per_page
+        if len(self._pages):
+            self._run = self._longest_run()
+
+    def _longest_run(self) -> _Run:
+        breaks = np.flatnonzero(np.diff(self._pages.astype(np.int64)) != 1) + 1
+        edges = np.concatenate([[0], breaks, [len(self._pages)]])
+        lengths = np.diff(edges)
+        longest = int(np.argmax(lengths))
+        first = edges[longest]
+        return _Run(
+            start=np.uint32(int(self._pages[first]) << PAGE_BITS),
+            length=np.uint32(int(lengths[longest]) << PAGE_BITS),
+            first_bin=np.int64(first * self._bins_per_page()),
+        )
 
     def _coarsen(self) -> None:
         """Drop one more bit."""

@@ -284,6 +284,8 @@ def _out_of_patience(config: TrainConfig, step: int, best: int, shots: int) -> b
 
 def _require_finite(figures: dict[str, float], step: int) -> None:
     bad = [name for name, value in figures.items() if not np.isfinite(value)]
+    if figures.get("quantizer/non_finite"):
+        bad.insert(0, "z, which the encoder gives the quantizer")
     if bad:
         raise ValueError(
             f"training diverged before step {step}: {', '.join(bad)} is not finite; "

@@ -6,8 +6,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from agm_torch.config import GeneratorConfig
+from agm_torch.model_config import DiffusionConfig, WeightsConfig
 from experiments.bench.agm import _draem_style
+from experiments.bench.agm_diffusion import diffusion_figures
+from tests.agm_images import part
 
 
 def test_the_measurement_prints_every_figure():
@@ -27,9 +32,63 @@ def test_the_measurement_prints_every_figure():
         assert value == "object" if name == "kind" else value > 0, name
 
 
+def test_the_papers_generator_is_measured_with_its_memory(tmp_path):
+    pytest.importorskip("diffusers", reason="the agm extra is not installed")
+    from tests import tiny_models
+
+    config = GeneratorConfig(
+        diffusion=DiffusionConfig(
+            model=str(tiny_models.save_stable_diffusion(tmp_path / "sd")), steps=3
+        ),
+        weights=WeightsConfig(folder=tmp_path / "weights", offline=True),
+        min_contrast=0.0,
+    )
+    figures = diffusion_figures(part(), config=config, kind="texture", seconds=0.2)
+    assert figures["diffusion_device"] in ("cpu", torch_device_name())
+    rate = figures["diffusion_records_per_second"]
+    assert 0 < rate <= figures["diffusion_paintings_per_second"]
+    assert figures["diffusion_batch"] >= 1
+    assert figures["diffusion_peak_memory_mb"] > 1
+    assert config.generator == "texture"
+
+
+def torch_device_name() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def test_missing_weights_are_one_line_before_anything_is_printed(tmp_path):
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "experiments.bench.agm", "--image-px", "48"),
+            *("--seconds", "0.05", "--shard-mb", "1", "--diffusion"),
+            *("--agm.weights.offline", "--agm.weights.folder", str(tmp_path)),
+        ],
+        cwd=Path(__file__).resolve().parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
 def test_the_version_to_compare_with_really_makes_anomalies():
     make = _draem_style(64)
     for number in range(5):
         image, mask = make(number)
         assert image.shape == (64, 64, 3) and image.dtype == np.uint8
         assert 0 < mask.mean() < 1
+
+
+def test_numpy_is_not_imported_before_its_threads_are_settled():
+    code = "import sys, experiments.bench.agm; print('numpy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).resolve().parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "False", done.stderr

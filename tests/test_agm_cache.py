@@ -14,8 +14,9 @@ from agm_torch.cache import entries, locked, prune, verify
 from agm_torch.config import GeneratorConfig
 from agm_torch.export import export_folders
 from agm_torch.generator import AnomalyGenerator
+from agm_torch.job import Job
 from agm_torch.preview import contact_sheet, unblended
-from agm_torch.process import Job, generate
+from agm_torch.process import generate
 from datasets.shards import MANIFEST, open_shards, shard_name
 from tests.agm_images import part
 
@@ -97,6 +98,43 @@ def test_pruning_never_takes_what_is_in_use(cache):
     assert names(cache) == set()
 
 
+def test_what_was_just_made_stays_whatever_the_limit(cache):
+    kept = cache / job(0).key
+    prune(cache, max_bytes=0, keep=kept)
+    assert names(cache) == {kept.name}
+
+
+def test_a_dry_run_names_nothing_that_is_in_use(cache):
+    shards = open_shards(cache / job(1).key)
+    with locked(cache / UNFINISHED, on_wait=lambda owner: None):
+        would = prune(cache, max_bytes=0, dry_run=True)
+    assert {entry.folder.name for entry in would} == {job(0).key, job(2).key}
+    assert len(shards) == 6
+
+
+def test_what_a_killed_removal_left_is_removed_by_the_next(cache):
+    (cache / ".removed-0123").mkdir()
+    (cache / ".removed-0123" / shard_name(0)).write_bytes(b"0")
+    prune(cache, max_bytes=total(cache))
+    assert not (cache / ".removed-0123").exists() and len(entries(cache)) == 4
+
+
+def test_a_folder_that_goes_while_it_is_listed_is_left_out(cache, monkeypatch):
+    gone, real = cache / job(1).key, Path.stat
+
+    def stat(path: Path, **options):
+        if path.parent == gone and path.name != MANIFEST:
+            raise FileNotFoundError(path)
+        return real(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert {entry.folder.name for entry in entries(cache)} == {
+        job(0).key,
+        job(2).key,
+        f"{UNFINISHED}.partial",
+    }
+
+
 def test_folders_of_others_are_left_alone(cache):
     for name in ("weights", "rendered_ad", "weights.partial"):
         (cache / name).mkdir()
@@ -163,6 +201,9 @@ def test_generating_with_a_limit_prunes_the_rest(cache, tmp_path):
 
 def test_an_export_pairs_images_and_masks_by_stem(tmp_path):
     shards = open_shards(generate(job(0), tmp_path / "cache"))
+    left = tmp_path / "out" / "disc.partial" / "test" / "synthetic"
+    left.mkdir(parents=True)
+    (left / "00099.png").write_bytes(b"what a killed export left")
     folder = export_folders(shards, tmp_path / "out")
     assert folder == tmp_path / "out" / "disc"
     images = sorted((folder / "test" / "synthetic").iterdir())
@@ -197,6 +238,11 @@ def test_a_contact_sheet_shows_four_pictures_a_record(tmp_path):
         *("--out", str(tmp_path / "sheet.gif")),
     )
     assert failed.returncode == 2 and "sheet.gif" in failed.stderr
+    failed = run(
+        *("preview", "--images", str(tmp_path / "part.png"), "--category", "disc"),
+        *("--out", str(tmp_path / "nowhere" / "sheet.png")),
+    )
+    assert failed.returncode == 2 and "nowhere does not exist" in failed.stderr
 
 
 def test_the_content_shown_is_what_the_blend_was_made_of():

@@ -203,6 +203,19 @@ def test_gates_name_their_reason():
     assert judged(strict, image=same_texture) == "indistinct"
 
 
+def test_a_blend_that_touches_one_bit_outside_its_mask_is_refused():
+    normal = texture()
+    scene = Scene(normal, "x", "texture", (), None, [normal])
+    alpha = np.zeros((64, 64), np.float32)
+    alpha[10:30, 10:30] = 1
+    mask = soft_mask(alpha)
+    content = Content((normal // 3)[mask.box.slices].astype(np.float32), "test", 1.0)
+    result = blend(normal, mask, content, beta=0.0)
+    assert rejection(GeneratorConfig(), scene, mask, result) is None
+    result.image[60, 60, 2] ^= 1
+    assert rejection(GeneratorConfig(), scene, mask, result) == "spilled"
+
+
 def test_noise_for_the_same_noise_is_no_contrast_but_a_stain_is():
     rng = np.random.default_rng(0)
     for side in (4, 10, 30):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +15,11 @@ import pytest
 from PIL import Image
 
 from agm_torch.config import GeneratorConfig, Kind
-from agm_torch.process import Interrupted, Job, generate
+from agm_torch.job import Job
+from agm_torch.process import Interrupted, generate
+from agm_torch.reporting import JsonReport
 from agm_torch.workers import visible_gpus
-from datasets.shards import MANIFEST, open_shards
+from datasets.shards import MANIFEST, open_shards, shard_name
 from tests.agm_images import part, texture
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -233,6 +236,59 @@ def test_a_lock_whose_owner_died_is_taken_over(tmp_path):
     assert not waited and not lock.exists()
 
 
+def test_who_waits_is_told_the_owner_and_goes_on_when_it_is_killed(tmp_path):
+    hold = (
+        "import sys, time; from pathlib import Path\n"
+        "from agm_torch.cache import locked\n"
+        "with locked(Path(sys.argv[1]), on_wait=print): print('held', flush=True); "
+        "time.sleep(60)"
+    )
+    folder = tmp_path / job().key
+    owner = subprocess.Popen(
+        [sys.executable, "-c", hold, str(folder)], cwd=PROJECT, stdout=subprocess.PIPE
+    )
+    assert owner.stdout is not None and owner.stdout.readline() == b"held\n"
+    waited = []
+
+    def told(text: str) -> None:
+        waited.append(text)
+        owner.kill()
+
+    assert generate(job(), tmp_path, on_wait=told) == folder
+    owner.communicate()
+    assert f"process {owner.pid} on " in waited[0] and waited[0].endswith(" s")
+
+
+def test_a_damaged_folder_is_not_handed_out_and_is_made_again_on_request(
+    photographs, unbroken, tmp_path
+):
+    folder = shutil.copytree(unbroken, tmp_path / unbroken.name)
+    shard = folder / shard_name(1)
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    failed = run(command(photographs, tmp_path))
+    assert failed.returncode == 2 and failed.stderr.count("\n") == 1
+    assert shard.name in failed.stderr and "--remove-damaged" in failed.stderr
+    said = failed.stderr.split("; ")[1].split(" removes it")[0].split()
+    assert run([sys.executable, *said[1:]]).returncode == 0
+    done = run(command(photographs, tmp_path))
+    assert done.returncode == 0 and digests(folder) == digests(unbroken)
+
+
+def test_a_long_record_still_gives_signs_of_life(monkeypatch, capsys):
+    monkeypatch.setattr("agm_torch.reporting.HEARTBEAT_SECONDS", 0.02)
+    report = JsonReport(10)
+    report.progress(4)
+    time.sleep(0.2)
+    report.end("done", path="somewhere")
+    told = events(capsys.readouterr().out)
+    beats = [event for event in told if event["event"] == "heartbeat"]
+    assert len(beats) >= 2 and all(event["done"] == 4 for event in beats)
+    time.sleep(0.1)
+    assert told[-1]["event"] == "done" and not capsys.readouterr().out
+
+
 def test_a_reader_that_goes_away_stops_the_process(photographs, tmp_path):
     process = subprocess.Popen(
         command(photographs, tmp_path, count=5000), cwd=PROJECT, stdout=subprocess.PIPE
@@ -252,9 +308,24 @@ def test_a_full_disk_ends_in_one_line_and_the_next_run_goes_on(
     failed = run([*one_shard_at_most, *arguments])
     assert failed.returncode == 2
     assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
+    assert "begun-" in failed.stderr or "shard-" in failed.stderr
     assert not [path for path in tmp_path.glob("*/.*")]
     done = run(arguments)
     assert digests(Path(events(done.stdout)[-1]["path"])) == digests(unbroken)
+
+
+def test_a_mistake_that_workers_find_is_one_line_too(photographs, tmp_path):
+    offline = ["--weights.offline", "--weights.folder", str(tmp_path / "none")]
+    failed = run(
+        command(
+            *(photographs, tmp_path, "--generator", "diffusion", "--workers", "2"),
+            *offline,
+        )
+    )
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
+    assert "--generator texture needs no" in failed.stderr
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_a_cache_that_cannot_be_written_is_named(photographs, tmp_path):
@@ -281,6 +352,10 @@ def test_a_read_only_cache_is_named(photographs, tmp_path):
         (["--workers", "0"], "workers must be at least 1, got 0"),
         (["--images", "/nowhere.png"], "/nowhere.png does not exist"),
         (["--dtd-dir", "/nowhere"], "dtd_dir /nowhere is not a folder"),
+        (["--category", ""], "category must be the part's name"),
+        (["--category", "a/b"], "without slashes, got 'a/b'"),
+        (["--category", ".."], "category must be the part's name"),
+        (["--cache-limit-gb", "-1"], "cache_limit_gb must be 0 or more, got -1"),
         (["--config", "/nowhere.json"], "exclude each other"),
         (["--content.blur", "-1"], "weight blur must be 0 or more"),
     ],

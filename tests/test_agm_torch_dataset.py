@@ -2,9 +2,11 @@
 
 import os
 import pickle
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from agm_torch.config import GeneratorConfig
-from agm_torch.process import Job, generate
+from agm_torch.job import Job
+from agm_torch.process import generate
 from agm_torch.torch_dataset import AnomalyDataset
 from datasets.shards import open_shards
 from tests.agm_images import part
@@ -153,7 +156,7 @@ def test_the_draem_example_runs_on_shards_and_learns(folder: Path) -> None:
 
 
 def test_the_examples_folders_for_anomalib_are_those_of_the_export(
-    folder: Path, tmp_path: Path
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from agm_torch.export import export_folders
 
@@ -164,3 +167,12 @@ def test_the_examples_folders_for_anomalib_are_those_of_the_export(
     assert (len(normals), len(anomalies), len(masks)) == (2, COUNT, COUNT)
     # anomalib pairs images and masks by the order of their sorted names
     assert [m.stem for m in masks] == [f"{a.stem}_mask" for a in anomalies]
+    monkeypatch.setitem(sys.modules, "anomalib", ModuleType("anomalib"))
+    stub = ModuleType("anomalib.data")
+    stub.Folder = dict  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "anomalib.data", stub)
+    path = Path(__file__).parent.parent / "docs/examples/anomalib_folder.py"
+    example = runpy.run_path(str(path))
+    asked = example["data_module"](root, batch=2, seed=0)
+    for name in ("normal_dir", "abnormal_dir", "mask_dir"):
+        assert any((asked["root"] / asked[name]).iterdir())

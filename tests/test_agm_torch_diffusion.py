@@ -362,9 +362,8 @@ def test_options_out_of_range_are_named(options: dict[str, Any], message: str) -
 
 
 def test_an_empty_prompt_is_an_error(folders: dict[int, Path]) -> None:
-    generator = AnomalyGenerator(_config(folders[4], positive=(" ",)))
-    with pytest.raises(ValueError, match="prompt is empty"):
-        generator(part(px=64), category="screw", rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"diffusion.positive is empty"):
+        _config(folders[4], positive=(" ",))
 
 
 def test_clip_refuses_what_does_not_look_like_the_prompt(

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from agm_torch.config import GeneratorConfig
+from agm_torch.job import Job
 from agm_torch.model_config import DiffusionConfig, GroundedSamConfig, WeightsConfig
-from agm_torch.process import Interrupted, Job, generate
+from agm_torch.process import Interrupted, generate
 from datasets.shards import open_shards
 from tests.agm_images import part
 

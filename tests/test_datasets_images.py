@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.images import bit_depth, read_image, read_mask, stored_maximum
+from datasets.images import (
+    bit_depth,
+    decode,
+    read_image,
+    read_mask,
+    rgb_png,
+    stored_maximum,
+)
 from tests.dataset_files import blot, pixels, save
 
 
@@ -88,3 +95,36 @@ def test_a_file_that_is_no_whole_image_is_named(tmp_path, content):
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"a\.png cannot be read as an image: \w"):
         read_image(path)
+
+
+def test_a_colour_png_is_stored_as_it_is(tmp_path):
+    path = save(tmp_path / "a.png", pixels(1))
+    data = rgb_png(path)
+    assert data is not None and data == path.read_bytes()
+    np.testing.assert_array_equal(decode(data), read_image(path))
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+OTHERS = {
+    "grey": ("L", {}),
+    "palette": ("P", {}),
+    "alpha": ("RGBA", {}),
+    "transparent colour": ("RGB", {"transparency": (1, 2, 3)}),
+    "turned": ("RGB", {"exif": turned()}),
+    "16 bit": ("I;16", {}),
+    "jpeg": ("RGB", {"format": "JPEG"}),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_file_that_decodes_to_other_pixels_is_not_stored_as_it_is(tmp_path, other):
+    mode, options = OTHERS[other]
+    image = Image.fromarray(pixels(1))
+    image = image.convert("L").convert(mode) if mode == "I;16" else image.convert(mode)
+    image.save(tmp_path / "a.png", **options)
+    assert rgb_png(tmp_path / "a.png") is None

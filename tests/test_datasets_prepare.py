@@ -94,6 +94,54 @@ def test_nothing_is_decoded_before_it_is_asked_for(tmp_path, few_rendered, monke
         train[3]
 
 
+@pytest.fixture
+def thirty(tmp_path):
+    mvtec_category(tmp_path / "data/part", train=30)
+    folders = {"data_dir": tmp_path / "data", "cache_dir": tmp_path / "cache"}
+    return datasets.load("folder", "part", "train", progress=False, **folders)
+
+
+def test_iteration_gives_what_indices_give_in_order(thirty, monkeypatch):
+    def slowly(data):
+        time.sleep(len(data) % 4 / 500)  # so that the threads overtake one another
+        return decode(data)
+
+    monkeypatch.setattr("datasets.examples.decode", slowly)
+    read = list(thirty)
+    assert tuple(example.key for example in read) == thirty.keys
+    for one, other in zip(read, (thirty[i] for i in range(30)), strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+        assert one.sha256 == other.sha256
+
+
+def test_iteration_decodes_a_few_ahead_and_no_more(thirty, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(
+        "datasets.examples.decode", lambda data: decoded.append(0) or decode(data)
+    )
+    iterator = iter(thirty)
+    assert not decoded
+    next(iterator)
+    iterator.close()
+    assert 1 <= len(decoded) <= 9  # two for each of at most four threads, and itself
+
+
+def test_an_image_that_cannot_be_decoded_is_told_of_in_its_turn(thirty, monkeypatch):
+    broken = thirty._source[thirty._rows[5].position]["image"]
+
+    def refusing(data):
+        if data == broken:
+            raise ValueError("the sixth is broken")
+        return decode(data)
+
+    monkeypatch.setattr("datasets.examples.decode", refusing)
+    read = []
+    with pytest.raises(ValueError, match="the sixth is broken"):
+        for example in thirty:
+            read.append(example.key)
+    assert tuple(read) == thirty.keys[:5]
+
+
 def test_a_slice_is_the_examples_in_it(tmp_path, few_rendered):
     train = load_stone(tmp_path)
     assert [e.key for e in train[1:]] == list(train.keys[1:])

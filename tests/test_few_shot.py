@@ -189,6 +189,8 @@ def test_a_run_ends_with_table_pictures_and_report_and_is_the_same_twice(
         assert (run / written).is_file()
     for category in ("plate", "ring"):
         assert (run / category / "training_curves.png").is_file()
+        assert (run / category / "codes.png").is_file()
+        assert (run / category / "images.png").is_file()
         assert list((run / category / "pictures").iterdir())
     lines = [_without_times(tmp_path / name) for name in ("one", "two")]
     assert lines[0] == lines[1]

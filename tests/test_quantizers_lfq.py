@@ -154,13 +154,15 @@ def test_the_loss_is_its_terms_with_their_weights():
     )
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("normalisation", ["none", "layer", "l2"])
-def test_extreme_z_gives_finite_values_and_gradients(normalisation):
+def test_extreme_z_gives_finite_values_and_gradients(normalisation, dtype):
     quantizer = make("lfq", bits=6, temperature=0.01, normalisation=normalisation)
     signs = np.sign(np.random.default_rng(0).normal(size=(9, 6)))
     for size in (1e4, 1e15, 0.0, -0.0, 1e-20, 1e-45):
-        z = jnp.asarray(signs * size, jnp.float32)
+        z = jnp.asarray(signs * size, dtype)
         value, gradient = loss_and_gradient(quantizer, z)
+        assert gradient.dtype == dtype
         assert jnp.isfinite(value), size
         assert jnp.all(jnp.isfinite(gradient)), size
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from experiments import report, report_data
@@ -326,6 +327,24 @@ def test_training_and_code_use_are_drawn(page):
     )
     assert lines
     assert not any("NaN" in points for points in lines)
+
+
+def test_pictures_of_codes_are_shown_where_there_are_any(browser, tmp_path):
+    folder = write_run(tmp_path / "a_run")
+    names = [category["name"] for category in read_run(folder)["categories"]]
+    with_codes = folder / names[0]
+    Image.new("RGB", (30, 20), "red").save(with_codes / "codes.png")
+    write_report(folder)
+    codes = [category["codes"] for category in read_run(folder)["categories"]]
+    assert list(codes[0]) == ["usage and bits"]
+    assert codes[1:] == [{}] * (len(names) - 1)
+    page = opened(browser, folder)
+    shown = "[...document.querySelectorAll('.codes img')]"
+    assert page.evaluate(f"{shown}.map(e => e.alt)") == [
+        "codes of test images: usage and bits"
+    ]
+    assert page.evaluate(f"{shown}[0].decode().then(() => {shown}[0].naturalWidth)")
+    assert not page.problems()
 
 
 def test_the_page_follows_the_systems_colours(browser, run):

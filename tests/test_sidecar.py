@@ -5,14 +5,18 @@ import signal
 import stat
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from agm_torch.config import GeneratorConfig
-from agm_torch.process import Job, generate
+from agm_torch.job import Job
+from agm_torch.process import generate
 from datasets.shards import MANIFEST, open_shards
 from experiments import sidecar
+from experiments.command_line import read_command_line
+from experiments.few_shot import FewShot
 from experiments.sidecar import ensure_shards
 from tests.agm_images import part, texture
 
@@ -142,3 +146,10 @@ def test_images_of_different_sizes_and_kinds_are_taken(tmp_path):
     shards = open_shards(folder)
     assert shards.normals.shape == (2, 48, 48, 3)
     assert shards.sources.tolist() == [0, 1, 0, 1]
+
+
+def test_the_generators_interpreter_is_named_among_its_options():
+    settings = read_command_line(
+        FewShot(), prog="few_shot", argv=["--agm.python", "/venv/bin/python"]
+    )
+    assert settings.agm_python == Path("/venv/bin/python")

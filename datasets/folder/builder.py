@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
@@ -29,6 +30,9 @@ class FolderConfig(tfds.core.BuilderConfig):
 
 class Folder(AnomalyDatasetBuilder):
     """A category of one's own photographs; see README.md beside this file."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
 
     @property
     def _config(self) -> FolderConfig:

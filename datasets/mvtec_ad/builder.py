@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
+import tensorflow_datasets as tfds
+
 from datasets.builder import Counts, configurations
 from datasets.folder.layout import read_layout
 from datasets.photographs import Category
@@ -40,6 +42,8 @@ OFFICIAL = Official(
 class MvtecAd(PublishedBuilder):
     """MVTec AD: 3629 good photographs to train with, 1725 to test with."""
 
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"Get {OFFICIAL.archive} from {OFFICIAL.page} (it asks for a form) and lay it, "
         "or the folders it holds, into manual_dir."

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+import tensorflow_datasets as tfds
 
 from datasets.builder import GOOD, AnomalyDatasetBuilder, Record, configurations
 
@@ -79,6 +80,8 @@ def render(job: _Job) -> Record:
 class RenderedAd(AnomalyDatasetBuilder):
     """Four textures and four objects, rendered; see README.md beside this file."""
 
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     BUILDER_CONFIGS: ClassVar = configurations(CATEGORIES)
 
     def _records(self, category: str, split: str) -> Iterator[Record]:

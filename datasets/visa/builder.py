@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
+import tensorflow_datasets as tfds
+
 from datasets.builder import Counts, configurations
 from datasets.photographs import Category
 from datasets.published import PublishedBuilder
@@ -35,6 +37,8 @@ OFFICIAL = Official(
 class Visa(PublishedBuilder):
     """VisA: 10,821 photographs of twelve objects, 9,621 normal and 1,200 anomalous."""
 
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"Get {OFFICIAL.archive} by way of {OFFICIAL.page} and lay it, or the folders "
         "it holds, into manual_dir."

@@ -8,12 +8,6 @@ and the repair and says where they should differ. In DRAEM's own repository the 
 is one line of `train_DRAEM.py`:
 
     dataset = AnomalyDataset(shards)  # instead of MVTecDRAEMTrainDataset(...)
-
-For anomalib, export the shards as folders and point its `Folder` datamodule at them:
-
-    python -m agm_torch export --shards <folder> --out exported
-    Folder(name="screw", root="exported/screw", normal_dir="train/good",
-           abnormal_dir="test/synthetic", mask_dir="ground_truth/synthetic")
 """
 
 import argparse

@@ -5,7 +5,8 @@
 The generator without weights is measured on one core against a straightforward
 version of what DRAEM's loader does (Perlin noise by loops over the four corners of
 every pixel, a rotation, three of nine photometric changes, blending), written here
-with numpy, scipy and Pillow in the way of the peers.
+with numpy, scipy and Pillow in the way of the peers. With `--diffusion` the paper's
+generator is measured too: see `agm_diffusion.py`.
 """
 
 import json
@@ -13,11 +14,13 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tyro
+
+from agm_torch.config import GeneratorConfig, Kind
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,12 @@ class Settings:
     """How long each generator is measured."""
     shard_mb: int = 256
     """How much is written and read."""
-    kind: Literal["texture", "object"] = "object"
+    kind: Kind = "object"
     """What the generator is given."""
+    diffusion: bool = False
+    """Measure the generator of Stable Diffusion as well: wants a GPU and weights."""
+    agm: GeneratorConfig = field(default_factory=GeneratorConfig)
+    """With --diffusion: which models, where, and with which options."""
 
 
 def main() -> None:
@@ -39,6 +46,14 @@ def main() -> None:
     settings = tyro.cli(Settings, prog="python -m experiments.bench.agm")
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # a figure for one core; numpy is imported after this
+    from datasets.errors import one_line_errors
+
+    with one_line_errors():
+        _measure(settings)
+
+
+def _measure(settings: Settings) -> None:
+    """Measure and print, after numpy's threads are settled."""
     ours = _rate(_ours(settings), settings.seconds)
     peer = _rate(_draem_style(settings.image_px), settings.seconds)
     figures = {
@@ -48,6 +63,15 @@ def main() -> None:
         "draem_style_records_per_second": round(peer, 1),
         **_shards(settings),
     }
+    if settings.diffusion:
+        from experiments.bench.agm_diffusion import diffusion_figures
+
+        figures |= diffusion_figures(
+            _photograph(settings.image_px),
+            config=settings.agm,
+            kind=settings.kind,
+            seconds=settings.seconds,
+        )
     print(json.dumps(figures, indent=1))
 
 

@@ -5,9 +5,9 @@
 Maps are rendered: a smooth background, grain, and a response over each defect that does
 not quite fit its mask. Each way of measuring runs in a process of its own, one thread,
 over the same maps. Rendering is not timed. `streaming` and `exact` give AUROC, AP,
-F1-max and PRO; `global_sort` gives AUROC, AP and PRO as anomalib does from all pixels
-at once, but with a single sort where anomalib sorts again for every metric and every
-region; `sklearn` gives the AUROC alone.
+F1-max and PRO; `global_sort` gives the same from all pixels at once as anomalib does,
+but with a single sort where anomalib sorts again for every metric and every region;
+`sklearn` gives the AUROC alone.
 """
 
 import json
@@ -35,6 +35,9 @@ class Settings:
     """What to measure."""
     streaming_maps: tuple[int, ...] = (4000,)
     """More numbers of maps for `streaming` alone: its memory should not grow."""
+    sklearn_maps: int | None = None
+    """Another number of maps for `sklearn`, which needs 15 MiB for each; as `maps`
+    where None."""
     worker: Method | None = None
     """Measure this one here and print its row; what the processes are started with."""
 
@@ -45,10 +48,16 @@ def main() -> None:
     if settings.worker:
         print(json.dumps(_measured(settings.worker, settings)))
         return
-    runs: list[tuple[Method, int]] = [(m, settings.maps) for m in settings.methods]
-    alone: Method = "streaming"
-    runs += [(alone, count) for count in settings.streaming_maps]
-    rows = [_in_process(method, count, settings.map_px) for method, count in runs]
+    number = {"sklearn": settings.sklearn_maps or settings.maps}
+    runs: list[tuple[Method, int]] = [
+        (method, number.get(method, settings.maps)) for method in settings.methods
+    ]
+    for count in settings.streaming_maps:
+        runs.append(("streaming", count))
+    rows = []
+    for method, count in runs:
+        rows.append(_in_process(method, count, settings.map_px))
+        print(json.dumps(rows[-1]), file=sys.stderr)  # the whole takes minutes
     print(json.dumps({"map_px": settings.map_px, "rows": rows}, indent=1))
 
 
@@ -162,40 +171,69 @@ def _global_sort(pairs: Iterator[tuple[Any, Any]]) -> tuple[float, dict[str, flo
             scores.append(anomaly_map.ravel())
             weights.append(share.ravel())
     with clock:
-        figures = _from_one_sort(np.concatenate(scores), np.concatenate(weights))
+        figures = _from_one_sort(_joined(scores), _joined(weights))
     return clock.seconds, figures
+
+
+def _joined(parts: list[Any]) -> Any:
+    """All of them in one array; the list is emptied, so that nothing is held twice."""
+    import numpy as np
+
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
 
 
 def _from_one_sort(scores: Any, weights: Any) -> dict[str, float]:
     import numpy as np
 
     order = np.flip(np.argsort(scores))
-    scores, weights = scores[order], weights[order]
-    del order
-    last_of_ties = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+    scores = scores[order]
+    weights = weights[order]
+    del order  # as soon as may be: each of these arrays takes gigabytes
+    last_of_ties = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)
+    del scores
     true = np.cumsum(weights > 0)[last_of_ties].astype(np.float64)
     covered = np.cumsum(weights, dtype=np.float64)[last_of_ties]
-    false = last_of_ties + 1 - true
-    recall, precision = true / true[-1], true / (true + false)
-    fpr = np.append(0, false / false[-1])
-    pro = np.append(0, covered / covered[-1])
-    inside = fpr <= 0.3
-    x = np.append(fpr[inside], 0.3)
-    y = np.append(pro[inside], np.interp(0.3, fpr, pro))
-    return {
-        "pixel_auroc": float(np.trapezoid(np.append(0, recall), fpr)),
-        "pixel_ap": float(np.sum(np.diff(recall, prepend=0) * precision)),
-        "pro@0.3": float(np.trapezoid(y, x) / 0.3),
+    del weights
+    accepted = (last_of_ties + 1).astype(np.float64)
+    del last_of_ties
+    figures = {
+        "pixel_ap": float(
+            np.sum(np.diff(true, prepend=0) * (true / accepted)) / true[-1]
+        ),
+        "pixel_f1_max": float(np.max(2 * true / (accepted + true[-1]))),
     }
+    fpr = accepted - true
+    del accepted
+    fpr /= fpr[-1]
+    figures["pixel_auroc"] = _area(fpr, true / true[-1], 1.0)
+    del true
+    covered /= covered[-1]
+    for limit in (0.3, 0.05):
+        figures[f"pro@{limit:g}"] = _area(fpr, covered, limit) / limit
+    return figures
+
+
+def _area(x: Any, y: Any, limit: float) -> float:
+    """Under the curve from (0, 0) through these points, as far as `limit`."""
+    import numpy as np
+
+    end = int(np.searchsorted(x, limit, "right"))
+    last = np.interp(limit, x[end - 1 : end + 1], y[end - 1 : end + 1])
+    x = np.concatenate([[0.0], x[:end], [limit]])
+    y = np.concatenate([[0.0], y[:end], [last]])
+    return float(np.trapezoid(y, x))
 
 
 def _sklearn(pairs: Iterator[tuple[Any, Any]]) -> tuple[float, dict[str, float]]:
-    import numpy as np
     from sklearn.metrics import roc_auc_score
 
-    maps, masks = zip(*pairs, strict=True)
-    scores = np.concatenate([m.ravel() for m in maps])
-    anomalous = np.concatenate([m.ravel() for m in masks])
+    maps, masks = [], []
+    for anomaly_map, mask in pairs:
+        maps.append(anomaly_map.ravel())
+        masks.append(mask.ravel())
+    scores, anomalous = _joined(maps), _joined(masks)
     clock = _Clock()
     with clock:
         auroc = float(roc_auc_score(anomalous, scores))

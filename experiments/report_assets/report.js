@@ -425,6 +425,9 @@ function trainingParts(category) {
   const ofCodes = asSeries(quantizer).map((series) =>
     lineChart(words(series.name), [series], { xLabel: "step", width: 280, height: 170 }),
   );
+  const pictures = Object.entries(category.codes ?? {}).map(([what, src]) =>
+    element("img", { src, alt: `codes of test images: ${what}` }),
+  );
   const section = (title, content, kind) =>
     content.length
       ? [
@@ -439,6 +442,7 @@ function trainingParts(category) {
   return [
     ...section("Training", charts, "charts"),
     ...section("How the codes are used", ofCodes, "charts small"),
+    ...section("Codes of test images", pictures, "codes"),
   ];
 }
 

@@ -1,0 +1,271 @@
+"""One run that shows LFQ training: a small autoencoder of patches of four textures.
+
+    python -m experiments.lfq_training
+
+No part of the detector: patches of the good training images of rendered_ad, one hidden
+layer on either side of the quantizer. What is drawn is measured on patches of the good
+*test* images: how many codes they use, and how well they are reconstructed.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from experiments.command_line import read_command_line
+from experiments.run import RunFolder, cache_folder, new_run_path
+from lfq_jax.config import as_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TEXTURES = ("woven_cloth", "wood_grain", "stone", "brushed_metal")
+
+
+@dataclass(frozen=True)
+class LFQTraining:
+    """Train patch autoencoders, and draw code use and PSNR over the steps."""
+
+    variants: tuple[str, ...] = (
+        "lfq:entropy_weight=0.1",
+        "lfq",
+        "lfq:entropy_weight=0.1,bits=1",
+        "lfq:bits=1",
+    )
+    """Quantizers by name, with fields after a colon: see experiments.quantizers."""
+    categories: tuple[str, ...] = TEXTURES
+    """Categories of rendered_ad."""
+    patch_px: int = 8
+    """Side of a patch, in pixels of images of 320 pixels."""
+    hidden: int = 256
+    """Width of the hidden layers."""
+    steps: int = 2000
+    """Optimisation steps."""
+    batch_size: int = 1024
+    """Patches a step."""
+    held_out: int = 8192
+    """Patches of test images that everything is measured on."""
+    learning_rate: float = 1e-3
+    """Adam's."""
+    log_every: int = 50
+    """Steps between two measurements."""
+    seed: int = 0
+    """Chooses patches and initial weights."""
+    out: Path | None = None
+    """The run's folder. None named: runs/<date>-<time>-lfq-training."""
+    cache_dir: Path = field(default_factory=cache_folder)
+    """Where the prepared images are kept."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            *("patch_px", "hidden", "steps", "batch_size", "held_out", "log_every"),
+        ):
+            value = getattr(self, name)
+            if value < 1:
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag} must be at least 1, got {value}")
+        if self.patch_px > 64:
+            raise ValueError(f"--patch-px must be at most 64, got {self.patch_px}")
+        if not self.learning_rate > 0:
+            raise ValueError(
+                f"--learning-rate must be positive, got {self.learning_rate}"
+            )
+        for name in ("variants", "categories"):
+            if not getattr(self, name):
+                raise ValueError(f"--{name} must be one or more, got none")
+
+
+class Point(NamedTuple):
+    """What the held-out patches say after some steps."""
+
+    step: int
+    perplexity: float
+    used_codes: float
+    psnr: float
+
+
+def patches(settings: LFQTraining, split: str, count: int) -> "np.ndarray":
+    """f32 [count d] random patches in [-1, 1] of the good images of a split."""
+    import numpy as np
+
+    import datasets
+
+    rng = np.random.default_rng((settings.seed, split == "test"))
+    side, found = settings.patch_px, []
+    for i, category in enumerate(settings.categories):
+        examples: Any = datasets.load(
+            "rendered_ad",
+            category,
+            "test" if split == "test" else "train",
+            cache_dir=settings.cache_dir / "datasets",
+        )
+        images = np.stack([each.image for each in examples if not each.label])
+        share = count // len(settings.categories)
+        share += i < count % len(settings.categories)
+        which = rng.integers(0, len(images), share)
+        top, left = (
+            rng.integers(0, size - side + 1, share) for size in images.shape[1:3]
+        )
+        rows = top[:, None, None] + np.arange(side)[:, None]
+        columns = left[:, None, None] + np.arange(side)
+        found.append(images[which[:, None, None], rows, columns])
+    flat = np.concatenate(found).reshape(count, -1).astype(np.float32)
+    return rng.permutation(flat / 127.5 - 1.0)
+
+
+def train(
+    settings: LFQTraining, variant: str, training: "np.ndarray", test: "np.ndarray"
+) -> Iterator[Point]:
+    """Train one autoencoder; a point at the start and after every interval."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from experiments.quantizer_variants import read_variant
+    from lfq_jax.quantizers import make
+
+    quantizer = make(read_variant(variant), dim=16)
+    size, hidden, dim = training.shape[1], settings.hidden, quantizer.dim
+    key = jax.random.key(settings.seed)
+    keys = jax.random.split(key, 5)
+    shapes = [(size, hidden), (hidden, dim), (dim, hidden), (hidden, size)]
+    weights = [
+        jax.random.normal(k, shape) * (2 / shape[0]) ** 0.5
+        for k, shape in zip(keys, shapes, strict=False)
+    ]
+    biases = [jnp.zeros(shape[1]) for shape in shapes]
+    of_quantizer, state = quantizer.init(keys[4])
+    params = {"weights": weights, "biases": biases, "quantizer": of_quantizer}
+    optimizer = optax.adam(settings.learning_rate)
+
+    def layer(params: Any, i: int, x: Any) -> Any:
+        return x @ params["weights"][i] + params["biases"][i]
+
+    def passed(params: Any, state: Any, x: Any, *, training: bool, **draws: Any) -> Any:
+        z = layer(params, 1, jax.nn.relu(layer(params, 0, x)))
+        quantized = quantizer.quantize(
+            params["quantizer"], state, z, training=training, **draws
+        )
+        decoded = jax.nn.relu(layer(params, 2, quantized.z_q))
+        error = jnp.mean((layer(params, 3, decoded) - x) ** 2)
+        return error + quantized.loss, (error, quantized)
+
+    @jax.jit
+    def step(params: Any, state: Any, moments: Any, x: Any, at: Any) -> Any:
+        draws = {"key": jax.random.fold_in(key, at), "step": at}
+        gradient, (_, quantized) = jax.grad(passed, has_aux=True)(
+            params, state, x, training=True, **draws
+        )
+        updates, moments = optimizer.update(gradient, moments, params)
+        return optax.apply_updates(params, updates), quantized.state, moments
+
+    @jax.jit
+    def measured(params: Any, state: Any) -> Any:
+        draws = {"key": key, "step": settings.steps}
+        _, (error, _) = passed(params, state, test, training=False)
+        _, (_, quantized) = passed(params, state, test, training=True, **draws)
+        return error, quantized.statistics
+
+    def point(at: int) -> Point:
+        error, statistics = jax.device_get(measured(params, state))
+        return Point(
+            step=at,
+            perplexity=float(statistics.get("perplexity", 0.0)),
+            used_codes=float(statistics.get("used_codes", 0.0)),
+            psnr=float(10 * jnp.log10(4.0 / error)),  # in [-1, 1] the peak is 2
+        )
+
+    moments = optimizer.init(params)
+    order = jax.random.randint(
+        keys[4], (settings.steps, settings.batch_size), 0, len(training)
+    )
+    yield point(0)
+    for at in range(settings.steps):
+        params, state, moments = step(params, state, moments, training[order[at]], at)
+        if (at + 1) % settings.log_every == 0 or at + 1 == settings.steps:
+            yield point(at + 1)
+
+
+def draw(path: Path, curves: dict[str, list[Point]], held_out: int) -> None:
+    """Perplexity and PSNR over the steps."""
+    from experiments.code_pictures import new_figure, write_figure
+
+    figure = new_figure(9.6, 3.6)
+    axes: Any = figure.subplots(1, 2)
+    for variant, points in curves.items():
+        steps = [point.step for point in points]
+        axes[0].plot(steps, [point.perplexity for point in points], label=variant)
+        axes[1].plot(steps, [point.psnr for point in points], label=variant)
+    axes[0].set(yscale="log", title=f"perplexity of {held_out} held-out patches")
+    axes[1].set(title="PSNR of their reconstruction, dB")
+    for each in axes:
+        each.title.set_fontsize(9)
+        each.set_xlabel("step")
+        each.legend(fontsize=8)
+    write_figure(figure, path)
+
+
+def table(curves: dict[str, list[Point]]) -> str:
+    """First and last point of every variant."""
+    from experiments.table import aligned
+
+    heads = ["variant", "steps", "perplexity", "", "codes", "", "PSNR, dB", ""]
+    lines = [
+        [
+            variant,
+            str(points[-1].step),
+            *(f"{getattr(points[i], name):.{digits}f}" for name, digits, i in CELLS),
+        ]
+        for variant, points in curves.items()
+    ]
+    return aligned(heads, lines)
+
+
+CELLS = [
+    (name, digits, i)
+    for name, digits in (("perplexity", 1), ("used_codes", 0), ("psnr", 2))
+    for i in (0, -1)
+]
+
+
+def run(settings: LFQTraining) -> Path:
+    """Train every variant, write points, curve.png and print the table."""
+    import jax
+    from tqdm import tqdm
+
+    from experiments.quantizer_variants import read_variant
+
+    for variant in settings.variants:
+        read_variant(variant)  # before a folder is made
+    training = patches(settings, "train", 64 * settings.batch_size)
+    test = patches(settings, "test", settings.held_out)
+    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
+    path = settings.out or new_run_path(Path("runs"), "lfq-training")
+    folder = RunFolder.create(path, as_json(settings), device)
+    curves: dict[str, list[Point]] = {}
+    for variant in settings.variants:
+        points = train(settings, variant, training, test)
+        total = -(-settings.steps // settings.log_every) + 1
+        curves[variant] = list(tqdm(points, desc=variant, total=total, leave=False))
+        found = [point._asdict() for point in curves[variant]]
+        folder.add_result({"variant": variant, "points": found})
+    draw(path / "curve.png", curves, settings.held_out)
+    print(table(curves))
+    print(f"\ncurve  {path / 'curve.png'}")
+    return path
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    argv = sys.argv[1:] if argv is None else argv
+    prog = "python -m experiments.lfq_training"
+    settings = read_command_line(LFQTraining(), prog=prog, argv=argv)
+    from datasets.errors import one_line_errors
+
+    with one_line_errors():
+        run(settings)
+
+
+if __name__ == "__main__":
+    main()

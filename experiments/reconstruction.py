@@ -1,0 +1,131 @@
+"""What a bottleneck lets through: reconstruction of good parts, and of defects.
+
+The question is the paper's: an autoencoder that repeats whatever it is shown (the
+identical shortcut) hides the defects from the discriminator beside it.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from lfq_jax.data import Photographs, to_square
+from lfq_jax.evaluation import StreamingPixelMetrics
+from lfq_jax.losses import ssim
+from lfq_jax.model import Model, Variables
+
+if TYPE_CHECKING:
+    from datasets.example import Example
+
+BATCH = 8
+
+
+class Reconstructed(NamedTuple):
+    """Images of one size, what became of them, and their codes."""
+
+    images: np.ndarray
+    """f32 [n h w 3] in [0, 1]."""
+    reconstructions: np.ndarray
+    """f32 [n h w 3], cut to [0, 1]."""
+    codes: np.ndarray
+    """[n gh gw ...] in the quantizer's own form."""
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _pass(model: Model, variables: Variables, images: jax.Array) -> Any:
+    unit = images.astype(jnp.float32) / 255.0
+    outputs, _ = model.apply(variables, unit, training=False)
+    return unit, jnp.clip(outputs.reconstruction, 0.0, 1.0), outputs.codes
+
+
+def reconstruct(
+    model: Model, variables: Variables, images: np.ndarray
+) -> Reconstructed:
+    """Reconstruct u8 [n h w 3] images of the model's own size, in batches."""
+    count = len(images)
+    order = np.minimum(np.arange(-(-count // BATCH) * BATCH), count - 1)
+    parts = [
+        jax.device_get(_pass(model, variables, images[chunk]))
+        for chunk in np.split(order, len(order) // BATCH)
+    ]
+    joined = (np.concatenate(each)[:count] for each in zip(*parts, strict=True))
+    return Reconstructed(*joined)
+
+
+def squares(
+    examples: "Sequence[Example]", image_px: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The examples' images u8 [n p p 3], and their masks bool [n p p].
+
+    A pixel is defective where the mask is at its centre.
+    """
+    images = np.stack([to_square(each.image, image_px) for each in examples])
+    size = (image_px, image_px)
+    masks = [
+        np.asarray(Image.fromarray(each.mask).resize(size, Image.Resampling.NEAREST))
+        for each in examples
+    ]
+    return images, np.stack(masks)
+
+
+def fidelity(found: Reconstructed, labels: np.ndarray) -> dict[str, float | None]:
+    """Mean PSNR in dB and mean SSIM over good and over defective images."""
+    error = ((found.images - found.reconstructions) ** 2).mean((1, 2, 3))
+    psnr = -10 * np.log10(np.maximum(error, 1e-10))
+    maps = ssim(jnp.asarray(found.images), jnp.asarray(found.reconstructions))
+    similarity = np.asarray(maps).mean((1, 2, 3))
+    groups = {"good": labels == 0, "defective": labels != 0}
+    return {
+        f"{name}_{group}": _mean(values[chosen])
+        for name, values in (("psnr", psnr), ("ssim", similarity))
+        for group, chosen in groups.items()
+    }
+
+
+def shortcut(found: Reconstructed, masks: np.ndarray) -> dict[str, float | None]:
+    """How much worse defects are reconstructed than what surrounds them.
+
+    Returns:
+      `error_inside` and `error_outside`: mean squared error of a pixel inside the
+      defects and outside, first over an image's pixels, then over the images that show
+      a defect; `error_ratio`: the first over the second; `error_pixel_auroc`: how well
+      the squared error alone tells defective pixels, over all images.
+    """
+    error = ((found.images - found.reconstructions) ** 2).mean(-1)
+    shown = np.flatnonzero(masks.any((1, 2)) & ~masks.all((1, 2)))
+    inside = _mean([error[i][masks[i]].mean() for i in shown])
+    outside = _mean([error[i][~masks[i]].mean() for i in shown])
+    pixels = StreamingPixelMetrics()
+    pixels.update(list(error), list(masks))
+    return {
+        "error_inside": inside,
+        "error_outside": outside,
+        "error_ratio": inside / outside if inside and outside else None,
+        "error_pixel_auroc": pixels.compute().values.get("pixel_auroc"),
+    }
+
+
+def survival(model: Model, variables: Variables, held_out: Photographs) -> float | None:
+    """How much of a synthetic defect the reconstruction repeats.
+
+    With a an image with a defect of mask M, n the same image without, and R their
+    reconstructions: the mean over the images of sum_M (R(a) - R(n)).(a - n) over
+    sum_M |a - n|^2. 1 is the identical shortcut, 0 a clean repair.
+    """
+    with_defect = reconstruct(model, variables, held_out.images)
+    without = reconstruct(model, variables, held_out.normals)
+    sources = held_out.sources
+    change = with_defect.images - without.images[sources]
+    repeated = with_defect.reconstructions - without.reconstructions[sources]
+    inside = (held_out.masks > 0)[..., None]
+    whole = (change**2 * inside).sum((1, 2, 3))
+    kept = (repeated * change * inside).sum((1, 2, 3))
+    return _mean(kept[whole > 0] / whole[whole > 0])
+
+
+def _mean(values: Any) -> float | None:
+    return float(np.mean(values)) if len(values) else None
