@@ -114,7 +114,8 @@ def of_photographs(
     rule: Rule = "false_alarm_rate"
     image[rule] = false_alarm_threshold(good[image_score], rate=rate)
     pixel[rule] = false_alarm_threshold(good[MAP_MAX], rate=rate)
-    image.pop("labelled", None)
+    for level in (image, pixel):
+        level.pop("labelled", None)  # of other photographs
     if defective is not None:
         scores = [*good[image_score], *defective[image_score]]
         labels = [False] * len(good[image_score]) + [True] * len(defective[image_score])

@@ -30,7 +30,7 @@ CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.safetensors"
 THRESHOLDS = "thresholds.json"
-FAR_OFF = 2.0
+FAR_OFF = 1.5
 """`Appearance.distance` from which another category is suspected."""
 _USUAL_CHANGE = 0.08  # of a channel's mean among photographs of one category
 _USUAL_OCTAVES = 0.5  # of the contrast

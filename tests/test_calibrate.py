@@ -81,6 +81,10 @@ def test_defective_parts_bring_the_largest_f1_and_the_best_score(
     assert "over the pixels" in thresholds.pixel["labelled"].statement
     assert "mean 1.000" in thresholds.image_score_reason
     assert "labelled" in capsys.readouterr().out
+    calibrate.main(["--run", str(run), "--good", str(photographs / "good")])
+    after = lfq_jax.load(run).thresholds
+    assert after.rule == "false_alarm_rate"
+    assert not {"labelled"} & {*after.image, *after.pixel}
 
 
 def test_another_score_leaves_no_threshold_of_the_one_before(run, photographs):

@@ -55,9 +55,11 @@ def test_a_defect_is_found_and_its_place_is_marked(detector):
     assert not good.is_anomalous
     assert bad.score > good.score
     assert bad.calibrated > good.calibrated
-    assert bad.mask[8:16, 8:16].all() and not good.mask.any()
     # The image is smaller than the filters: all of it may pass the threshold.
     assert bad.heat_map[8:16, 8:16].mean() > 2 * bad.heat_map[20:, 20:].mean()
+    pixel_threshold = detector.thresholds.pixel_threshold
+    assert np.array_equal(bad.mask, bad.heat_map >= pixel_threshold)
+    assert bad.mask[8:16, 8:16].all() and not good.mask.any()
 
 
 @pytest.mark.parametrize("size", [(32, 32), (47, 91), (1, 1), (200, 3)])
