@@ -238,6 +238,8 @@ def run(settings: LFQTraining) -> Path:
 
     for variant in settings.variants:
         read_variant(variant)  # before a folder is made
+    if settings.out and settings.out.exists():
+        raise ValueError(f"--out {settings.out} must not exist yet")
     training = patches(settings, "train", 64 * settings.batch_size)
     test = patches(settings, "test", settings.held_out)
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"

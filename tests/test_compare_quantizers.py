@@ -306,6 +306,7 @@ def test_lfq_training_writes_its_curve_and_its_points(tmp_path, capsys):
         (["--variants", "lqf"], "did you mean 'lfq'"),
         (["--categories", "clot"], "woven_cloth"),
         (["--patch-px", "500"], "--patch-px must be at most 64, got 500"),
+        (["--out", "."], "--out . must not exist yet"),
     ],
 )
 def test_lfq_training_refuses_mistakes_in_one_line(capsys, tmp_path, arguments, said):
