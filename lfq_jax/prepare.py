@@ -11,16 +11,25 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from lfq_jax.augment import augment, does_flip
 from lfq_jax.config import AugmentConfig, ModelConfig
 from lfq_jax.data import Photographs, Sample, Samples, TrainingData
+from lfq_jax.filters import group_sizes
 from lfq_jax.reader import Reader, fit_reader
-from lfq_jax.reference import Reference, channels, compare, fit_whitening, remember
+from lfq_jax.reference import (
+    Reference,
+    channels,
+    compare,
+    fit_whitening,
+    remember,
+    usual_distances,
+)
 
 _COPIES = 3  # of a single shot, to stand for the others that there are not
 _BATCH = 8
+_USUAL = 16  # good parts that show what is usual at the border
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,8 @@ class Preparation:
         """What a detector compares new images with; None without a reference."""
         if self.model.reference is None:
             return None
-        return self._remember(fit_whitening(shots, **self._where), list(shots))
+        memory = self._remember(fit_whitening(shots, **self._where), list(shots))
+        return memory._replace(usual=self.others(shots)[0].usual)
 
     @property
     def _where(self) -> dict:
@@ -70,7 +80,23 @@ class Preparation:
         else:
             copies = self.varied(self._plain(np.repeat(shots, _COPIES, 0)), stream=0)
             rest = [list(np.asarray(copies.images))]
-        return [self._remember(whitening, images) for images in rest]
+        others = [self._remember(whitening, images) for images in rest]
+        if not self.is_texture:
+            return others
+        usual = self._usual(shots, others)
+        return [memory._replace(usual=usual) for memory in others]
+
+    def _usual(
+        self, shots: UInt8[np.ndarray, "k h w 3"], others: list[Reference]
+    ) -> Float[Array, "r c"]:
+        """What good parts show near the border. Objects are left alone: there it says
+        more of the part than of the border."""
+        assert self.model.reference is not None
+        sources = np.arange(_USUAL) % len(shots)
+        good = self.varied(self._plain(shots[sources]), stream=5)
+        found = self.compared(good, sources % len(others), others).references
+        groups = len(group_sizes(self.model.reference.levels))
+        return usual_distances(np.asarray(found)[..., :groups])
 
     def varied(self, samples: Samples, *, stream: int) -> Samples:
         """Every sample varied once. Another `stream`, other variations."""

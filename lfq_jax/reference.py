@@ -19,6 +19,7 @@ from lfq_jax.reference_config import ReferenceConfig
 
 _SHRINKAGE = 1e-2  # of each group's covariance, as a share of its mean variance
 _FAR = 1e30
+_BORDER_CELLS = 16
 
 
 class Whitening(NamedTuple):
@@ -36,6 +37,9 @@ class Reference(NamedTuple):
     """Whitened features from anywhere on the shots."""
     places: Float[Array, "k h w f"]
     """Whitened features of every place, or k = 0 where places are not compared."""
+    usual: Float[Array, "r c"] | None = None
+    """How much more `compare` finds on good parts near the border of the image, by how
+    many cells away it is; the last row, 0, goes for all that lie deeper."""
 
 
 def channels(config: ReferenceConfig, *, is_texture: bool) -> int:
@@ -90,9 +94,45 @@ def remember(
     whitened = (features - whitening.mean) @ whitening.matrix
     flat = whitened.reshape(-1, whitened.shape[-1])
     chosen = np.random.default_rng(seed).permutation(len(flat))[: config.patches]
-    by_place = config.window > 0 and not is_texture
-    places = whitened if by_place else whitened[:0]
+    places = whitened[:0]
+    if config.window > 0 and not is_texture:
+        moved = [m for image in images for m in _moved(image, stride // 2)]
+        features = _features_of_all(moved, config.levels, stride)
+        places = (features - whitening.mean) @ whitening.matrix
     return Reference(whitening, flat[np.sort(chosen)], places)
+
+
+def _moved(image: UInt8[np.ndarray, "h w 3"], half: int) -> list[np.ndarray]:
+    """The image, and moved by half a cell right, down, and both.
+
+    An edge in the middle of a cell does not look like one on its border.
+    """
+    if not half:
+        return [image]
+    wide = np.pad(image, ((half, 0), (half, 0), (0, 0)), mode="edge")
+    h, w, _ = image.shape
+    return [wide[i : i + h, j : j + w] for i in (half, 0) for j in (half, 0)]
+
+
+def _depth(rows: int, columns: int) -> np.ndarray:
+    """How many cells away the nearest border is, 0 at it. [rows columns]"""
+    row, column = np.arange(rows), np.arange(columns)
+    row, column = np.minimum(row, row[::-1]), np.minimum(column, column[::-1])
+    return np.minimum(row[:, None], column)
+
+
+def usual_distances(found: Float[np.ndarray, "n h w c"]) -> Float[Array, "r c"]:
+    """How much more `compare` finds on good parts near the border than far from it.
+
+    At the border a filter sees half as much, and chance looks like a defect there.
+    """
+    flat = found.reshape(len(found), -1, found.shape[-1]).astype(np.float64)
+    by_cell = flat.mean(0)
+    depth = np.minimum(_depth(*found.shape[1:3]).ravel(), _BORDER_CELLS)
+    counts = np.bincount(depth)
+    sums = np.stack([np.bincount(depth, channel) for channel in by_cell.T], axis=-1)
+    means = sums / counts[:, None]
+    return jnp.asarray(means - means[-1], jnp.float32)
 
 
 def _nearest(
@@ -161,8 +201,8 @@ def compare(
     """How far every cell is from the memory, and what it looks like.
 
     log(1 + distance), a channel a group of features: from the nearest patch anywhere,
-    then, where places are compared, from the nearest in place; then, with
-    `shows_features`, the whitened features themselves.
+    then, where places are compared, from the nearest in place; less `usual`, where the
+    reference has it; then, with `shows_features`, the whitened features themselves.
     """
     features = describe(images, levels=config.levels, stride=stride)
     whitened = (features - reference.whitening.mean) @ reference.whitening.matrix
@@ -172,7 +212,12 @@ def compare(
         if reference.places.shape[0]:
             difference = _in_place(query, reference.places, config.window)
             found.append(_by_group(difference, config.levels))
-        shown = [query] if config.shows_features else []
-        return jnp.concatenate([jnp.log1p(x) for x in found] + shown, axis=-1)
+        distances = jnp.concatenate([jnp.log1p(x) for x in found], axis=-1)
+        if reference.usual is not None:
+            depth = _depth(*query.shape[:2]).clip(max=len(reference.usual) - 1)
+            distances = distances - reference.usual[depth]
+        if not config.shows_features:
+            return distances
+        return jnp.concatenate([distances, query], axis=-1)
 
     return jax.lax.map(of_image, whitened)

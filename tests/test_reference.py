@@ -13,12 +13,14 @@ from lfq_jax.data import Photographs, Sample, TrainingData, crop, draw
 from lfq_jax.filters import LINES, describe, group_sizes
 from lfq_jax.prepare import Preparation
 from lfq_jax.reference import (
+    Reference,
     _nearest,
     _squared,
     channels,
     compare,
     fit_whitening,
     remember,
+    usual_distances,
 )
 from lfq_jax.reference_config import ReferenceConfig
 
@@ -120,6 +122,50 @@ def test_a_defect_is_far_from_the_shots_and_the_rest_is_near(is_texture: bool):
     assert found.shape[-1] == channels(CONFIG, is_texture=is_texture)
     inside, outside = found[2:4, 3:5].mean(), found[6:].mean()
     assert inside > 2 * outside
+
+
+def test_a_part_moved_by_half_a_cell_is_as_near_as_one_moved_by_a_whole_one():
+    shot = np.full((32, 32, 3), 90, np.uint8)
+    shot += np.random.default_rng(0).integers(0, 4, shot.shape, np.uint8)
+    shot[8:19, 11:18] = 220
+    groups = len(group_sizes(CONFIG.levels))
+
+    def in_place(move: int) -> float:
+        moved = np.roll(shot, (move, move), (0, 1))
+        return _compared([shot], moved)[2:6, 2:6, groups:].mean()
+
+    assert in_place(2) < 1.2 * in_place(4)
+    assert in_place(1) > 2 * in_place(2)  # between the two it is farther
+
+
+def test_usual_distances_are_those_of_the_border_beyond_those_of_the_middle():
+    found = np.full((3, 40, 36, 2), 0.5)
+    found[:, 0] = found[:, -1] = found[:, :, 0] = found[:, :, -1] = (0.9, 0.4)
+    usual = np.asarray(usual_distances(found))
+    np.testing.assert_allclose(usual[0], (0.4, -0.1), atol=1e-6)
+    np.testing.assert_allclose(usual[1:], 0, atol=1e-6)
+    assert len(usual) == 17
+
+
+@pytest.mark.parametrize("is_texture", [True, False])
+def test_the_border_of_a_good_texture_is_no_farther_than_its_middle(is_texture: bool):
+    rng = np.random.default_rng(0)
+    images = rng.integers(60, 190, (12, 64, 64, 3), np.uint8)
+    config = dataclasses.replace(MODEL, image_px=64)
+    preparation = Preparation(config, AugmentConfig(), is_texture=is_texture, seed=0)
+    memory = preparation.memory(images[:4])
+    assert memory is not None
+    if not is_texture:
+        assert memory.usual is None  # there it tells of the part
+        return
+
+    def beyond(memory: Reference) -> float:
+        unit = jnp.asarray(images[4:]) / 255.0
+        found = np.asarray(compare(memory, unit, CONFIG, stride=4))
+        border = np.concatenate([found[:, 0], found[:, -1]]).mean()
+        return abs(border - found[:, 4:-4, 4:-4].mean())
+
+    assert beyond(memory) < 0.5 * beyond(memory._replace(usual=None))
 
 
 def test_what_stands_in_another_place_is_near_anywhere_and_far_in_place():
