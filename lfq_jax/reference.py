@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int32, UInt8
+from PIL import Image
 
 from lfq_jax.filters import describe, group_sizes
 from lfq_jax.reference_config import ReferenceConfig
@@ -96,10 +97,26 @@ def remember(
     chosen = np.random.default_rng(seed).permutation(len(flat))[: config.patches]
     places = whitened[:0]
     if config.window > 0 and not is_texture:
-        moved = [m for image in images for m in _moved(image, stride // 2)]
+        moved = [m for image in images for m in _posed(image, stride, config)]
         features = _features_of_all(moved, config.levels, stride)
         places = (features - whitening.mean) @ whitening.matrix
     return Reference(whitening, flat[np.sort(chosen)], places)
+
+
+def _posed(
+    image: UInt8[np.ndarray, "h w 3"], stride: int, config: ReferenceConfig
+) -> list[np.ndarray]:
+    turned = [_turned(image, turn) for turn in config.turns_deg]
+    return _moved(image, stride // 2) + turned
+
+
+def _turned(image: UInt8[np.ndarray, "h w 3"], turn_deg: float) -> np.ndarray:
+    """Turned about the middle, counter-clockwise; outside the border goes on."""
+    h, w, _ = image.shape
+    down, right = h // 4, w // 4
+    wide = np.pad(image, ((down, down), (right, right), (0, 0)), mode="edge")
+    turned = Image.fromarray(wide).rotate(turn_deg, resample=Image.Resampling.BICUBIC)
+    return np.asarray(turned)[down : down + h, right : right + w]
 
 
 def _moved(image: UInt8[np.ndarray, "h w 3"], half: int) -> list[np.ndarray]:

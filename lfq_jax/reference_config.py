@@ -14,6 +14,9 @@ class ReferenceConfig:
     window: int = 3
     """For objects: how far from its own place, in cells of `stem` pixels, a patch is
     also looked for. 0: places are not compared."""
+    turns_deg: tuple[float, ...] = (-6.0, -3.0, 3.0, 6.0)
+    """For objects: turns in which the shots are compared in place as well as upright,
+    for parts that lie a little askew."""
     shows_features: bool = False
     """Whether the discriminator sees the whitened features beside the distances."""
     reads: bool = True
@@ -25,5 +28,9 @@ class ReferenceConfig:
             raise ValueError(f"levels must be in [1, 6], got {self.levels}")
         if not 1 <= self.patches <= 65536:
             raise ValueError(f"patches must be in [1, 65536], got {self.patches}")
+        if not all(-180 <= turn <= 180 and turn for turn in self.turns_deg):
+            raise ValueError(
+                f"turns_deg must be in [-180, 180] and not 0, got {self.turns_deg}"
+            )
         if not 0 <= self.window <= 8:
             raise ValueError(f"window must be in [0, 8], got {self.window}")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from lfq_jax.augment import augment
 from lfq_jax.config import AugmentConfig, ModelConfig
@@ -136,6 +137,23 @@ def test_a_part_moved_by_half_a_cell_is_as_near_as_one_moved_by_a_whole_one():
 
     assert in_place(2) < 1.2 * in_place(4)
     assert in_place(1) > 2 * in_place(2)  # between the two it is farther
+
+
+def test_a_part_that_lies_askew_is_nearer_to_the_shots_turned():
+    def part(turn_deg: float) -> np.ndarray:
+        image = np.full((64, 64, 3), 90, np.uint8)
+        image[28:36, 8:56] = 220
+        turned = Image.fromarray(image).rotate(turn_deg, fillcolor=(90, 90, 90))
+        noise = np.random.default_rng(0).integers(0, 4, image.shape, np.uint8)
+        return np.asarray(turned) + noise
+
+    def in_place(*turns_deg: float) -> float:
+        config = dataclasses.replace(CONFIG, turns_deg=turns_deg)
+        groups = len(group_sizes(config.levels))
+        return _compared([part(0)], part(12), config=config)[..., groups:].mean()
+
+    assert in_place(12.0) < 0.6 * in_place()
+    assert in_place(-12.0) > 0.8 * in_place()
 
 
 def test_usual_distances_are_those_of_the_border_beyond_those_of_the_middle():
