@@ -58,17 +58,24 @@ class Tensors:
         torch_kernel = self.take(name, (outputs, inputs, height, width))
         return torch_kernel.transpose(2, 3, 1, 0)
 
-    def refuse_others(self, ignored: tuple[str, ...]) -> None:
+    def refuse_others(
+        self, ignored: tuple[str, ...], *, endings: tuple[str, ...] = ()
+    ) -> None:
         """Make sure that nothing was passed over that would change the features.
 
         Args:
           ignored: beginnings of names that may be left, such as a classifier's.
+          endings: endings of such names.
 
         Raises:
           ValueError: for a tensor that was neither taken nor is ignored.
         """
         left = [n for n in self.names if n not in self._taken]
-        unknown = [name for name in left if not name.startswith(ignored)]
+        unknown = [
+            name
+            for name in left
+            if not name.startswith(ignored) and not name.endswith(endings)
+        ]
         if unknown:
             raise ValueError(
                 f"{self.path}: the tensor {unknown[0]} is unknown to this architecture"
