@@ -58,6 +58,7 @@ def _locally_aware(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     return window(x) / window(jnp.ones((1, *x.shape[1:3], 1)))
 
 
+@functools.partial(jax.jit, static_argnames="view")
 def patch_features(
     encoder: Encoder, images: Float[Array, "b H W 3"], view: View
 ) -> Float[Array, "b h w f"]:
@@ -127,8 +128,10 @@ def remember(
       share: of the patches that is kept, in (0, 1]; 1 keeps the whole memory.
       seed: of the coreset's first patch and of its projection.
     """
-    see = jax.jit(lambda images: patch_features(encoder, images, view))
-    found = [see(_unit(to_square(shot, view.image_px)[None])) for shot in shots]
+    found = [
+        patch_features(encoder, _unit(to_square(shot, view.image_px)[None]), view)
+        for shot in shots
+    ]
     patches = jnp.concatenate(found).reshape(-1, found[0].shape[-1])
     return PatchMemory(encoder, coreset(patches, share, seed))
 
