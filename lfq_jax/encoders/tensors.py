@@ -42,11 +42,13 @@ class Tensors:
                 f"{self.path}: the tensor {name} must have shape {shape}, got "
                 f"{self.shape(name)}"
             )
-        tensor = self._found[name].astype(np.float32)
-        if not np.isfinite(tensor).all():
-            raise ValueError(f"{self.path}: the tensor {name} must be finite")
         self._taken.add(name)
-        return tensor
+        found = self._found[name]
+        if found.dtype.kind not in "USOMm":  # bfloat16's kind is V
+            tensor = found.astype(np.float32)
+            if np.isfinite(tensor).all():
+                return tensor
+        raise ValueError(f"{self.path}: the tensor {name} must hold finite numbers")
 
     def kernel(self, name: str, shape: tuple[int, ...]) -> Float[np.ndarray, "h w i o"]:
         """A convolution's kernel, which torch keeps as [out in h w].
