@@ -39,7 +39,7 @@ def change(now: float | None, before: float | None) -> str:
     """Signed, three decimals."""
     if now is None or before is None:
         return NOT_COMPUTED
-    return f"{now - before:+.3f}"
+    return f"{round(now - before, 3) + 0.0:+.3f}"  # + 0.0: no negative zero
 
 
 def _rows(result: Result) -> dict[str, Figures]:
