@@ -15,6 +15,7 @@ from lfq_jax.calibration import of_training
 from lfq_jax.checkpoint import Checkpoints, Progress
 from lfq_jax.config import ModelConfig, ScoreConfig, TrainConfig, as_json
 from lfq_jax.data import Photographs, TrainingData
+from lfq_jax.encoders import Encoder
 from lfq_jax.evaluation import evaluate
 from lfq_jax.evidence import Scores, gather, score_in_batches
 from lfq_jax.model import Model, Variables
@@ -119,6 +120,7 @@ def train(
     is_texture: bool,
     seed: int,
     folder: Path,
+    encoder: Encoder | None = None,
     on_step: OnStep = lambda *_: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
@@ -130,6 +132,7 @@ def train(
       is_texture: whether mirrored and turned parts are good parts.
       seed: all randomness of the run is `fold_in(seed, step)`.
       folder: gets metrics.jsonl and checkpoints/.
+      encoder: the pretrained network that `model_config.reference.encoder` speaks of.
       on_step: called with (step, steps, last figures) after every scan.
       should_stop: asked after every scan; on True the state is saved and
         `KeyboardInterrupt` raised.
@@ -142,7 +145,9 @@ def train(
     shots = data.normals.shape[0]
     steps = train_config.steps(shots)
     model = Model(model_config, is_texture=is_texture)
-    preparation = Preparation(model_config, train_config.augment, is_texture, seed)
+    preparation = Preparation(
+        model_config, train_config.augment, is_texture, seed, encoder
+    )
     trainer = Trainer(
         model,
         train_config,
