@@ -40,7 +40,12 @@ def main_job(flags: Sequence[str]) -> FewShot:
         if getattr(asked, name) != getattr(default, name):
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} behind -- is the evaluation's own to choose")
-    return asked
+    if asked.encoder_path is None:
+        return asked
+    from experiments.pretrained import with_encoder
+
+    model = with_encoder(asked.model, asked.encoder_path)
+    return dataclasses.replace(asked, model=model)
 
 
 def as_draem(job: FewShot) -> FewShot:
@@ -64,7 +69,7 @@ def as_draem(job: FewShot) -> FewShot:
         shapes=_only(ShapeWeights, "perlin"),
         content=_only(ContentWeights, *textures),
     )
-    return dataclasses.replace(job, model=model, agm=agm)
+    return dataclasses.replace(job, model=model, agm=agm, encoder="scratch")
 
 
 def _only(weights: Any, *names: str) -> Any:

@@ -135,6 +135,15 @@ def test_draem_has_the_main_jobs_steps_and_none_of_its_inventions():
     assert photographs.agm.content.noise == 0
 
 
+def test_a_pretrained_encoder_reaches_the_main_job_and_not_draem(weights):
+    job = main_job(["--preset", "cpu", "--encoder", f"pretrained:{weights}"])
+    assert job.model.reference is not None
+    assert job.model.reference.encoder is not None
+    draem = as_draem(job)
+    assert draem.encoder == "scratch"
+    assert draem.model.reference is None
+
+
 def test_flags_behind_the_dashes_reach_the_main_job():
     settings = accuracy.read_settings(["--seeds", "5", "--", *TINY])
     assert settings.seeds == (5,)
