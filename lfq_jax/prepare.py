@@ -42,6 +42,8 @@ class Preparation:
         if self.model.reference is None:
             return None
         memory = self._remember(self._sight(shots), list(shots))
+        # The step donates its state, and the encoder's weights are needed again.
+        memory = jax.tree.map(jnp.copy, memory)
         return memory._replace(usual=self.others(shots)[0].usual)
 
     @property

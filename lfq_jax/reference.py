@@ -137,7 +137,7 @@ class _Comparison:
             ]
 
     def __call__(
-        self, image: Float[Array, "H W 3"], queries: tuple[Float[Array, "h w f"], ...]
+        self, image: Float[Array, "H W 3"], queries: tuple[Float[Array, "h w _"], ...]
     ) -> Float[Array, "h w c"]:
         memories = self.reference.memories
         found = [
@@ -153,7 +153,7 @@ class _Comparison:
 
     def _in_place(
         self, queries: tuple[Array, ...], near: list[Surroundings]
-    ) -> tuple[Float[Array, "h w g"], ...]:
+    ) -> tuple[Float[Array, "h w _"], ...]:
         return tuple(
             _by_group(from_in_place(query, squares), sizes)
             for query, squares, sizes in zip(queries, near, self.sizes, strict=True)
@@ -161,10 +161,10 @@ class _Comparison:
 
     def _in_other_turns(
         self,
-        upright: tuple[Float[Array, "h w g"], ...],
+        upright: tuple[Float[Array, "h w _"], ...],
         image: Float[Array, "H W 3"],
-        queries: tuple[Float[Array, "h w f"], ...],
-    ) -> tuple[Float[Array, "h w g"], ...]:
+        queries: tuple[Float[Array, "h w _"], ...],
+    ) -> tuple[Float[Array, "h w _"], ...]:
         """In every cell the nearer of upright and of the turns that fit the image."""
         poses = self.reference.poses
         assert poses is not None
@@ -190,7 +190,7 @@ class _Comparison:
 
     def _turned_back(
         self, image: Float[Array, "H W 3"], shot: Array, turn_deg: Array
-    ) -> tuple[Float[Array, "h w g"], ...]:
+    ) -> tuple[Float[Array, "h w _"], ...]:
         """Distances in place of the image laid as the shot lies, by its own cells."""
         upright = turned(image, -turn_deg)[None]
         kinds = see(self.reference.sight, upright, self.config, stride=self.stride)

@@ -48,7 +48,7 @@ def see(
     config: ReferenceConfig,
     *,
     stride: int,
-) -> tuple[Float[Array, "b h w f"], ...]:
+) -> tuple[Float[Array, "b h w _"], ...]:
     """Projected features of every cell of `stride` x `stride` pixels, for each kind."""
     filters = describe(images, levels=config.levels, stride=stride)
     found = (sight.filters(filters),)
@@ -124,7 +124,7 @@ def seen(
     config: ReferenceConfig,
     *,
     stride: int,
-) -> tuple[Float[Array, "n gh gw f"], ...]:
+) -> tuple[Float[Array, "n gh gw _"], ...]:
     """`see` of photographs, one a call: memory stays small, one shape is compiled."""
     parts = [_see_bytes(sight, x[None], config=config, stride=stride) for x in images]
     return tuple(jnp.concatenate(kind) for kind in zip(*parts, strict=True))

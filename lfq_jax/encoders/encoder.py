@@ -67,7 +67,7 @@ class Encoder:
 
     def features(
         self, images: Float[Array, "b H W 3"], stages: Sequence[str]
-    ) -> tuple[Float[Array, "b h w c"], ...]:
+    ) -> tuple[Float[Array, "b _ _ _"], ...]:
         """The maps of the named stages, in the order they are named.
 
         Args:

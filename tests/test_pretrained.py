@@ -1,0 +1,130 @@
+"""The main job and a detector with a pretrained encoder, on random weights."""
+
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lfq_jax
+from experiments import few_shot
+from experiments.pretrained import with_encoder
+from lfq_jax.config import PRESETS
+from lfq_jax.encoders import default_stages, load_encoder, network_as_text
+from lfq_jax.encoders.network_text import network_from_text
+from lfq_jax.encoders.squeezenet import SqueezeNet, _kernels
+from lfq_jax.reference import channels, compare, remember
+from lfq_jax.reference_config import EncoderConfig, ReferenceConfig
+from lfq_jax.sight import fit_sight, see, sizes_by_kind
+from tests.test_few_shot import TINY, elsewhere, parts, refusal
+
+__all__ = ["elsewhere", "parts"]  # fixtures
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """A file that holds a SqueezeNet of random weights."""
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for name, (h, w, inputs, outputs) in _kernels().items():
+        kernel = (
+            rng.normal(size=(outputs, inputs, h, w)) * (2 / (inputs * h * w)) ** 0.5
+        )
+        tensors[f"{name}/w"] = kernel.astype(np.float16)
+        tensors[f"{name}/b"] = np.zeros(outputs, np.float16)
+    path = tmp_path_factory.mktemp("weights") / "random.npz"
+    np.savez(path, **tensors)
+    return path
+
+
+def test_stages_are_taken_from_fine_to_coarse():
+    assert default_stages(SqueezeNet()) == ("fire3", "fire5", "fire8")
+
+
+def test_a_network_survives_being_written_down():
+    text = network_as_text(SqueezeNet())
+    assert network_from_text(text) == SqueezeNet()
+    with pytest.raises(ValueError, match="network must be one of"):
+        network_from_text('{"kind": "AlexNet"}')
+    with pytest.raises(ValueError, match="another version"):
+        network_from_text('{"kind": "SqueezeNet", "depth": 3}')
+
+
+def test_distances_of_both_kinds_stand_beside_each_other(weights):
+    encoder = load_encoder(weights)
+    text = network_as_text(encoder.network)
+    config = ReferenceConfig(
+        levels=2,
+        patches=256,
+        window=1,
+        encoder=EncoderConfig(weights, text, ("fire3", "fire5"), components=5),
+    )
+    assert sizes_by_kind(config)[1] == (5, 5)
+    rng = np.random.default_rng(1)
+    shots = rng.integers(90, 150, (2, 64, 64, 3), np.uint8)
+    sight = fit_sight(shots, config, stride=4, encoder=encoder)
+    unit = jnp.asarray(shots) / 255.0
+    filters, encoded = see(sight, unit, config, stride=4)
+    assert encoded.shape == (2, 16, 16, 10)
+    # Every stage has variance 1 in all, over the shots.
+    variance = np.asarray(encoded).reshape(-1, 10).var(0)
+    np.testing.assert_allclose(variance.reshape(2, 5).sum(1), 1, rtol=0.05)
+    assert filters.shape[:3] == encoded.shape[:3]
+    for is_texture in (True, False):
+        memory = remember(
+            sight, list(shots), config, stride=4, is_texture=is_texture, seed=0
+        )
+        found = np.asarray(compare(memory, unit, config, stride=4))
+        assert found.shape[-1] == channels(config, is_texture=is_texture)
+        if not is_texture:  # in its own place a shot is at no distance from itself
+            assert found[..., -2:].max() < 0.05
+
+
+def test_a_reference_without_the_weights_it_speaks_of_says_so(weights):
+    model = with_encoder(PRESETS["cpu"].model, weights)
+    assert model.reference is not None
+    shots = np.zeros((1, 32, 32, 3), np.uint8)
+    with pytest.raises(ValueError, match="needs the encoder's weights"):
+        fit_sight(shots, model.reference, stride=4)
+
+
+def test_a_run_with_an_encoder_names_it_and_its_detector_stands_alone(
+    capsys, parts, tmp_path, weights
+):
+    copy = tmp_path / "copied.npz"
+    copy.write_bytes(weights.read_bytes())
+    arguments = ["--dataset", "folder", "--data-dir", str(parts), *TINY]
+    arguments += ["--categories", "plate", "--encoder", f"pretrained:{copy}"]
+    few_shot.main([*arguments, "--out", str(tmp_path / "run")])
+    assert "squeezenet1_1" in capsys.readouterr().out
+    (line,) = (tmp_path / "run" / "results.jsonl").read_text().splitlines()
+    assert json.loads(line)["encoder"] == "squeezenet1_1"
+    copy.unlink()
+    detector = lfq_jax.load(tmp_path / "run")
+    image = np.full((40, 48, 3), 120, np.uint8)
+    prediction = detector(image)
+    assert prediction.heat_map.shape == (40, 48)
+    assert np.isfinite(prediction.score)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "said"),
+    [
+        ("resnet", "--encoder must be scratch, or pretrained: and the path"),
+        ("pretrained:", "--encoder must be scratch, or pretrained: and the path"),
+        ("pretrained:nowhere.npz", "nowhere.npz does not exist"),
+        ("pretrained:weights.pth", "must end in .npz or .safetensors"),
+    ],
+)
+def test_a_mistake_gets_one_line(capsys, tmp_path, encoder, said):
+    message = refusal(capsys, "--encoder", encoder)
+    assert said in message
+    assert "Traceback" not in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_learns_from_scratch_takes_no_encoder(capsys, weights):
+    encoder = f"pretrained:{weights}"
+    message = refusal(capsys, "--preset", "paper", "--encoder", encoder)
+    assert "needs a preset that compares images" in message
