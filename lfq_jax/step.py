@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int32, PRNGKeyArray
+from jaxtyping import Array, Float, Int32, PRNGKeyArray
 
 from lfq_jax.augment import augment
 from lfq_jax.config import AugmentConfig, TrainConfig
@@ -28,20 +28,35 @@ class TrainState(NamedTuple):
     """Running mean of the weights, or () where `ema_decay` is 0."""
 
 
-def losses(outputs: Outputs, batch: Sample, config: TrainConfig) -> dict[str, Array]:
-    """Each term of the total loss, weighted: they sum to `loss` (eqs. 2 and 3)."""
+def losses(
+    outputs: Outputs,
+    batch: Sample,
+    config: TrainConfig,
+    *,
+    normal_features: Float[Array, "b gh gw f"] | None = None,
+) -> dict[str, Array]:
+    """Each term of the total loss, weighted: they sum to `loss` (eqs. 2 and 3).
+
+    With a pretrained encoder, the squared error of its features as well: a term of our
+    own.
+    """
     loss = config.loss
     window = {"window_px": loss.ssim_window_px, "sigma_px": loss.ssim_sigma_px}
     error = jnp.mean((outputs.reconstruction - batch.normal) ** 2)
     similarity = ssim_loss(outputs.reconstruction, batch.normal, **window)
     dice = dice_loss(outputs.probability, batch.mask)
     focal = focal_loss(outputs.logits, batch.mask, gamma=loss.focal_gamma)
+    of_features = {}
+    if normal_features is not None and normal_features.shape[-1]:
+        missing = jnp.mean((outputs.features - normal_features) ** 2)
+        of_features["features"] = loss.feature_weight * missing
     return {
         "mse": loss.mse_weight * error,
         "ssim": loss.ssim_weight * similarity,
         "dice": loss.dice_weight * dice,
         "focal": loss.focal_weight * focal,
         "quantizer": outputs.quantizer_loss,
+        **of_features,
     }
 
 
@@ -140,7 +155,14 @@ class Trainer:
                 key=quantizer_key,
                 step=state.step,
             )
-            terms = losses(outputs, batch, self.config)
+            terms = losses(
+                outputs,
+                batch,
+                self.config,
+                normal_features=self.model.normal_features(batch.reference)
+                if self.model.feature_sizes
+                else None,
+            )
             loss = sum(terms.values(), jnp.zeros(()))
             named = {f"loss/{name}": term for name, term in terms.items()}
             of_codes = {
