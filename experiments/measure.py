@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets.example import Example
-from lfq_jax.config import ImageScore
 from lfq_jax.evaluation import BootstrapConfig, Evaluation, evaluate, to_mask_resolution
 from lfq_jax.predict import ImagePrediction
 
@@ -36,7 +35,7 @@ def measure(
     examples: Sequence[Example],
     predictions: Sequence[ImagePrediction],
     *,
-    image_score: ImageScore,
+    image_score: str,
 ) -> Measured:
     """Figures over a test split, at each mask's own resolution.
 

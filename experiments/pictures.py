@@ -16,7 +16,6 @@ from experiments.run_files import Series, TrainingLog
 
 if TYPE_CHECKING:
     from datasets.example import Example
-    from lfq_jax.config import ImageScore
     from lfq_jax.predict import ImagePrediction
 
 __all__ = ["contact_sheet", "draw_predictions", "figure3", "overlay", "training_curves"]
@@ -36,7 +35,7 @@ def draw_predictions(
     examples: "Sequence[Example]",
     predictions: "Sequence[ImagePrediction]",
     *,
-    image_score: "ImageScore",
+    image_score: str,
     limit: int = 40,
 ) -> None:
     """Write predictions.jsonl, pictures/*.png and contact_sheet.png into `folder`.
@@ -88,7 +87,7 @@ def _row(
 def _line(
     example: "Example",
     prediction: "ImagePrediction",
-    image_score: "ImageScore",
+    image_score: str,
     picture: str | None,
 ) -> dict[str, Any]:
     return {

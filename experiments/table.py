@@ -31,6 +31,7 @@ SETTINGS = (
     ("dataset", "{}"),
     ("shots", "{}-shot"),
     ("seed", "seed {}"),
+    ("method", "{}"),
     ("preset", "preset {}"),
     ("encoder", "encoder {}"),
     ("quantizer", "quantizer {}"),

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from lfq_jax.config import ImageScore
 from lfq_jax.data import to_square
 from lfq_jax.model import Variables
 from lfq_jax.scoring import Scorer
@@ -16,8 +15,10 @@ class ImagePrediction(NamedTuple):
     """One image's result, at the model's resolution."""
 
     map: Float[np.ndarray, "h w"]
-    scores: dict[ImageScore, float]
-    reconstruction: UInt8[np.ndarray, "h w 3"]
+    scores: dict[str, float]
+    """By name; of the networks, those of `ImageScore`."""
+    reconstruction: UInt8[np.ndarray, "h w 3"] | None = None
+    """None where a method makes none."""
 
 
 def predict(

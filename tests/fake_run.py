@@ -8,10 +8,9 @@ import numpy as np
 
 from datasets.example import Example
 from experiments.pictures import draw_predictions
-from lfq_jax.config import ImageScore
 from lfq_jax.predict import ImagePrediction
 
-SCORES: tuple[ImageScore, ...] = ("mean", "max", "top_k_mean", "smoothed_max")
+SCORES = ("mean", "max", "top_k_mean", "smoothed_max")
 
 
 def example(category: str, defect: str, number: int, *, px: int = 48) -> Example:
@@ -33,7 +32,7 @@ def prediction(of: Example, score: float, *, px: int = 32) -> ImagePrediction:
     heat = np.full((px, px), 0.1 * score, np.float32)
     where = of.mask[np.ix_(rows, rows)]
     heat[where if where.any() else np.eye(px, dtype=bool)] = score
-    scores: dict[ImageScore, float] = dict.fromkeys(SCORES, float(score))
+    scores: dict[str, float] = dict.fromkeys(SCORES, float(score))
     scores["mean"] = float(heat.mean())
     small = of.image[np.ix_(rows, rows)]
     return ImagePrediction(heat, scores, small)

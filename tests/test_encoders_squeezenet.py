@@ -150,5 +150,17 @@ def test_a_number_that_is_not_finite_is_told(peer: torch.nn.Sequential, tmp_path
     tensors = _tensors(peer)
     tensors["features.3.squeeze.bias"] = np.full(16, np.nan, np.float32)
     safetensors.numpy.save_file(tensors, tmp_path / "s.safetensors")
-    with pytest.raises(ValueError, match=r"features\.3\.squeeze\.bias must be finite"):
+    with pytest.raises(
+        ValueError, match=r"features\.3\.squeeze\.bias must hold finite"
+    ):
         load_encoder(tmp_path / "s.safetensors")
+
+
+def test_words_in_the_place_of_numbers_are_told(
+    peer: torch.nn.Sequential, tmp_path: Path
+):
+    caffe = _as_caffe(_tensors(peer))
+    caffe["conv1/b"] = np.asarray(["a"] * 64)
+    np.savez(tmp_path / "s.npz", allow_pickle=False, **caffe)
+    with pytest.raises(ValueError, match="conv1/b must hold finite numbers"):
+        load_encoder(tmp_path / "s.npz")

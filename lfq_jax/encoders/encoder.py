@@ -78,7 +78,9 @@ class Encoder:
         Raises:
           ValueError: for a name that is no stage, or for none.
         """
-        order = self._positions(stages)
+        self.check_stages(stages)
+        names = [stage.name for stage in self.stages]
+        order = [names.index(name) for name in stages]
         normalised = (images - self.arrays[MEAN]) / self.arrays[DEVIATION]
         found = []
         for stage_map in self.network.maps(self.arrays, normalised):
@@ -87,7 +89,8 @@ class Encoder:
                 break
         return tuple(found[position] for position in order)
 
-    def _positions(self, stages: Sequence[str]) -> list[int]:
+    def check_stages(self, stages: Sequence[str]) -> None:
+        """Raise ValueError for a name that is no stage, or for none."""
         names = [stage.name for stage in self.stages]
         unknown = [name for name in stages if name not in names]
         if unknown or not stages:
@@ -95,4 +98,3 @@ class Encoder:
                 f"stages must be some of {', '.join(names)} of {self.name}, got "
                 f"{', '.join(unknown) or 'none'}"
             )
-        return [names.index(name) for name in stages]

@@ -13,11 +13,13 @@ import safetensors
 import safetensors.numpy
 
 from lfq_jax.encoders.encoder import Encoder
+from lfq_jax.encoders.resnet import read_resnet
 from lfq_jax.encoders.squeezenet import read_squeezenet
 from lfq_jax.encoders.tensors import Tensors
+from lfq_jax.encoders.vit import read_vit
 
-_READERS = (read_squeezenet,)
-_KNOWN = "SqueezeNet 1.1"
+_READERS = (read_squeezenet, read_resnet, read_vit)
+_KNOWN = "SqueezeNet 1.1, a ResNet (torchvision, timm) or DINOv2 (timm, Hugging Face)"
 SUFFIXES = (".npz", ".safetensors")
 
 

@@ -5,9 +5,13 @@ import functools
 import json
 
 from lfq_jax.encoders.encoder import Network
+from lfq_jax.encoders.resnet import ResNet
 from lfq_jax.encoders.squeezenet import SqueezeNet
+from lfq_jax.encoders.vit import VisionTransformer
 
-_KINDS: dict[str, type] = {kind.__name__: kind for kind in (SqueezeNet,)}
+_KINDS: dict[str, type] = {
+    kind.__name__: kind for kind in (SqueezeNet, ResNet, VisionTransformer)
+}
 _COARSEST_STRIDE = 16  # what is coarser says where nothing is
 _OF_ONE_STRIDE = 3  # stages that are taken of a network of a single stride
 

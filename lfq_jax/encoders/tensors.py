@@ -42,11 +42,13 @@ class Tensors:
                 f"{self.path}: the tensor {name} must have shape {shape}, got "
                 f"{self.shape(name)}"
             )
-        tensor = self._found[name].astype(np.float32)
-        if not np.isfinite(tensor).all():
-            raise ValueError(f"{self.path}: the tensor {name} must be finite")
         self._taken.add(name)
-        return tensor
+        found = self._found[name]
+        if found.dtype.kind not in "USOMm":  # bfloat16's kind is V
+            tensor = found.astype(np.float32)
+            if np.isfinite(tensor).all():
+                return tensor
+        raise ValueError(f"{self.path}: the tensor {name} must hold finite numbers")
 
     def kernel(self, name: str, shape: tuple[int, ...]) -> Float[np.ndarray, "h w i o"]:
         """A convolution's kernel, which torch keeps as [out in h w].
@@ -58,17 +60,24 @@ class Tensors:
         torch_kernel = self.take(name, (outputs, inputs, height, width))
         return torch_kernel.transpose(2, 3, 1, 0)
 
-    def refuse_others(self, ignored: tuple[str, ...]) -> None:
+    def refuse_others(
+        self, ignored: tuple[str, ...], *, endings: tuple[str, ...] = ()
+    ) -> None:
         """Make sure that nothing was passed over that would change the features.
 
         Args:
           ignored: beginnings of names that may be left, such as a classifier's.
+          endings: endings of such names.
 
         Raises:
           ValueError: for a tensor that was neither taken nor is ignored.
         """
         left = [n for n in self.names if n not in self._taken]
-        unknown = [name for name in left if not name.startswith(ignored)]
+        unknown = [
+            name
+            for name in left
+            if not name.startswith(ignored) and not name.endswith(endings)
+        ]
         if unknown:
             raise ValueError(
                 f"{self.path}: the tensor {unknown[0]} is unknown to this architecture"

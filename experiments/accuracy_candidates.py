@@ -1,0 +1,139 @@
+"""Who takes part in the evaluation, and one candidate's run on one data set."""
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from agm_torch.config import ContentWeights, ShapeWeights
+from experiments import few_shot, patchcore
+from experiments.few_shot import FewShot
+from experiments.patchcore import PatchCore
+from experiments.run import RunFolder
+from experiments.run_files import read_json
+from lfq_jax.config import as_json
+from lfq_jax.quantizers.config import NoneConfig
+
+Candidate = Literal["main", "draem", "patchcore", "patchcore_unit"]
+Job = FewShot | PatchCore
+OURS = ("shots", "seed", "dataset", "data_dir", "kind", "categories", "out", "resume")
+"""Flags of the main job that the evaluation sets itself."""
+
+
+def main_job(flags: Sequence[str]) -> FewShot:
+    """The main job as `flags` have it; exits 2 on one that it does not know.
+
+    Raises:
+      ValueError: where they change what the evaluation itself decides.
+    """
+
+    def has_accelerator() -> bool:
+        import jax
+
+        return jax.default_backend() != "cpu"
+
+    asked = few_shot.read_settings(flags, has_accelerator=has_accelerator)
+    default = FewShot()
+    for name in OURS:
+        if getattr(asked, name) != getattr(default, name):
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag} behind -- is the evaluation's own to choose")
+    if asked.encoder_path is None:
+        return asked
+    from experiments.pretrained import with_encoder
+
+    model = with_encoder(asked.model, asked.encoder_path)
+    return dataclasses.replace(asked, model=model)
+
+
+def as_draem(job: FewShot) -> FewShot:
+    """DRAEM within the main job's sizes and steps.
+
+    A continuous bottleneck, image and reconstruction for the discriminator, and DRAEM's
+    anomalies: thresholded Perlin noise anywhere on the image, filled with textures.
+    Without `--agm.dtd-dir` the textures are drawn, not photographs.
+    """
+    model = dataclasses.replace(
+        job.model,
+        quantizer=NoneConfig(),
+        reference=None,
+        discriminator_input="both",
+    )
+    textures = ("dtd",) if job.agm.dtd_dir else ("noise", "pattern")
+    agm = dataclasses.replace(
+        job.agm,
+        generator="texture",
+        masks="perlin",
+        shapes=_only(ShapeWeights, "perlin"),
+        content=_only(ContentWeights, *textures),
+    )
+    return dataclasses.replace(job, model=model, agm=agm, encoder="scratch")
+
+
+def _only(weights: Any, *names: str) -> Any:
+    """Weights of 1 for `names` and of 0 for all others."""
+    fields = [each.name for each in dataclasses.fields(weights)]
+    return weights(**{name: float(name in names) for name in fields})
+
+
+def of_candidate(
+    candidate: Candidate, flags: Sequence[str], features: Path | None
+) -> Job:
+    """A candidate's settings, but for data and seed.
+
+    Args:
+      flags: the main job's.
+      features: weights of PatchCore's encoder.
+    """
+    if candidate == "main":
+        return main_job(flags)
+    if candidate == "draem":
+        return as_draem(main_job(flags))
+    if features is None:
+        raise ValueError(f"--candidates {candidate} needs --features")
+    job = PatchCore(features=features, unit_length=candidate == "patchcore_unit")
+    patchcore.read_encoder(job)  # a wrong file is told of now
+    return job
+
+
+class Finished(NamedTuple):
+    """A run that has the line of every category."""
+
+    rows: list[dict[str, Any]]
+    commit: str
+    """That it was started at."""
+
+
+def run_job(job: Job, place: Path) -> Finished:
+    """What `place` holds, after running what it lacks.
+
+    Raises:
+      ValueError: where `place` was started with other settings.
+    """
+    import jax
+
+    config = as_json(job)
+    if (place / "config.json").exists():
+        folder = RunFolder.open(place)
+        if _decisive(folder.config) != _decisive(config):
+            raise ValueError(
+                f"{place} was started with other settings than this version has: "
+                "choose another --out"
+            )
+    else:
+        device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
+        folder = RunFolder.create(place, config, device)
+    with contextlib.redirect_stdout(io.StringIO()):  # the evaluation has its own table
+        if isinstance(job, FewShot):
+            few_shot.run(job, few_shot.pick_shots(job), folder)
+        else:
+            patchcore.run(job, patchcore.pick_shots(job), folder)
+    commit = read_json(folder.config_path)["provenance"]["git_commit"]
+    return Finished(folder.results(), str(commit)[:7])
+
+
+def _decisive(config: dict[str, Any]) -> dict[str, Any]:
+    """Settings without those that change no figure."""
+    return {k: v for k, v in config.items() if k not in ("cache_dir", "out", "resume")}

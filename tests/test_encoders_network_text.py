@@ -1,0 +1,32 @@
+"""A network's description as text, and the stages taken where none is named."""
+
+import pytest
+
+from lfq_jax.encoders import default_stages, network_as_text, network_from_text
+from lfq_jax.encoders.resnet import ResNet
+from lfq_jax.encoders.squeezenet import SqueezeNet
+from lfq_jax.encoders.vit import VisionTransformer
+
+WIDE = ResNet((3, 4, 6, 3), is_bottleneck=True, width=128)
+DINO = VisionTransformer(384, 12, 37, antialias=False)
+
+
+@pytest.mark.parametrize("network", [SqueezeNet(), WIDE, DINO], ids=lambda n: n.name)
+def test_text_tells_all_of_a_network(network):
+    again = network_from_text(network_as_text(network))
+    assert again == network
+    assert hash(again) == hash(network)
+    assert again.stages == network.stages
+
+
+def test_a_kind_or_field_of_another_version_is_refused():
+    with pytest.raises(ValueError, match="SqueezeNet, ResNet, VisionTransformer, got"):
+        network_from_text('{"kind": "Inception"}')
+    with pytest.raises(ValueError, match="another version"):
+        network_from_text('{"kind": "SqueezeNet", "width": 2}')
+
+
+def test_stages_are_fine_middle_and_coarse():
+    assert default_stages(SqueezeNet()) == ("fire3", "fire5", "fire8")
+    assert default_stages(WIDE) == ("layer1", "layer2", "layer3")
+    assert default_stages(DINO) == ("block4", "block8", "norm")

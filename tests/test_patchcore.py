@@ -1,0 +1,91 @@
+"""PatchCore's command: what a mistake gets, and one run to its end."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import patchcore
+from tests.test_few_shot import elsewhere, parts
+from tests.tiny_encoder import write_squeezenet
+
+__all__ = ["elsewhere", "parts"]  # fixtures
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_squeezenet(tmp_path_factory.mktemp("w") / "s.npz"))
+
+
+def test_help_never_imports_jax():
+    code = (
+        "import sys\n"
+        "from experiments import patchcore\n"
+        "try: patchcore.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'jax', 'torch', 'tensorflow_datasets'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=PROJECT, stdout=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--features"),
+        (["--features", "nowhere.npz"], "nowhere.npz does not exist"),
+        (["--features", "net.pth"], "must end in .npz or .safetensors"),
+        (["--feature", "net.npz"], "--features"),
+        (["--features", "W", "--stages", "layer2"], "stages must be some of fire2"),
+        (["--features", "W", "--coreset", "0"], "--coreset must be in (0, 1], got 0"),
+        (["--features", "W", "--shots", "0"], "--shots must be at least 1, got 0"),
+        (["--features", "W", "--neighbours", "1"], "--neighbours must be at least 2"),
+        (["--features", "W", "--smoothing-px", "nan"], "--smoothing-px must be at"),
+        (["--features", "W", "--image-px", "8"], "--image-px must be at least 32"),
+        (["--features", "W", "--dataset", "folder"], "needs --data-dir"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_status_2(
+    capsys, tmp_path, weights, arguments, said
+):
+    named = [weights if word == "W" else word for word in arguments]
+    with pytest.raises(SystemExit) as stopped:
+        patchcore.main(named)
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert said in message
+    assert "Traceback" not in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_ends_with_rows_table_pictures_and_report(
+    capsys, parts, tmp_path, weights
+):
+    out = tmp_path / "run"
+    patchcore.main(
+        [
+            *("--features", weights, "--dataset", "folder", "--data-dir", str(parts)),
+            *("--image-px", "64", "--out", str(out), "--pictures", "3"),
+        ]
+    )
+    said = capsys.readouterr().out
+    assert "PatchCore, encoder squeezenet1_1" in said
+    rows = [
+        json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()
+    ]
+    assert [row["category"] for row in rows] == ["plate", "ring"]
+    for row in rows:
+        assert row["encoder"] == "squeezenet1_1"
+        assert row["stages"] == ["fire5", "fire9"]
+        assert set(row["image_auroc_by_score"]) == {"max", "reweighted"}
+        assert row["metrics"]["image_auroc"] == 1.0
+        assert row["metrics"]["pixel_auroc"] > 0.8
+        assert list(row["per_defect"]) == ["hole"]
+        assert list((out / row["category"] / "pictures").iterdir())
+    assert "squeezenet1_1" in (out / "report.html").read_text()
