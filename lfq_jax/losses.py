@@ -35,6 +35,7 @@ def gaussian_smooth(
     return jnp.einsum("ih,bhwc,jw->bijc", rows, x, columns)
 
 
+@jax.named_scope("ssim")
 def ssim(
     x: Float[Array, "b h w c"],
     y: Float[Array, "b h w c"],

@@ -201,15 +201,16 @@ class Model:
         autoencoder, discriminator = modules.reconstructive, modules.discriminative
         mode: dict[str, Any] = {"training": training, "axis_name": axis_name}
         z = autoencoder.encode(image, **mode)
-        quantized = self.quantizer.quantize(
-            variables.params["quantizer"],
-            variables.quantizer,
-            z,
-            training=training,
-            axis_name=axis_name,
-            key=key,
-            step=step,
-        )
+        with jax.named_scope("quantizer"):
+            quantized = self.quantizer.quantize(
+                variables.params["quantizer"],
+                variables.quantizer,
+                z,
+                training=training,
+                axis_name=axis_name,
+                key=key,
+                step=step,
+            )
         reconstruction = autoencoder.decode(quantized.z_q, **mode)
         cells = self._compared(variables, image, reference)
         if self.config.discriminator_input == "residual":

@@ -128,7 +128,8 @@ class Trainer:
     ) -> tuple[TrainState, dict[str, Array]]:
         """One optimisation step. Its randomness depends on (key, state.step) alone."""
         batch_key, quantizer_key = jax.random.split(jax.random.fold_in(key, state.step))
-        batch = self.batch(data, batch_key)
+        with jax.named_scope("augmentation"):
+            batch = self.batch(data, batch_key)
 
         def total(params: Tree) -> tuple[Array, tuple[Variables, dict[str, Array]]]:
             variables = state.variables._replace(params=params)
@@ -140,7 +141,8 @@ class Trainer:
                 key=quantizer_key,
                 step=state.step,
             )
-            terms = losses(outputs, batch, self.config)
+            with jax.named_scope("losses"):
+                terms = losses(outputs, batch, self.config)
             loss = sum(terms.values(), jnp.zeros(()))
             named = {f"loss/{name}": term for name, term in terms.items()}
             of_codes = {
@@ -155,8 +157,11 @@ class Trainer:
         (_, (variables, metrics)), gradient = jax.value_and_grad(total, has_aux=True)(
             params
         )
-        updates, optimizer = self.optimizer.update(gradient, state.optimizer, params)
-        params = optax.apply_updates(params, updates)
+        with jax.named_scope("optimizer"):
+            updates, optimizer = self.optimizer.update(
+                gradient, state.optimizer, params
+            )
+            params = optax.apply_updates(params, updates)
         averaged = state.averaged
         if self.config.ema_decay:
             averaged = optax.incremental_update(
