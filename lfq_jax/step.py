@@ -45,6 +45,11 @@ def losses(outputs: Outputs, batch: Sample, config: TrainConfig) -> dict[str, Ar
     }
 
 
+@jax.jit
+def _means(history: list[dict[str, Array]]) -> dict[str, Array]:
+    return jax.tree.map(lambda *values: jnp.mean(jnp.stack(values)), *history)
+
+
 class Trainer:
     """The compiled functions of one run. Holds no arrays."""
 
@@ -191,9 +196,7 @@ class Trainer:
         for _ in range(self.config.log_every):
             state, metrics = self._step(state, data, key)
             history.append(metrics)
-        return state, jax.tree.map(
-            lambda *values: jnp.mean(jnp.stack(values)), *history
-        )
+        return state, _means(history)
 
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def _step(

@@ -1,9 +1,9 @@
 """The training step written anew in PyTorch, to be timed beside ours.
 
 The same networks, losses, quantizer and optimiser in the way of PyTorch: NCHW tensors,
-`conv2d`, `batch_norm`, `interpolate`, `max_pool2d`, autograd, fused AdamW. What is known
-to be cheaper than the usual way is taken over, so that nothing is won by it: SSIM's
-window as two banded matrices, and the entropy of all codes from two halves.
+`conv2d`, `batch_norm`, `interpolate`, `max_pool2d`, autograd, fused AdamW. What is
+known to be cheaper than the usual way is taken over, so that nothing is won by it:
+SSIM's window as two banded matrices, and the entropy of all codes from two halves.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from experiments.bench.torch_detector import (
 from experiments.bench.training_setup import Setup
 from lfq_jax import losses
 from lfq_jax.config import LossConfig, ModelConfig, TrainConfig
-from lfq_jax.data import CENTRED_SHARE, Sample, Samples, TrainingData
+from lfq_jax.data import CENTRED_SHARE, Sample, TrainingData
 from lfq_jax.model import Variables
 from lfq_jax.quantizers.config import LFQConfig
 
@@ -129,7 +129,9 @@ class TorchStep:
             x = _stage(x, encoder[i], statistics["encoder"]["stages"][i])
         z = _conv(x, params["pre"]).float()
         codes = torch.where(z >= 0, 1.0, -1.0)
-        loss = _lfq_loss(z.permute(0, 2, 3, 1), codes.permute(0, 2, 3, 1), self.quantizer)
+        loss = _lfq_loss(
+            z.permute(0, 2, 3, 1), codes.permute(0, 2, 3, 1), self.quantizer
+        )
         x = _conv(codes + (z - z.detach()), params["post"])
         decoder = params["decoder"]["stages"]
         for i in sorted(decoder):
@@ -242,8 +244,9 @@ class TorchData:
     """The training data on the device as bytes; draws, crops, mirrors and turns."""
 
     def __init__(self, data: TrainingData, train: TrainConfig, device: str) -> None:
-        self.parts = [
-            Samples(*(_tensor(each).to(device) for each in part)) for part in data
+        # images, normals, masks, references; anomalous first
+        self.parts: list[list[torch.Tensor]] = [
+            [_tensor(each).to(device) for each in part] for part in data
         ]
         self.train = train
         self.generator = torch.Generator().manual_seed(0)
@@ -251,7 +254,9 @@ class TorchData:
     def draw(self, *, turns: bool) -> Batch:
         """`batch_size` images, a square of `crop_px` of each."""
         drawn = [self._one(turns=turns) for _ in range(self.train.batch_size)]
-        image, normal, mask, reference = (torch.stack(x) for x in zip(*drawn, strict=True))
+        image, normal, mask, reference = (
+            torch.stack(x) for x in zip(*drawn, strict=True)
+        )
         return Batch(
             (image.float() / 255).permute(0, 3, 1, 2),
             (normal.float() / 255).permute(0, 3, 1, 2),
@@ -264,8 +269,8 @@ class TorchData:
 
     def _one(self, *, turns: bool) -> list[torch.Tensor]:
         part = self.parts[int(self._uniform() >= self.train.anomalous_share)]
-        i = int(self._uniform() * len(part.images))
-        planes = [part.images[i], part.normals[i], part.masks[i], part.references[i]]
+        i = int(self._uniform() * len(part[0]))
+        planes = [each[i] for each in part]
         if self.train.crop_px:
             planes = self._cropped(planes)
         if not turns:
@@ -273,7 +278,11 @@ class TorchData:
         for axis in (0, 1):
             if self._uniform() < 0.5:
                 planes = [plane.flip(axis) for plane in planes]
-        return [plane.transpose(0, 1) for plane in planes] if self._uniform() < 0.5 else planes
+        return (
+            [plane.transpose(0, 1) for plane in planes]
+            if self._uniform() < 0.5
+            else planes
+        )
 
     def _cropped(self, planes: list[torch.Tensor]) -> list[torch.Tensor]:
         grid, side = planes[3].shape[0], planes[0].shape[0]
@@ -319,9 +328,7 @@ def _stage(x: torch.Tensor, params: Any, statistics: Any) -> torch.Tensor:
     return x
 
 
-def _lfq_loss(
-    z: torch.Tensor, codes: torch.Tensor, config: LFQConfig
-) -> torch.Tensor:
+def _lfq_loss(z: torch.Tensor, codes: torch.Tensor, config: LFQConfig) -> torch.Tensor:
     """commitment |z - z_q|^2 + weight (H_sample - gamma H_batch)."""
     flat = z.reshape(-1, config.bits)
     commitment = ((z - codes) ** 2).mean()

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
-
 if TYPE_CHECKING:  # it imports jax, which --help must not wait for
     from experiments.bench.training_setup import Setup
 
@@ -133,9 +131,7 @@ def _work(settings: Settings) -> None:
     from experiments.bench import training_parts
     from experiments.bench.training_setup import setup
 
-    made = setup(
-        settings.preset, batch_size=settings.batch_size, dtype=settings.dtype
-    )
+    made = setup(settings.preset, batch_size=settings.batch_size, dtype=settings.dtype)
     parts: dict[str, Callable[[], Any]] = {
         "overhead": lambda: training_parts.overhead(made, settings.rounds),
         "memory": lambda: training_parts.memory(settings.dtype),
@@ -148,15 +144,19 @@ def _work(settings: Settings) -> None:
 
 
 def _take_turns(step: Callable[[], None]) -> None:
-    """Answer lines `count` with the seconds that this many steps take."""
+    """Answer lines `count` with the seconds that this many steps take, by the clock
+    and of the processors."""
+    import numpy as np
+
     step()
     step()
     print(READY, flush=True)
     for line in sys.stdin:
-        started = time.perf_counter()
+        started = time.perf_counter(), time.process_time()
         for _ in range(int(line)):
             step()
-        print(time.perf_counter() - started, flush=True)
+        ended = time.perf_counter(), time.process_time()
+        print(json.dumps(np.subtract(ended, started).tolist()), flush=True)
 
 
 def _stepper(way: str, cores: int, made: "Setup") -> Callable[[], None]:
@@ -180,7 +180,7 @@ def _ways(settings: Settings) -> list[dict[str, Any]]:
     import numpy as np
 
     workers: dict[str, subprocess.Popen[str]] = {}
-    seconds: dict[str, list[float]] = {way: [] for way in settings.ways}
+    seconds: dict[str, list[list[float]]] = {way: [] for way in settings.ways}
     try:
         for way in settings.ways:
             started = subprocess.Popen(
@@ -200,23 +200,28 @@ def _ways(settings: Settings) -> list[dict[str, Any]]:
                 assert worker.stdin and worker.stdout
                 worker.stdin.write(f"{settings.turn}\n")
                 worker.stdin.flush()
-                seconds[way].append(float(worker.stdout.readline()) / settings.turn)
+                seconds[way].append(json.loads(worker.stdout.readline()))
     finally:
         for worker in workers.values():
             worker.kill()
             worker.wait()
     batch = settings.batch_size or _preset_batch(settings.preset)
-    ours = np.asarray(seconds["jax"])
-    return [
-        {
-            "way": way,
-            "step_ms": round(1e3 * float(np.median(found)), 1),
-            "images_per_second": round(batch / float(np.median(found)), 1),
-            "time_to_ours": round(float(np.median(np.asarray(found) / ours)), 2),
-        }
-        for way, found in seconds.items()
-        if found
-    ]
+    rows = []
+    for way in workers:
+        found, ours = (np.asarray(seconds[each]) for each in (way, "jax"))
+        by_clock, of_processors = np.median(found, 0) / settings.turn
+        to_ours = np.median(found / ours, 0)
+        rows.append(
+            {
+                "way": way,
+                "step_ms": round(1e3 * by_clock, 1),
+                "images_per_second": round(batch / by_clock, 1),
+                "time_to_ours": round(to_ours[0], 2),
+                "processor_ms": round(1e3 * of_processors, 1),
+                "processor_to_ours": round(to_ours[1], 2),
+            }
+        )
+    return rows
 
 
 def _preset_batch(name: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.bench.training_setup import Dtype, Setup, ready, setup
+from experiments.bench.training_setup import Dtype, PresetName, Setup, ready, setup
 from lfq_jax.model import parameter_count
 
 # Where an operation's name says it belongs; the first that fits counts.
@@ -57,8 +57,8 @@ def overhead(made: Setup, rounds: int) -> dict[str, float]:
     for turn in range(rounds + 1):
         started = time.perf_counter()
         for _ in range(steps):
-            state, metrics = bare(state, data, _KEY)
-        jax.block_until_ready((state, metrics))
+            state, _ = bare(state, data, _KEY)
+        jax.block_until_ready(state)
         middle = time.perf_counter()
         state, metrics = trainer.run(state, data, _KEY)
         jax.block_until_ready((state, metrics))
@@ -76,7 +76,8 @@ def overhead(made: Setup, rounds: int) -> dict[str, float]:
 def memory(dtype: Dtype) -> list[dict[str, Any]]:
     """What the compiler plans for one step of every preset; nothing is allocated."""
     rows = []
-    for name, batch_size in (("cpu", 0), ("paper", 1)):
+    presets: tuple[PresetName, ...] = ("cpu", "paper")
+    for name, batch_size in zip(presets, (0, 1), strict=True):
         made = setup(name, batch_size=batch_size, dtype=dtype, anomalous=8)
         trainer = made.trainer
         state = jax.eval_shape(trainer.init, jax.random.key(0))
@@ -131,7 +132,9 @@ def where(made: Setup, steps: int) -> list[dict[str, Any]]:
         }
         for name, nanoseconds in spent.most_common()
     ]
-    rows.append({"what": "by the clock", "ms_a_step": round(1e3 * seconds, 2), "share": "-"})
+    rows.append(
+        {"what": "by the clock", "ms_a_step": round(1e3 * seconds, 2), "share": "-"}
+    )
     return rows
 
 
@@ -171,9 +174,11 @@ def _scopes_of(hlo: str) -> dict[str, str]:
             called[name] = calls.group(1)
     # a fusion is named after its last operation; where that has no name, what it holds
     for name, inner in called.items():
-        found[name] = " ".join([found[name], *of_computation[inner]]) if (
-            not found[name]
-        ) else found[name]
+        found[name] = (
+            " ".join([found[name], *of_computation[inner]])
+            if (not found[name])
+            else found[name]
+        )
     return {name: _scope(op) for name, op in found.items()}
 
 
