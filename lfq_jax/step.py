@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Int32, PRNGKeyArray
 
 from lfq_jax.augment import augment
 from lfq_jax.config import AugmentConfig, TrainConfig
 from lfq_jax.data import Sample, TrainingData, draw
 from lfq_jax.losses import dice_loss, focal_loss, ssim_loss
+from lfq_jax.mesh import everywhere, shared
 from lfq_jax.model import Model, Outputs, Tree, Variables
 from lfq_jax.optimizer import make_optimizer
 from lfq_jax.reader import Reader
@@ -60,6 +62,7 @@ class Trainer:
         *,
         steps: int,
         is_texture: bool,
+        mesh: Mesh | None = None,
     ) -> None:
         divisor = model.config.divisor
         if config.crop_px % divisor or config.crop_px > model.config.image_px:
@@ -72,6 +75,7 @@ class Trainer:
         self.steps = steps
         self.optimizer = make_optimizer(config, steps=steps)
         self.is_texture = is_texture
+        self.mesh = mesh
 
     # Compiled functions are shared by trainers that are alike.
     def __eq__(self, other: object) -> bool:
@@ -82,7 +86,7 @@ class Trainer:
 
     @property
     def _identity(self) -> tuple:
-        return self.model, self.config, self.steps, self.is_texture
+        return self.model, self.config, self.steps, self.is_texture, self.mesh
 
     def init(
         self,
@@ -134,7 +138,7 @@ class Trainer:
         """One optimisation step. Its randomness depends on (key, state.step) alone."""
         batch_key, quantizer_key = jax.random.split(jax.random.fold_in(key, state.step))
         with jax.named_scope("augmentation"):
-            batch = self.batch(data, batch_key)
+            batch = shared(self.batch(data, batch_key), self.mesh)
 
         def total(params: Tree) -> tuple[Array, tuple[Variables, dict[str, Array]]]:
             variables = state.variables._replace(params=params)
@@ -179,7 +183,7 @@ class Trainer:
             optimizer=optimizer,
             averaged=averaged,
         )
-        return new, metrics
+        return everywhere((new, metrics), self.mesh)
 
     def run(
         self, state: TrainState, data: TrainingData, key: PRNGKeyArray
