@@ -15,8 +15,6 @@ from lfq_jax.filters import LINES, describe, group_sizes
 from lfq_jax.prepare import Preparation
 from lfq_jax.reference import (
     Reference,
-    _nearest,
-    _squared,
     channels,
     compare,
     fit_whitening,
@@ -96,17 +94,6 @@ def test_whitened_features_of_the_shots_are_uncorrelated_in_each_group():
     flat = ((features - whitening.mean) @ whitening.matrix).reshape(512, -1)
     colour = np.cov(np.asarray(flat)[:, :3], rowvar=False) * 3
     np.testing.assert_allclose(colour, np.eye(3), atol=0.1)
-
-
-def test_nearest_is_argmin_where_distances_differ_enough():
-    rng = np.random.default_rng(0)
-    query, memory = rng.normal(size=(50, 6)), rng.normal(size=(300, 6))
-    squared = ((query[:, None] - memory[None]) ** 2).sum(-1)
-    ours = _squared(jnp.asarray(query), jnp.asarray(memory))
-    np.testing.assert_allclose(ours, squared, rtol=1e-4, atol=1e-4)
-    found = np.asarray(_nearest(ours))
-    chosen = np.take_along_axis(squared, found[:, None], 1)[:, 0]
-    np.testing.assert_allclose(chosen, squared.min(1), rtol=2**-13 * 4)
 
 
 def test_a_shot_is_at_no_distance_from_itself():

@@ -1,0 +1,54 @@
+"""What convolutional encoders are made of. Channels last, kernels [h w in out]."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def convolve(
+    arrays: Mapping[str, Array],
+    name: str,
+    x: Float[Array, "b h w c"],
+    *,
+    stride: int = 1,
+    padding: int = 0,
+) -> Float[Array, "b i j d"]:
+    """Convolution with `name`/kernel, plus `name`/bias."""
+    found = jax.lax.conv_general_dilated(
+        x,
+        arrays[f"{name}/kernel"],
+        window_strides=(stride, stride),
+        padding=((padding, padding), (padding, padding)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return found + arrays[f"{name}/bias"]
+
+
+def max_pool_3x3(
+    x: Float[Array, "b h w c"], *, padding: int, ceil: bool
+) -> Float[Array, "b i j c"]:
+    """Maximum over windows of 3x3 with stride 2, as torch's `MaxPool2d(3, 2)`.
+
+    Args:
+      padding: cells around the image that no maximum sees.
+      ceil: whether a last window that is not full counts.
+    """
+    for axis in (1, 2):
+        x = _max_of_three(x, axis, padding, ceil)
+    return x
+
+
+def _max_of_three(x: Array, axis: int, padding: int, ceil: bool) -> Array:
+    beyond = x.shape[axis] + 2 * padding - 3
+    count = (-(-beyond // 2) if ceil else beyond // 2) + 1
+    missing = max(0, 2 * count + 1 - (x.shape[axis] + padding))
+    pads = [(0, 0)] * x.ndim
+    pads[axis] = (padding, missing)
+    x = jnp.pad(x, pads, constant_values=-jnp.inf)
+    parts = [
+        jax.lax.slice_in_dim(x, start, start + 2 * count - 1, stride=2, axis=axis)
+        for start in range(3)
+    ]
+    return jnp.maximum(jnp.maximum(parts[0], parts[1]), parts[2])
