@@ -8,6 +8,7 @@ before anything is made of it. Weights and data lie on every device.
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -73,7 +74,7 @@ def place(tree: Any, mesh: Mesh | None) -> Any:
     sharding = NamedSharding(mesh, PartitionSpec())
 
     def one(x: Any) -> Any:
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(one(jax.random.key_data(x)))
         host = np.asarray(x)
         # a copy each: the step donates its state
