@@ -184,9 +184,12 @@ def _folder(settings: FewShot) -> RunFolder:
     """Make the run's folder, or open the one to go on with."""
     import jax
 
+    from lfq_jax.mesh import make_mesh
+
     keep_compiled(settings.cache_dir)
     if settings.hosts.index:
         return throwaway(settings.resume)
+    make_mesh(settings.devices, batch_size=settings.train.batch_size)  # or a mistake
     if settings.resume:
         print(f"going on with {settings.resume}")
         return RunFolder.open(settings.resume)

@@ -235,8 +235,9 @@ def _loop(
                 log.info("stopped early at step %d: best was %d", step, best_step)
                 break
             epoch_before = config.epoch(step, shots)
-            is_traced = profile and step == compiled_at + config.log_every
-            tracing = jax.profiler.trace(profile) if is_traced else nullcontext()
+            tracing = nullcontext()
+            if profile and step == compiled_at + config.log_every:
+                tracing = jax.profiler.trace(str(profile))
             with memory_errors(trainer, state, data), tracing:
                 state, interval = trainer.run(state, data, key)
                 line = {n: float(value) for n, value in interval.figures.items()}

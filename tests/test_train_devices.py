@@ -52,6 +52,7 @@ def test_eight_devices_find_the_figures_of_one():
             np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.slow
 @needs_8
 def test_a_run_goes_on_with_other_devices_than_it_was_started_with(tmp_path):
     asked = iter([True])
@@ -66,9 +67,7 @@ def test_a_run_goes_on_with_other_devices_than_it_was_started_with(tmp_path):
 @needs_8
 def test_more_devices_than_there_are_and_batches_that_do_not_divide_are_refused():
     here = jax.local_device_count()
-    with pytest.raises(
-        ValueError, match=rf"devices must be in \[0, {here}\].*got 9000"
-    ):
+    with pytest.raises(ValueError, match=rf"in \[0, {here}\], what .*, got 9000"):
         make_mesh(9000, batch_size=9000)
     with pytest.raises(ValueError, match="batch_size 6 cannot be shared by 4 devices"):
         make_mesh(4, batch_size=6)
@@ -111,7 +110,7 @@ def _hosts(count: int, folder: Path) -> list[str]:
     done = [process.communicate(timeout=400) for process in started]
     for process, (_, said) in zip(started, done, strict=True):
         assert process.returncode == 0, said[-3000:]
-    return [out for out, _ in done]
+    return [out.splitlines()[-1] for out, _ in done]
 
 
 @pytest.mark.slow
