@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 
@@ -42,7 +43,7 @@ def require_finite(interval: Interval, *, step: int, has_checkpoint: bool) -> No
 
 
 @contextlib.contextmanager
-def memory_errors(trainer: Trainer, state: TrainState, data: object) -> Iterator[None]:
+def memory_errors(trainer: Trainer, state: TrainState, data: Any) -> Iterator[None]:
     """Say what a training step needed where the device has too little memory.
 
     Raises:
@@ -66,8 +67,9 @@ def memory_errors(trainer: Trainer, state: TrainState, data: object) -> Iterator
         ) from error
 
 
-def _shape(x: jax.Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
+def _shape(x: Any) -> jax.ShapeDtypeStruct:
+    sharding = getattr(x, "sharding", None)  # a restored array is still numpy's
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
 
 def _has() -> str:

@@ -86,9 +86,11 @@ def main() -> None:
             measured[part] = _ways(settings)
         elif part == "start_up":
             measured[part] = _start_up(settings)
+        elif part == "devices":
+            measured[part] = _devices(settings)
         else:
             measured[part] = json.loads(_finished(settings, part))
-        if part in ("ways", "where", "memory"):
+        if part in ("ways", "where", "memory", "devices"):
             print(_table(measured[part]), flush=True)
     print(json.dumps(measured, indent=1))
 
@@ -114,16 +116,39 @@ def _command(settings: Settings, worker: str) -> list[str]:
     return command
 
 
-def _finished(settings: Settings, worker: str) -> str:
+def _finished(settings: Settings, worker: str, **environment: str) -> str:
     """What a part prints, from a process of its own."""
     done = subprocess.run(
         _command(settings, worker),
         cwd=PROJECT,
+        env={**os.environ, **environment},
         check=True,
         text=True,
         stdout=subprocess.PIPE,
     )
     return done.stdout
+
+
+def _devices(settings: Settings) -> list[dict[str, Any]]:
+    """How far the losses on several virtual devices are from those on one."""
+    import numpy as np
+
+    rows, of_one = [], None
+    for count in _DEVICES:
+        flag = f"--xla_force_host_platform_device_count={count}"
+        out = _finished(settings, "devices", XLA_FLAGS=flag, JAX_PLATFORMS="cpu")
+        losses = np.asarray(json.loads(out))
+        of_one = losses if of_one is None else of_one
+        off = np.abs(losses / of_one - 1)
+        rows.append(
+            {
+                "devices": count,
+                "first_step": f"{off[0]:.1e}",
+                f"largest_of_{len(off)}_steps": f"{off.max():.1e}",
+                "last_loss": round(float(losses[-1]), 6),
+            }
+        )
+    return rows
 
 
 def _work(settings: Settings) -> None:
@@ -136,6 +161,7 @@ def _work(settings: Settings) -> None:
         "overhead": lambda: training_parts.overhead(made, settings.rounds),
         "memory": lambda: training_parts.memory(settings.dtype),
         "where": lambda: training_parts.where(made, settings.turn),
+        "devices": lambda: training_parts.losses_shared(made),
     }
     if settings.worker in parts:
         print(json.dumps(parts[settings.worker]()))

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from experiments.bench.training_setup import Dtype, PresetName, Setup, ready, setup
+from lfq_jax.mesh import make_mesh, place
 from lfq_jax.model import parameter_count
 
 # Where an operation's name says it belongs; the first that fits counts.
@@ -26,6 +27,7 @@ _SCOPES = (
     ("other losses", r"\blosses\b"),
     ("optimizer", r"\boptimizer\b"),
 )
+_SHARED_STEPS = 20
 _KEY = jax.random.key(1)
 
 
@@ -71,6 +73,26 @@ def overhead(made: Setup, rounds: int) -> dict[str, float]:
         "bare_step_ms": round(1e3 * float(np.median(seconds)) / steps, 2),
         "steps": steps,
     }
+
+
+def losses_shared(made: Setup) -> list[float]:
+    """The losses of some steps on as many devices as there are."""
+    trainer, data = made
+    mesh = make_mesh(0, batch_size=trainer.config.batch_size)
+    sharing = type(trainer)(
+        trainer.model,
+        trainer.config,
+        steps=trainer.steps,
+        is_texture=trainer.is_texture,
+        mesh=mesh,
+    )
+    state = trainer.init(jax.random.key(0))
+    state, data, key = place((state, data, _KEY), mesh)
+    step, found = jax.jit(sharing.step, donate_argnums=0), []
+    for _ in range(_SHARED_STEPS):
+        state, metrics = step(state, data, key)
+        found.append(float(metrics["loss"]))
+    return found
 
 
 def memory(dtype: Dtype) -> list[dict[str, Any]]:
