@@ -71,6 +71,9 @@ class FewShot:
     preset: PresetName = "auto"
     """`paper`: the paper's sizes and schedule. `cpu`: smaller, minutes on two cores.
     `auto`: `paper` where jax finds an accelerator, else `cpu`."""
+    encoder: str = "scratch"
+    """`pretrained:PATH`: compare the features of the pretrained network in this file
+    (.npz or .safetensors), too. `scratch`: nothing was ever trained on other images."""
     out: Path | None = None
     """The run's folder. None named: runs/<date>-<time>-<what>."""
     resume: Path | None = None
@@ -111,10 +114,21 @@ class FewShot:
             raise ValueError(f"--devices must be at least 0, got {self.devices}")
         if self.pictures < 0:
             raise ValueError(f"--pictures must be at least 0, got {self.pictures}")
+        if not self.encoder_path and self.encoder != "scratch":
+            raise ValueError(
+                "--encoder must be scratch, or pretrained: and the path of a file of "
+                f"weights, got {self.encoder}"
+            )
         if self.out and self.resume:
             raise ValueError(
                 "--out and --resume exclude each other: a run keeps its folder"
             )
+
+    @property
+    def encoder_path(self) -> Path | None:
+        """The pretrained network's weights."""
+        _, _, path = self.encoder.partition("pretrained:")
+        return Path(path) if path else None
 
     @property
     def data(self) -> dict[str, Any]:
@@ -180,6 +194,16 @@ def _resumed(settings: FewShot) -> FewShot:
     )
 
 
+def _with_encoder(settings: FewShot) -> FewShot:
+    """The settings that compare the features of `--encoder`."""
+    if settings.encoder_path is None:
+        return settings
+    from experiments.pretrained import with_encoder
+
+    model = with_encoder(settings.model, settings.encoder_path)
+    return dataclasses.replace(settings, model=model)
+
+
 def _folder(settings: FewShot) -> RunFolder:
     """Make the run's folder, or open the one to go on with."""
     import jax
@@ -214,6 +238,7 @@ def _train(
     import datasets
     from experiments.sidecar import ensure_shards
     from lfq_jax.data import load_shards, split
+    from lfq_jax.encoders import load_encoder
     from lfq_jax.run_detectors import DETECTOR
     from lfq_jax.saved_detector import Saved, appearance, save_detector
     from lfq_jax.train import train
@@ -253,6 +278,9 @@ def _train(
             folder=folder,
             devices=settings.devices,
             profile=folder / "profile" if settings.profile else None,
+            encoder=load_encoder(settings.encoder_path)
+            if settings.encoder_path
+            else None,
             on_step=on_step,
             should_stop=should_stop,
         )
@@ -332,6 +360,7 @@ def run_category(
     """One category from photographs to its line of results.jsonl."""
     import datasets
     from experiments.pictures import training_curves
+    from experiments.pretrained import encoder_name
     from lfq_jax.quantizers import name_of
 
     started = time.monotonic()
@@ -359,7 +388,7 @@ def run_category(
         "kind": kind,
         "shots": settings.shots,
         "seed": settings.seed,
-        "encoder": "from scratch",
+        "encoder": encoder_name(settings.model),
         "quantizer": name_of(settings.model.quantizer),
         "image_score": settings.score.image_score,
         **tested,
@@ -426,6 +455,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = read_settings(argv, has_accelerator=_has_accelerator)
     with one_line_errors():
         settings = _resumed(settings)
+        settings = _with_encoder(settings)
         shots = pick_shots(settings)
         folder = _folder(settings)
         try:

@@ -71,8 +71,10 @@ def _applied(equation: Any, inputs: list[Any]) -> list[Any]:
         return [_joined([each for each in inputs if np.size(each)], **parameters)]
     if name == "reduce_window" and _is_maximum(parameters["jaxpr"]):
         return [_largest_in_windows(*inputs, **parameters)]
-    if name == "scan" and not parameters["num_carry"]:
+    if name == "scan":
         return _unrolled(inputs, **parameters)
+    if name == "cond":
+        return _branched(*inputs, **parameters)
     return _bound(equation, inputs)
 
 
@@ -117,12 +119,33 @@ def _largest_in_windows(
 
 
 def _unrolled(
-    inputs: list[Any], *, jaxpr: Any, length: int, num_consts: int, **_: Any
+    inputs: list[Any],
+    *,
+    jaxpr: Any,
+    length: int,
+    num_consts: int,
+    num_carry: int,
+    reverse: bool,
+    **_: Any,
 ) -> list[Any]:
-    """A loop that carries nothing, one step after the other."""
-    fixed, walked = inputs[:num_consts], inputs[num_consts:]
-    steps = [
-        _evaluate(jaxpr.jaxpr, jaxpr.consts, [*fixed, *(each[i] for each in walked)])
-        for i in range(length)
-    ]
-    return [jnp.stack(parts) for parts in zip(*steps, strict=True)]
+    """A loop, one step after the other."""
+    if reverse:
+        raise NotImplementedError("scan with reverse")
+    fixed, rest = inputs[:num_consts], inputs[num_consts:]
+    carried, walked = rest[:num_carry], rest[num_carry:]
+    steps = []
+    for i in range(length):
+        arguments = [*fixed, *carried, *(each[i] for each in walked)]
+        found = _evaluate(jaxpr.jaxpr, jaxpr.consts, arguments)
+        carried = found[:num_carry]
+        steps.append(found[num_carry:])
+    return [*carried, *(jnp.stack(parts) for parts in zip(*steps, strict=True))]
+
+
+def _branched(index: Any, *inputs: Any, branches: Sequence[Any], **_: Any) -> list[Any]:
+    """A choice of branches, each of plain operations."""
+
+    def plain(branch: Any) -> Callable[..., list[Any]]:
+        return lambda *inputs: _evaluate(branch.jaxpr, branch.consts, inputs)
+
+    return jax.lax.switch(index, [plain(branch) for branch in branches], *inputs)

@@ -16,16 +16,10 @@ from jaxtyping import Array, Float, Key, UInt8
 from lfq_jax.augment import augment, does_flip
 from lfq_jax.config import AugmentConfig, ModelConfig
 from lfq_jax.data import Photographs, Sample, Samples, TrainingData
-from lfq_jax.filters import group_sizes
+from lfq_jax.encoders import Encoder
 from lfq_jax.reader import Reader, fit_reader
-from lfq_jax.reference import (
-    Reference,
-    channels,
-    compare,
-    fit_whitening,
-    remember,
-    usual_distances,
-)
+from lfq_jax.reference import Reference, channels, compare, remember, usual_distances
+from lfq_jax.sight import Sight, fit_sight, sizes_by_kind
 
 _COPIES = 3  # of a single shot, to stand for the others that there are not
 _BATCH = 8
@@ -40,12 +34,14 @@ class Preparation:
     augment: AugmentConfig
     is_texture: bool
     seed: int
+    encoder: Encoder | None = None
+    """The pretrained network of `model.reference.encoder`."""
 
     def memory(self, shots: UInt8[np.ndarray, "k h w 3"]) -> Reference | None:
         """What a detector compares new images with; None without a reference."""
         if self.model.reference is None:
             return None
-        memory = self._remember(fit_whitening(shots, **self._where), list(shots))
+        memory = self._remember(self._sight(shots), list(shots))
         return memory._replace(usual=self.others(shots)[0].usual)
 
     @property
@@ -58,12 +54,15 @@ class Preparation:
         grid = self.model.image_px // self.model.stem
         return grid, grid, channels(self.model.reference, is_texture=self.is_texture)
 
-    def _remember(self, whitening, images: list[np.ndarray]) -> Reference:
+    def _sight(self, shots: UInt8[np.ndarray, "k h w 3"]) -> Sight:
+        return fit_sight(shots, **self._where, encoder=self.encoder)
+
+    def _remember(self, sight: Sight, images: list[np.ndarray]) -> Reference:
         if self.is_texture and does_flip(self.augment, is_texture=True):
             mirrored = [(x, x[::-1], x[:, ::-1], x[::-1, ::-1]) for x in images]
             images = [np.ascontiguousarray(m) for group in mirrored for m in group]
         return remember(
-            whitening,
+            sight,
             images,
             **self._where,
             is_texture=self.is_texture,
@@ -72,7 +71,7 @@ class Preparation:
 
     def others(self, shots: UInt8[np.ndarray, "k h w 3"]) -> list[Reference]:
         """For every shot, the memory of the other shots; of one, of varied copies."""
-        whitening = fit_whitening(shots, **self._where)
+        sight = self._sight(shots)
         if len(shots) > 1:
             rest = [
                 [s for j, s in enumerate(shots) if j != i] for i in range(len(shots))
@@ -80,7 +79,7 @@ class Preparation:
         else:
             copies = self.varied(self._plain(np.repeat(shots, _COPIES, 0)), stream=0)
             rest = [list(np.asarray(copies.images))]
-        others = [self._remember(whitening, images) for images in rest]
+        others = [self._remember(sight, images) for images in rest]
         if not self.is_texture:
             return others
         usual = self._usual(shots, others)
@@ -95,7 +94,7 @@ class Preparation:
         sources = np.arange(_USUAL) % len(shots)
         good = self.varied(self._plain(shots[sources]), stream=5)
         found = self.compared(good, sources % len(others), others).references
-        groups = len(group_sizes(self.model.reference.levels))
+        groups = sum(len(kind) for kind in sizes_by_kind(self.model.reference))
         return usual_distances(np.asarray(found)[..., :groups])
 
     def varied(self, samples: Samples, *, stream: int) -> Samples:

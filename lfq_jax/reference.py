@@ -1,11 +1,10 @@
 """What the shots look like, patch by patch, and how far an image is from that.
 
-A patch memory as in PatchCore (Roth et al. 2022), over the fixed filter bank of
-`filters`. A learning detector needs to be told how far two good parts differ: while it
-learns, every image is compared with the *other* shots only.
+A patch memory as in PatchCore (Roth et al. 2022), over the features of `sight`. A
+learning detector needs to be told how far two good parts differ: while it learns, every
+image is compared with the *other* shots only.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,76 +12,45 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
-from PIL import Image
 
-from lfq_jax.filters import describe, group_sizes
-from lfq_jax.nearest import from_anywhere, from_in_place, surroundings
+from lfq_jax.memory import Memory, sample
+from lfq_jax.nearest import Surroundings, from_anywhere, from_in_place, surroundings
+from lfq_jax.poses import Poses, find_poses, remember_poses
 from lfq_jax.reference_config import ReferenceConfig
+from lfq_jax.sight import Sight, see, seen, sizes_by_kind
+from lfq_jax.turning import inside, turned, turned_photograph
 
-_SHRINKAGE = 1e-2  # of each group's covariance, as a share of its mean variance
 _BORDER_CELLS = 16
 
 
-class Whitening(NamedTuple):
-    """Makes the features of a group uncorrelated and each group weigh the same."""
-
-    mean: Float[Array, "f"]
-    matrix: Float[Array, "f f"]
-
-
 class Reference(NamedTuple):
-    """The memory of a detector. Arrays only."""
+    """What a detector compares an image with. Arrays only."""
 
-    whitening: Whitening
-    patches: Float[Array, "n f"]
-    """Whitened features from anywhere on the shots."""
-    places: Float[Array, "k h w f"]
-    """Whitened features of every place, or k = 0 where places are not compared."""
+    sight: Sight
+    filters: Memory
+    encoder: Memory | None = None
+    poses: Poses | None = None
+    """Where images are compared in other turns, too."""
     usual: Float[Array, "r c"] | None = None
     """How much more `compare` finds on good parts near the border of the image, by how
     many cells away it is; the last row, 0, goes for all that lie deeper."""
 
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        """One for each kind of feature."""
+        return (self.filters,) if self.encoder is None else (self.filters, self.encoder)
+
 
 def channels(config: ReferenceConfig, *, is_texture: bool) -> int:
     """Channels of `compare`."""
-    sizes = group_sizes(config.levels)
+    sizes = sizes_by_kind(config)
     searches = 1 if is_texture or not config.window else 2
-    return searches * len(sizes) + (sum(sizes) if config.shows_features else 0)
-
-
-@functools.partial(jax.jit, static_argnames=("levels", "stride"))
-def _features(images: UInt8[Array, "b h w 3"], *, levels: int, stride: int) -> Array:
-    return describe(images.astype(jnp.float32) / 255.0, levels=levels, stride=stride)
-
-
-def _features_of_all(images: Sequence[np.ndarray], levels: int, stride: int) -> Array:
-    # One image a call: memory stays small and there is one shape to compile.
-    parts = [_features(x[None], levels=levels, stride=stride) for x in images]
-    return jnp.concatenate(parts)
-
-
-def fit_whitening(
-    shots: UInt8[np.ndarray, "k h w 3"], config: ReferenceConfig, *, stride: int
-) -> Whitening:
-    """The whitening of the shots' features, group by group."""
-    features = np.asarray(_features_of_all(list(shots), config.levels, stride))
-    flat = features.reshape(-1, features.shape[-1]).astype(np.float64)
-    mean = flat.mean(0)
-    matrix = np.zeros((flat.shape[1], flat.shape[1]))
-    start = 0
-    for size in group_sizes(config.levels):
-        part = slice(start, start + size)
-        covariance = np.cov(flat[:, part], rowvar=False)
-        variance, axes = np.linalg.eigh(covariance)
-        floor = _SHRINKAGE * variance.mean() + 1e-7
-        scale = np.sqrt(np.maximum(variance, 0) + floor) * np.sqrt(size)
-        matrix[part, part] = axes / scale
-        start += size
-    return Whitening(jnp.asarray(mean, jnp.float32), jnp.asarray(matrix, jnp.float32))
+    of_features = sum(sizes[0]) if config.shows_features else 0
+    return searches * sum(len(kind) for kind in sizes) + of_features
 
 
 def remember(
-    whitening: Whitening,
+    sight: Sight,
     images: Sequence[UInt8[np.ndarray, "h w 3"]],
     config: ReferenceConfig,
     *,
@@ -91,32 +59,27 @@ def remember(
     seed: int,
 ) -> Reference:
     """The memory of `images`, normal ones."""
-    features = _features_of_all(images, config.levels, stride)
-    whitened = (features - whitening.mean) @ whitening.matrix
-    flat = whitened.reshape(-1, whitened.shape[-1])
-    chosen = np.random.default_rng(seed).permutation(len(flat))[: config.patches]
-    places = whitened[:0]
+
+    def described(images: Sequence[np.ndarray]) -> tuple[Array, ...]:
+        return seen(sight, images, config, stride=stride)
+
+    kinds = described(images)
+    patches = [sample(kind, config.patches, seed=seed) for kind in kinds]
+    places, poses = [kind[:0] for kind in kinds], None
     if config.window > 0 and not is_texture:
-        moved = [m for image in images for m in _posed(image, stride, config)]
-        features = _features_of_all(moved, config.levels, stride)
-        places = (features - whitening.mean) @ whitening.matrix
-    return Reference(whitening, flat[np.sort(chosen)], places)
+        moved = [m for image in images for m in _variants(image, stride, config)]
+        places = described(moved)
+        if config.poses:
+            poses = remember_poses(list(images), lambda image: described([image])[0][0])
+    memories = [Memory(*both) for both in zip(patches, places, strict=True)]
+    return Reference(sight, *memories, poses=poses)
 
 
-def _posed(
+def _variants(
     image: UInt8[np.ndarray, "h w 3"], stride: int, config: ReferenceConfig
 ) -> list[np.ndarray]:
-    turned = [_turned(image, turn) for turn in config.turns_deg]
-    return _moved(image, stride // 2) + turned
-
-
-def _turned(image: UInt8[np.ndarray, "h w 3"], turn_deg: float) -> np.ndarray:
-    """Turned about the middle, counter-clockwise; outside the border goes on."""
-    h, w, _ = image.shape
-    down, right = h // 4, w // 4
-    wide = np.pad(image, ((down, down), (right, right), (0, 0)), mode="edge")
-    turned = Image.fromarray(wide).rotate(turn_deg, resample=Image.Resampling.BICUBIC)
-    return np.asarray(turned)[down : down + h, right : right + w]
+    turns = [turned_photograph(image, turn) for turn in config.turns_deg]
+    return _moved(image, stride // 2) + turns
 
 
 def _moved(image: UInt8[np.ndarray, "h w 3"], half: int) -> list[np.ndarray]:
@@ -152,11 +115,104 @@ def usual_distances(found: Float[np.ndarray, "n h w c"]) -> Float[Array, "r c"]:
     return jnp.asarray(means - means[-1], jnp.float32)
 
 
-def _by_group(difference: Float[Array, "*batch f"], levels: int) -> Array:
+def _by_group(difference: Float[Array, "*b f"], sizes: tuple[int, ...]) -> Array:
     """Length of the difference in every group of features. [... f] -> [... g]"""
-    ends = np.cumsum(group_sizes(levels))[:-1]
-    parts = jnp.split(difference * difference, ends, axis=-1)
+    parts = jnp.split(difference * difference, np.cumsum(sizes)[:-1], axis=-1)
     return jnp.sqrt(jnp.stack([part.sum(-1) for part in parts], axis=-1))
+
+
+class _Comparison:
+    """One detector's comparison of one image: what does not change between images."""
+
+    def __init__(
+        self, reference: Reference, config: ReferenceConfig, stride: int
+    ) -> None:
+        self.reference, self.config, self.stride = reference, config, stride
+        self.sizes = sizes_by_kind(config)
+        self.near: list[Surroundings] = []
+        if reference.filters.places.shape[0]:
+            self.near = [
+                surroundings(memory.places, config.window)
+                for memory in reference.memories
+            ]
+
+    def __call__(
+        self, image: Float[Array, "H W 3"], queries: tuple[Float[Array, "h w f"], ...]
+    ) -> Float[Array, "h w c"]:
+        memories = self.reference.memories
+        found = [
+            _by_group(from_anywhere(query, memory.patches), sizes)
+            for query, memory, sizes in zip(queries, memories, self.sizes, strict=True)
+        ]
+        if self.near:
+            in_place = self._in_place(queries, self.near)
+            if self.reference.poses is not None:
+                in_place = self._in_other_turns(in_place, image, queries)
+            found += in_place
+        return jnp.log1p(jnp.concatenate(found, axis=-1))
+
+    def _in_place(
+        self, queries: tuple[Array, ...], near: list[Surroundings]
+    ) -> tuple[Float[Array, "h w g"], ...]:
+        return tuple(
+            _by_group(from_in_place(query, squares), sizes)
+            for query, squares, sizes in zip(queries, near, self.sizes, strict=True)
+        )
+
+    def _in_other_turns(
+        self,
+        upright: tuple[Float[Array, "h w g"], ...],
+        image: Float[Array, "H W 3"],
+        queries: tuple[Float[Array, "h w f"], ...],
+    ) -> tuple[Float[Array, "h w g"], ...]:
+        """In every cell the nearer of upright and of the turns that fit the image."""
+        poses = self.reference.poses
+        assert poses is not None
+        turns, fits = find_poses(poses, queries[0], self.config.poses)
+        shots = jnp.repeat(jnp.arange(turns.shape[0]), turns.shape[1])
+
+        def nearer(found: tuple[Array, ...], turn: tuple[Array, ...]):
+            fits, shot, turn_deg = turn
+
+            def compared(found: tuple[Array, ...]) -> tuple[Array, ...]:
+                back = self._turned_back(image, shot, turn_deg)
+                rows, columns, _ = found[0].shape
+                seen_whole = inside(rows, columns, turn_deg)
+                return tuple(
+                    _nearer(mine, theirs, seen_whole)
+                    for mine, theirs in zip(found, back, strict=True)
+                )
+
+            return jax.lax.cond(fits, compared, lambda found: found, found), None
+
+        each = (fits.ravel(), shots, turns.ravel())
+        return jax.lax.scan(nearer, upright, each)[0]
+
+    def _turned_back(
+        self, image: Float[Array, "H W 3"], shot: Array, turn_deg: Array
+    ) -> tuple[Float[Array, "h w g"], ...]:
+        """Distances in place of the image laid as the shot lies, by its own cells."""
+        upright = turned(image, -turn_deg)[None]
+        kinds = see(self.reference.sight, upright, self.config, stride=self.stride)
+        of_shot = [self._of_shot(squares, shot) for squares in self.near]
+        found = self._in_place(tuple(kind[0] for kind in kinds), of_shot)
+        return tuple(turned(each, turn_deg, is_map=True) for each in found)
+
+    def _of_shot(self, near: Surroundings, shot: Array) -> Surroundings:
+        assert self.reference.poses is not None
+        shots = self.reference.poses.turned.shape[0]
+        squares, n, f = near.patches.shape
+        apart = near.patches.reshape(squares, shots, n // shots, f)
+        patches = jax.lax.dynamic_index_in_dim(apart, shot, axis=1, keepdims=False)
+        return Surroundings(patches, near.is_far[:, : n // shots], near.window)
+
+
+def _nearer(
+    mine: Float[Array, "h w g"], theirs: Float[Array, "h w g"], may: Array
+) -> Float[Array, "h w g"]:
+    """Theirs, in the cells where they may be taken and are nearer in all."""
+    is_nearer = (theirs * theirs).sum(-1) < (mine * mine).sum(-1)
+    return jnp.where((may & is_nearer)[..., None], theirs, mine)
 
 
 def compare(
@@ -170,24 +226,18 @@ def compare(
 
     log(1 + distance), a channel a group of features: from the nearest patch anywhere,
     then, where places are compared, from the nearest in place; less `usual`, where the
-    reference has it; then, with `shows_features`, the whitened features themselves.
+    reference has it; then, with `shows_features`, the filters' projected features.
     """
-    features = describe(images, levels=config.levels, stride=stride)
-    whitened = (features - reference.whitening.mean) @ reference.whitening.matrix
+    queries = see(reference.sight, images, config, stride=stride)
+    comparison = _Comparison(reference, config, stride)
 
-    compares_places = bool(reference.places.shape[0])
-    near = surroundings(reference.places, config.window) if compares_places else None
-
-    def of_image(query: Float[Array, "h w f"]) -> Array:
-        found = [_by_group(from_anywhere(query, reference.patches), config.levels)]
-        if near is not None:
-            found.append(_by_group(from_in_place(query, near), config.levels))
-        distances = jnp.concatenate([jnp.log1p(x) for x in found], axis=-1)
+    def of_image(each: tuple[Array, tuple[Array, ...]]) -> Array:
+        distances = comparison(*each)
         if reference.usual is not None:
-            depth = _depth(*query.shape[:2]).clip(max=len(reference.usual) - 1)
+            depth = _depth(*distances.shape[:2]).clip(max=len(reference.usual) - 1)
             distances = distances - reference.usual[depth]
         if not config.shows_features:
             return distances
-        return jnp.concatenate([distances, query], axis=-1)
+        return jnp.concatenate([distances, each[1][0]], axis=-1)
 
-    return jax.lax.map(of_image, whitened)
+    return jax.lax.map(of_image, (images, queries))

@@ -1,6 +1,29 @@
 """Choices of the comparison with the shots' own patches. Standard library only."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """A frozen, pretrained network whose features are compared as well."""
+
+    path: Path
+    """The file of weights, `.npz` or `.safetensors`, that a run read."""
+    network: str
+    """What the file holds, as `lfq_jax.encoders.network_as_text` writes it."""
+    stages: tuple[str, ...]
+    """Where features are taken from: each stage is a group."""
+    components: int = 40
+    """Principal components of the shots' features that are kept of every stage."""
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("encoder.stages must name at least one, got none")
+        if not 1 <= self.components <= 1024:
+            raise ValueError(
+                f"encoder.components must be in [1, 1024], got {self.components}"
+            )
 
 
 @dataclass(frozen=True)
@@ -17,6 +40,12 @@ class ReferenceConfig:
     turns_deg: tuple[float, ...] = (-6.0, -3.0, 3.0, 6.0)
     """For objects: turns in which the shots are compared in place as well as upright,
     for parts that lie a little askew."""
+    poses: int = 2
+    """For objects: in how many other turns of the full circle an image is compared in
+    place, for parts that lie at any angle. Only turns that fit about as well as the
+    best one count, so that parts that always lie alike cost nothing. 0: none."""
+    encoder: EncoderConfig | None = None
+    """Compare the features of a pretrained network beside those of the filter bank."""
     shows_features: bool = False
     """Whether the discriminator sees the whitened features beside the distances."""
     reads: bool = True
@@ -32,5 +61,7 @@ class ReferenceConfig:
             raise ValueError(
                 f"turns_deg must be in [-180, 180] and not 0, got {self.turns_deg}"
             )
+        if not 0 <= self.poses <= 8:
+            raise ValueError(f"poses must be in [0, 8], got {self.poses}")
         if not 0 <= self.window <= 8:
             raise ValueError(f"window must be in [0, 8], got {self.window}")

@@ -25,7 +25,7 @@ from lfq_jax.config import ModelConfig, ScoreConfig, as_json, from_json
 from lfq_jax.model import Model, Variables
 from lfq_jax.thresholds import Thresholds
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.safetensors"
@@ -256,9 +256,13 @@ def _under(hint: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     """The array at `path`, or the named tuple of what lies below it; None: neither."""
     if path in arrays:
         return arrays[path]
-    if not any(name.startswith(f"{path}/") for name in arrays):
+    below = [name for name in arrays if name.startswith(f"{path}/")]
+    if not below:
         return None
-    kinds = [k for k in (hint, *typing.get_args(hint)) if hasattr(k, "_fields")]
+    choices = (hint, *typing.get_args(hint))
+    if any(typing.get_origin(choice) is dict for choice in choices):
+        return {name.removeprefix(f"{path}/"): arrays[name] for name in below}
+    kinds = [k for k in choices if hasattr(k, "_fields")]
     if not kinds:
         raise ValueError(f"{path} is unknown: another version wrote it")
     hints = typing.get_type_hints(kinds[0])

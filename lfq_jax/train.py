@@ -15,6 +15,7 @@ from lfq_jax.calibration import of_training
 from lfq_jax.checkpoint import Checkpoints, Progress
 from lfq_jax.config import ModelConfig, ScoreConfig, TrainConfig, as_json
 from lfq_jax.data import Photographs, TrainingData
+from lfq_jax.encoders import Encoder
 from lfq_jax.evaluation import evaluate
 from lfq_jax.evidence import Scores, gather, score_in_batches
 from lfq_jax.guards import memory_errors, require_finite
@@ -107,6 +108,7 @@ def train(
     folder: Path,
     devices: int = 1,
     profile: Path | None = None,
+    encoder: Encoder | None = None,
     on_step: OnStep = lambda *_: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
@@ -121,6 +123,7 @@ def train(
       devices: how many of every host share a batch; 0 for all. Where `jax.distributed`
         runs, every host calls this alike, and the first one writes.
       profile: gets a trace of the second interval of steps, for jax's profiler.
+      encoder: the pretrained network that `model_config.reference.encoder` speaks of.
       on_step: called with (step, steps, last figures) after every scan.
       should_stop: asked after every scan; on True the state is saved and
         `KeyboardInterrupt` raised.
@@ -133,7 +136,9 @@ def train(
     shots = data.normals.shape[0]
     steps = train_config.steps(shots)
     model = Model(model_config, is_texture=is_texture)
-    preparation = Preparation(model_config, train_config.augment, is_texture, seed)
+    preparation = Preparation(
+        model_config, train_config.augment, is_texture, seed, encoder
+    )
     trainer = Trainer(
         model,
         train_config,

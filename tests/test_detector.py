@@ -44,7 +44,7 @@ def test_every_array_of_the_variables_is_stored_under_its_path(run):
     saved, _, _ = tiny()
     stored = safetensors.numpy.load_file(run / "plate/detector/weights.safetensors")
     assert stored.keys() == by_path(saved.variables).keys()
-    assert "reference/whitening/mean" in stored
+    assert "reference/sight/filters/mean" in stored
     loaded = read_detector(run / "plate" / "detector").variables
     assert jax.tree.structure(loaded) == jax.tree.structure(saved.variables)
 
@@ -190,7 +190,7 @@ def test_a_detector_of_another_version_or_damaged_is_refused(tmp_path):
     folder = run / "plate" / "detector"
     config = folder / "config.json"
     whole = config.read_text()
-    config.write_text(whole.replace('"schema_version": 1', '"schema_version": 9'))
+    config.write_text(whole.replace('"schema_version": 2', '"schema_version": 9'))
     with pytest.raises(ValueError, match="has schema version 9"):
         lfq_jax.load(run)
     changed = json.loads(whole)

@@ -17,13 +17,13 @@ from lfq_jax.reference import (
     Reference,
     channels,
     compare,
-    fit_whitening,
     remember,
     usual_distances,
 )
 from lfq_jax.reference_config import ReferenceConfig
+from lfq_jax.sight import fit_sight
 
-CONFIG = ReferenceConfig(levels=2, patches=200, window=1, shows_features=False)
+CONFIG = ReferenceConfig(levels=2, patches=200, window=1, poses=0)
 MODEL = ModelConfig(
     image_px=32,
     stem=4,
@@ -42,8 +42,8 @@ def _stripes(seed: int, *, px: int = 32) -> np.ndarray:
 
 
 def _compared(shots, image, *, is_texture=False, config=CONFIG):
-    whitening = fit_whitening(np.stack(shots), config, stride=4)
-    memory = remember(whitening, shots, config, stride=4, is_texture=is_texture, seed=0)
+    sight = fit_sight(np.stack(shots), config, stride=4)
+    memory = remember(sight, shots, config, stride=4, is_texture=is_texture, seed=0)
     unit = jnp.asarray(image[None]) / 255.0
     return np.asarray(compare(memory, unit, config, stride=4))[0]
 
@@ -89,9 +89,9 @@ def test_a_thin_line_is_strongest_in_its_own_direction(stride: int):
 
 def test_whitened_features_of_the_shots_are_uncorrelated_in_each_group():
     shots = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
-    whitening = fit_whitening(shots, CONFIG, stride=4)
+    whitening = fit_sight(shots, CONFIG, stride=4).filters
     features = describe(jnp.asarray(shots) / 255.0, levels=2, stride=4)
-    flat = ((features - whitening.mean) @ whitening.matrix).reshape(512, -1)
+    flat = whitening(features).reshape(512, -1)
     colour = np.cov(np.asarray(flat)[:, :3], rowvar=False) * 3
     np.testing.assert_allclose(colour, np.eye(3), atol=0.1)
 

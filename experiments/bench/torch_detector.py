@@ -31,8 +31,8 @@ class TorchDetector:
         self.networks = _tensors(params), _tensors(saved.variables.statistics)
         memory = saved.variables.reference
         assert memory is not None and saved.variables.reader is not None
-        self.mean, self.matrix = map(_tensor, memory.whitening)
-        self.patches = _tensor(memory.patches)
+        self.mean, self.matrix = map(_tensor, memory.sight.filters)
+        self.patches = _tensor(memory.filters.patches)
         self.of_patches = (self.patches**2).sum(-1)
         self.reader = tuple(map(_tensor, saved.variables.reader))
         self.kernels = {
@@ -42,7 +42,10 @@ class TorchDetector:
                 ("lines", filters._elongated()),
             )
         }
-        self.rows = self._rows(_tensor(memory.places))
+        if memory.encoder is not None:
+            raise ValueError("a pretrained encoder is not written anew")
+        self.poses = memory.poses and tuple(map(_tensor, memory.poses))
+        self.rows = self._rows(_tensor(memory.filters.places))
         self._matrices: dict[Any, torch.Tensor] = {}
 
     @torch.inference_mode()
@@ -116,12 +119,32 @@ class TorchDetector:
         found = [self._anywhere(whitened)]
         if self.rows is not None:
             found.append(self._in_place(whitened))
+        if self.poses is not None:
+            self._require_upright(whitened)
         sizes = filters.group_sizes(self.levels)
         lengths = [
             torch.stack([p.square().sum(-1).sqrt() for p in d.split(sizes, -1)], -1)
             for d in found
         ]
         return torch.log1p(torch.cat(lengths, -1)).permute(0, 3, 1, 2)
+
+    def _require_upright(self, query: torch.Tensor) -> None:
+        """The search for other turns. What follows where one fits is not written."""
+        assert self.poses is not None
+        axes, turned = self.poses
+        coarse = F.avg_pool2d((query @ axes).permute(0, 3, 1, 2), 2)
+        reach, flat = 2, turned[:, :, 2:-2, 2:-2].flatten(2)
+        moved = F.unfold(
+            coarse, (coarse.shape[2] - 2 * reach, coarse.shape[3] - 2 * reach)
+        )
+        moved = moved.unflatten(1, (coarse.shape[1], -1)).permute(0, 3, 2, 1).flatten(2)
+        lengths = (flat**2).sum(-1)[:, :, None]
+        squared = [lengths + (m**2).sum(-1) - 2 * flat @ m.T for m in moved]
+        nearest = torch.stack(squared).amin(-1)
+        upright = [0, 1, -1]
+        others = nearest[:, :, 2:-1].amin(-1)
+        if bool((others <= 1.5 * nearest[:, :, upright].amin(-1)).any()):
+            raise ValueError("an image lies in another turn: take parts that never do")
 
     def _anywhere(self, query: torch.Tensor) -> torch.Tensor:
         flat = query.reshape(-1, query.shape[-1])

@@ -1,0 +1,120 @@
+"""Turning images, and finding the turn in which a part lies."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from lfq_jax.poses import find_poses, remember_poses
+from lfq_jax.reference import compare, remember
+from lfq_jax.reference_config import ReferenceConfig
+from lfq_jax.sight import fit_sight, see
+from lfq_jax.turning import inside, turned, turned_photograph
+
+
+def _picture(px: int = 48) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 255, (px // 8, px // 8, 3), np.uint8)
+    image = Image.fromarray(small).resize((px, px), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("turn_deg", [0.0, 30.0, -90.0, 133.0])
+def test_both_ways_of_turning_give_the_same_image(turn_deg):
+    image = _picture()
+    pillow = turned_photograph(image, turn_deg).astype(np.float64) / 255
+    ours = np.asarray(turned(jnp.asarray(image) / 255.0, jnp.asarray(turn_deg)))
+    middle = slice(12, 36)  # Pillow pads less than a mirror has
+    np.testing.assert_allclose(ours[middle, middle], pillow[middle, middle], atol=0.02)
+
+
+def test_a_turn_is_counter_clockwise_and_a_turn_back_undoes_it():
+    image = np.zeros((33, 33, 1), np.float32)
+    image[16, 26] = 1.0  # on the right
+    up = np.asarray(turned(jnp.asarray(image), jnp.asarray(90.0), is_map=True))
+    assert np.unravel_index(up.argmax(), up.shape)[:2] == (6, 16)
+    back = np.asarray(turned(jnp.asarray(up), jnp.asarray(-90.0), is_map=True))
+    np.testing.assert_allclose(back, image, atol=1e-4)
+
+
+def test_corners_of_a_turned_square_come_from_outside():
+    assert bool(inside(9, 9, jnp.asarray(0.0)).all())
+    askew = np.asarray(inside(9, 9, jnp.asarray(45.0)))
+    assert not askew[0, 0] and not askew[8, 8] and askew[4, 4] and askew[2, 4]
+
+
+def _key(turn_deg: float, *, defect: bool = False) -> np.ndarray:
+    """A part that looks otherwise in every turn, with sensor noise."""
+    image = np.full((96, 96, 3), 90, np.uint8)
+    image[40:56, 16:80] = 200
+    image[24:40, 64:80] = 150
+    if defect:
+        image[44:52, 28:36] = 40
+    wide = Image.fromarray(image).rotate(
+        turn_deg, resample=Image.Resampling.BICUBIC, fillcolor=(90, 90, 90)
+    )
+    noise = np.random.default_rng(abs(int(turn_deg))).integers(0, 6, image.shape)
+    return (np.asarray(wide) + noise).astype(np.uint8)
+
+
+CONFIG = ReferenceConfig(levels=3, patches=400, window=2, poses=2)
+
+
+def _memory(config: ReferenceConfig = CONFIG):
+    shots = [_key(0), _key(3)]
+    sight = fit_sight(np.stack(shots), config, stride=4)
+    return remember(sight, shots, config, stride=4, is_texture=False, seed=0)
+
+
+@pytest.mark.parametrize("turn_deg", [40.0, 120.0, 250.0])
+def test_the_turn_of_a_part_is_found(turn_deg):
+    memory = _memory()
+    assert memory.poses is not None
+    assert memory.poses.turned.shape[:2] == (2, 72)
+    image = jnp.asarray(_key(turn_deg))[None] / 255.0
+
+    (features,) = see(memory.sight, image, CONFIG, stride=4)
+    turns, fits = find_poses(memory.poses, features[0], 2)
+    assert turns.shape == fits.shape == (2, 2)
+    assert np.abs(np.asarray(turns)[:, 0] - turn_deg).max() <= 5
+    assert bool(fits[:, 0].all())
+
+
+def test_a_part_that_lies_as_the_shots_do_fits_no_other_turn():
+    memory = _memory()
+    assert memory.poses is not None
+
+    image = jnp.asarray(_key(2))[None] / 255.0
+    (features,) = see(memory.sight, image, CONFIG, stride=4)
+    assert not np.asarray(find_poses(memory.poses, features[0], 2)[1]).any()
+
+
+def test_a_turned_part_is_near_and_its_defect_is_far():
+    memory = _memory()
+    upright_only = memory._replace(poses=None)
+
+    def in_place(memory, image) -> np.ndarray:
+        unit = jnp.asarray(image)[None] / 255.0
+        found = np.asarray(compare(memory, unit, CONFIG, stride=4))[0]
+        return found[..., found.shape[-1] // 2 :].mean(-1)
+
+    good = _key(120)
+    assert in_place(memory, good).mean() < 0.6 * in_place(upright_only, good).mean()
+    defective = in_place(memory, _key(120, defect=True)) - in_place(memory, good)
+    where = np.unravel_index(defective.argmax(), defective.shape)
+    # (48, 32) px, turned by 120 degrees about the middle, in cells of 4 px.
+    angle = np.deg2rad(120)
+    row, column = 47.5 + 15.5 * np.sin(angle), 47.5 - 15.5 * np.cos(angle)
+    assert np.hypot(where[0] - row / 4, where[1] - column / 4) < 3
+
+
+def test_remembering_poses_describes_every_turn():
+    calls = []
+
+    def describe(image):
+        calls.append(image)
+        return jnp.asarray(image, jnp.float32)[::4, ::4]
+
+    poses = remember_poses([_picture()], describe)
+    assert poses.turned.shape == (1, 72, 6, 6, 3)
+    assert len(calls) == 73
