@@ -11,13 +11,15 @@ from jaxtyping import Array, Float, Int32, PRNGKeyArray
 
 from lfq_jax.augment import augment
 from lfq_jax.config import AugmentConfig, TrainConfig
-from lfq_jax.data import Sample, TrainingData, draw
+from lfq_jax.data import Chosen, Named, Sample, TrainingData, draw, name
 from lfq_jax.losses import dice_loss, focal_loss, ssim_loss
 from lfq_jax.mesh import everywhere, shared
 from lfq_jax.model import Model, Outputs, Tree, Variables
 from lfq_jax.optimizer import make_optimizer
 from lfq_jax.reader import Reader
 from lfq_jax.reference import Reference
+
+Data = TrainingData | Chosen
 
 
 class TrainState(NamedTuple):
@@ -78,6 +80,12 @@ def _interval(metrics: dict[str, Float[Array, "n"]]) -> Interval:
 @jax.jit
 def _interval_of(history: list[dict[str, Array]]) -> Interval:
     return _interval(jax.tree.map(lambda *values: jnp.stack(values), *history))
+
+
+def _keys(key: PRNGKeyArray, step: Array) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """For the batch and for the quantizer of one step."""
+    batch_key, quantizer_key = jax.random.split(jax.random.fold_in(key, step))
+    return batch_key, quantizer_key
 
 
 class Trainer:
@@ -143,30 +151,44 @@ class Trainer:
             return config
         return AugmentConfig(flips=config.flips, quarter_turns=config.quarter_turns)
 
-    def batch(self, data: TrainingData, key: PRNGKeyArray) -> Sample:
+    def batch(self, data: Data, key: PRNGKeyArray, step: Array | int = 0) -> Sample:
         """Draw and augment `batch_size` images; leading axis b."""
+        size = self.config.batch_size
+        before = (step - data.first_step) * size if isinstance(data, Chosen) else 0
 
-        def one(key: PRNGKeyArray) -> Sample:
+        def one(key: PRNGKeyArray, position: Array) -> Sample:
             draw_key, augment_key = jax.random.split(key)
             drawn = draw(
                 data,
                 draw_key,
                 anomalous_share=self.config.anomalous_share,
                 crop_px=self.config.crop_px,
+                position=position,
             )
             return augment(
                 drawn, augment_key, config=self._augment, is_texture=self.is_texture
             )
 
-        return jax.vmap(one)(jax.random.split(key, self.config.batch_size))
+        return jax.vmap(one)(jax.random.split(key, size), before + jnp.arange(size))
+
+    def named(self, counts: tuple[int, int], key: PRNGKeyArray, step: Array) -> Named:
+        """The records that a step draws, of so many anomalous and good ones; [b]."""
+        batch_key, _ = _keys(key, step)
+
+        def one(key: PRNGKeyArray) -> Named:
+            draw_key, _ = jax.random.split(key)
+            share = self.config.anomalous_share
+            return name(counts, draw_key, anomalous_share=share)
+
+        return jax.vmap(one)(jax.random.split(batch_key, self.config.batch_size))
 
     def step(
-        self, state: TrainState, data: TrainingData, key: PRNGKeyArray
+        self, state: TrainState, data: Data, key: PRNGKeyArray
     ) -> tuple[TrainState, dict[str, Array]]:
         """One optimisation step. Its randomness depends on (key, state.step) alone."""
-        batch_key, quantizer_key = jax.random.split(jax.random.fold_in(key, state.step))
+        batch_key, quantizer_key = _keys(key, state.step)
         with jax.named_scope("augmentation"):
-            batch = shared(self.batch(data, batch_key), self.mesh)
+            batch = shared(self.batch(data, batch_key, state.step), self.mesh)
 
         def total(params: Tree) -> tuple[Array, tuple[Variables, dict[str, Array]]]:
             variables = state.variables._replace(params=params)
@@ -214,7 +236,7 @@ class Trainer:
         return everywhere((new, metrics), self.mesh)
 
     def run(
-        self, state: TrainState, data: TrainingData, key: PRNGKeyArray
+        self, state: TrainState, data: Data, key: PRNGKeyArray
     ) -> tuple[TrainState, Interval]:
         """`log_every` steps; `state` is donated.
 
@@ -232,13 +254,13 @@ class Trainer:
 
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def _step(
-        self, state: TrainState, data: TrainingData, key: PRNGKeyArray
+        self, state: TrainState, data: Data, key: PRNGKeyArray
     ) -> tuple[TrainState, dict[str, Array]]:
         return self.step(state, data, key)
 
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def _scan(
-        self, state: TrainState, data: TrainingData, key: PRNGKeyArray
+        self, state: TrainState, data: Data, key: PRNGKeyArray
     ) -> tuple[TrainState, Interval]:
         def body(state: TrainState, _: None) -> tuple[TrainState, dict[str, Array]]:
             return self.step(state, data, key)
@@ -246,7 +268,7 @@ class Trainer:
         state, metrics = jax.lax.scan(body, state, length=self.config.log_every)
         return state, _interval(metrics)
 
-    def planned_bytes(self, state: TrainState, data: TrainingData) -> int:
+    def planned_bytes(self, state: TrainState, data: Data) -> int:
         """Memory of one step by the compiler's plan. Shapes are enough."""
         compiled = self._step.lower(self, state, data, jax.random.key(0)).compile()
         plan = compiled.memory_analysis()

@@ -14,10 +14,11 @@ import numpy as np
 from lfq_jax.calibration import of_training
 from lfq_jax.checkpoint import Checkpoints, Progress
 from lfq_jax.config import ModelConfig, ScoreConfig, TrainConfig, as_json
-from lfq_jax.data import Photographs, TrainingData
+from lfq_jax.data import Photographs
 from lfq_jax.encoders import Encoder
 from lfq_jax.evaluation import evaluate
 from lfq_jax.evidence import Scores, gather, score_in_batches
+from lfq_jax.feed import DeviceFeed, Feed, HostFeed, data_bytes, stays_on_host
 from lfq_jax.guards import memory_errors, require_finite
 from lfq_jax.mesh import any_host, is_first_host, local, make_mesh, place
 from lfq_jax.metrics_file import MetricsFile
@@ -148,7 +149,14 @@ def train(
     )
     scorer = Scorer(model, score_config)
     key = jax.random.key(seed)
-    prepared = preparation.training(data, good=train_config.good_images)
+    step_key = jax.random.fold_in(key, 3)
+    on_host = stays_on_host(
+        train_config,
+        data_bytes(model_config, train_config, anomalies=len(data.images), shots=shots),
+    )
+    cpu = jax.local_devices(backend="cpu")[0]
+    with jax.default_device(cpu) if on_host else nullcontext():
+        prepared = preparation.training(data, good=train_config.good_images)
     state = trainer.init(
         jax.random.fold_in(key, 2),
         preparation.memory(data.normals),
@@ -172,9 +180,11 @@ def train(
             trainer,
             scorer,
             progress,
-            place(prepared, trainer.mesh),
+            HostFeed(trainer, prepared, step_key)
+            if on_host
+            else DeviceFeed(trainer, prepared),
             validation,
-            key=jax.random.fold_in(key, 3),
+            key=step_key,
             shots=shots,
             steps=steps,
             checkpoints=checkpoints,
@@ -214,7 +224,7 @@ def _loop(
     trainer: Trainer,
     scorer: Scorer,
     progress: Progress,
-    data: TrainingData,
+    feed: Feed,
     validation: Validation,
     *,
     key: jax.Array,
@@ -243,8 +253,10 @@ def _loop(
             tracing = nullcontext()
             if profile and step == compiled_at + config.log_every:
                 tracing = jax.profiler.trace(str(profile))
+            data = feed.at(step)
             with memory_errors(trainer, state, data), tracing:
                 state, interval = trainer.run(state, data, key)
+                feed.prepare(step + config.log_every)
                 line = {n: float(value) for n, value in interval.figures.items()}
             require_finite(interval, step=step, has_checkpoint=checkpoints.has_any())
             step += config.log_every
