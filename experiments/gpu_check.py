@@ -9,6 +9,7 @@ runs.
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import time
@@ -105,7 +106,9 @@ def _tested() -> str:
         capture_output=True,
         text=True,
     )
-    lines = done.stdout.strip().splitlines() or [done.stderr.strip()]
+    counts = re.compile(r"\d+ (passed|failed|skipped|error)")
+    lines = [x for x in done.stdout.splitlines() if counts.search(x)]
+    lines = lines or [(done.stderr or done.stdout).strip().rpartition("\n")[2]]
     if done.returncode not in (0, 5):
         print(done.stdout, file=sys.stderr)
     return lines[-1].strip("= ")
