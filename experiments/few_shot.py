@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from agm_torch.config import GeneratorConfig
-from datasets.errors import one_line_errors
 from experiments.command_line import flag_value, read_command_line
 from experiments.hosts import HostsConfig, join, throwaway
 from experiments.run import (
@@ -161,8 +160,11 @@ def read_settings(
     named = flag_value(argv, "--preset")
     default = FewShot.of_preset(named if named in PRESETS else "cpu")
     settings = read_command_line(default, prog=prog, argv=argv)
-    with one_line_errors():
-        join(settings.hosts)
+    if settings.hosts.count > 1:
+        from datasets.errors import one_line_errors
+
+        with one_line_errors():
+            join(settings.hosts)
     if settings.resume:
         return settings
     chosen = settings.preset
@@ -453,6 +455,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line; returns normally only where the run is whole."""
     argv = sys.argv[1:] if argv is None else argv
     settings = read_settings(argv, has_accelerator=_has_accelerator)
+    from datasets.errors import one_line_errors
+
     with one_line_errors():
         settings = _resumed(settings)
         settings = _with_encoder(settings)
