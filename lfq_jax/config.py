@@ -189,6 +189,9 @@ class TrainConfig:
     """Passes without a better validation AUROC before training stops. 0: never."""
     validate_every_epochs: int = 10
     """Passes between two validations."""
+    data_on: Literal["auto", "device", "host"] = "auto"
+    """Where the photographs wait. `auto`: on the device, if they take at most half of
+    its memory; else on the host, which sends those of the next steps. The same bits."""
     log_every: int = 20
     """Steps between two lines of metrics.jsonl: the length of one compiled scan."""
     loss: LossConfig = field(default_factory=LossConfig)

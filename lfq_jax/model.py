@@ -214,15 +214,16 @@ class Model:
         mode: dict[str, Any] = {"training": training, "axis_name": axis_name}
         cells, features = self._compared(variables, image, reference)
         z = autoencoder.encode(image, features, **mode)
-        quantized = self.quantizer.quantize(
-            variables.params["quantizer"],
-            variables.quantizer,
-            z,
-            training=training,
-            axis_name=axis_name,
-            key=key,
-            step=step,
-        )
+        with jax.named_scope("quantizer"):
+            quantized = self.quantizer.quantize(
+                variables.params["quantizer"],
+                variables.quantizer,
+                z,
+                training=training,
+                axis_name=axis_name,
+                key=key,
+                step=step,
+            )
         reconstruction, given_back = autoencoder.decode(quantized.z_q, **mode)
         if self.feature_sizes:
             missing = feature_residual(features, given_back, self.feature_sizes)

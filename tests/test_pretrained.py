@@ -188,6 +188,6 @@ def test_the_decoder_learns_to_give_back_the_features_of_the_part_without_its_an
     state = trainer.init(jax.random.key(0), preparation.memory(normals))
     found = []
     for _ in range(2):
-        state, figures = trainer.run(state, prepared, jax.random.key(1))
-        found.append(float(figures["loss/features"]))
+        state, interval = trainer.run(state, prepared, jax.random.key(1))
+        found.append(float(interval.figures["loss/features"]))
     assert found[1] < 0.7 * found[0]
