@@ -72,6 +72,7 @@ def join(config: HostsConfig) -> None:
 def throwaway(resume: Path | None) -> RunFolder:
     """A run folder of a host that is not the first; it knows what `resume` has done."""
     folder = Path(tempfile.mkdtemp(prefix="lfquiad-host-"))
+    (folder / "config.json").write_text('{"config": {}, "provenance": {}}\n')
     if resume:
         run = RunFolder.open(resume)
         for path in (run.config_path, run.results_path):

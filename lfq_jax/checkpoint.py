@@ -12,6 +12,9 @@ from lfq_jax.mesh import from_first_host, is_first_host
 from lfq_jax.model import Variables
 from lfq_jax.step import TrainState
 
+# what Orbax and its storage raise for a file that was cut short
+_DAMAGE = (ValueError, OSError, KeyError, TypeError, RuntimeError)
+
 
 class Progress(NamedTuple):
     """All that a run needs to go on, and the best variables so far."""
@@ -102,7 +105,7 @@ class Checkpoints:
             saved = manager.restore(
                 step, args=ocp.args.Composite(config=ocp.args.JsonRestore())
             )["config"]
-        except (ValueError, OSError, KeyError) as error:
+        except _DAMAGE as error:
             raise self._unreadable(step, error) from error
         ours = json.loads(json.dumps(self.config))
         drift = _drift(ours, saved)
@@ -117,7 +120,7 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(progress=ocp.args.StandardRestore(target)),
             )["progress"]
-        except (ValueError, OSError, KeyError) as error:
+        except _DAMAGE as error:
             raise self._unreadable(step, error) from error
         leaves, tree = jax.tree.flatten(like)
         found = [flat.get(_name(i), leaf) for i, leaf in enumerate(leaves)]

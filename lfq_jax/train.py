@@ -20,7 +20,7 @@ from lfq_jax.evaluation import evaluate
 from lfq_jax.evidence import Scores, gather, score_in_batches
 from lfq_jax.feed import DeviceFeed, Feed, HostFeed, data_bytes, stays_on_host
 from lfq_jax.guards import memory_errors, require_finite
-from lfq_jax.mesh import any_host, is_first_host, local, make_mesh, place
+from lfq_jax.mesh import any_host, local, make_mesh, place
 from lfq_jax.metrics_file import MetricsFile
 from lfq_jax.model import Model, Variables
 from lfq_jax.prepare import Preparation
@@ -122,7 +122,8 @@ def train(
       seed: all randomness of the run is `fold_in(seed, step)`.
       folder: gets metrics.jsonl and checkpoints/.
       devices: how many of every host share a batch; 0 for all. Where `jax.distributed`
-        runs, every host calls this alike, and the first one writes.
+        runs, every host calls this alike, in a folder of its own; the first one keeps
+        the checkpoints.
       profile: gets a trace of the second interval of steps, for jax's profiler.
       encoder: the pretrained network that `model_config.reference.encoder` speaks of.
       on_step: called with (step, steps, last figures) after every scan.
@@ -241,7 +242,7 @@ def _loop(
     state, best, best_auroc, best_step = progress
     step = int(state.step)
     state, key = place(state, mesh), place(key, mesh)
-    metrics = MetricsFile(metrics_path, step=step) if is_first_host() else None
+    metrics = MetricsFile(metrics_path, step=step)
     last_saved = time.monotonic()
     compiled_at = step  # the first interval compiles, the next one is traced
     try:
@@ -273,8 +274,7 @@ def _loop(
                 if auroc is not None and auroc > best_auroc:
                     best = jax.tree.map(jnp.copy, variables)
                     best_auroc, best_step = np.array(auroc), np.array(step)
-            if metrics:
-                metrics.write({"step": step, "epoch": epoch, **line})
+            metrics.write({"step": step, "epoch": epoch, **line})
             on_step(step, steps, line)
             progress = Progress(state, best, best_auroc, best_step)
             if time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
@@ -284,8 +284,7 @@ def _loop(
                 checkpoints.save(progress)
                 raise KeyboardInterrupt
     finally:
-        if metrics:
-            metrics.close()
+        metrics.close()
     progress = Progress(state, best, best_auroc, best_step)
     checkpoints.save(progress)
     return progress

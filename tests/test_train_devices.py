@@ -87,7 +87,7 @@ if int(count) > 1:
     jax.distributed.initialize(f"localhost:{port}", int(count), int(index))
 from tests.test_train import run
 from tests.test_train_devices import SHORT
-trained = run(Path(folder), train_config=SHORT, devices=1)
+trained = run(Path(folder + "-host" * int(index)), train_config=SHORT, devices=1)
 print(json.dumps([trained.validation, trained.step]))
 """
 
