@@ -121,9 +121,10 @@ def test_two_processes_under_jax_distributed_agree_with_one(tmp_path):
     figures, again = json.loads(of_one)[0], json.loads(of_two[0])[0]
     for name, value in figures.items():
         assert again[name] == pytest.approx(value, abs=1e-3), name
+    written = [tmp_path / name / "metrics.jsonl" for name in ("one", "two")]
     losses = [
-        [json.loads(line)["loss"] for line in (tmp_path / n / "metrics.jsonl").open()]
-        for n in ("one", "two")
+        [json.loads(line)["loss"] for line in path.read_text().splitlines()]
+        for path in written
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert len(losses[1]) == 2, "one process writes"
