@@ -18,6 +18,7 @@ import tyro
 
 from agm_torch.config import GeneratorConfig
 from experiments.command_line import flag_value, read_command_line
+from experiments.hosts import HostsConfig, join, throwaway
 from experiments.run import (
     INTERRUPTED,
     RunFolder,
@@ -86,6 +87,12 @@ class FewShot:
     """Synthetic anomalies to train on, a category."""
     validation_anomalies: int = 24
     """Synthetic anomalies held out to choose the best step and the threshold."""
+    devices: int = 1
+    """Devices that share every batch, on each host. 0: all of them."""
+    hosts: HostsConfig = field(default_factory=HostsConfig)
+    """Several machines that train together."""
+    profile: bool = False
+    """Write a trace of one logging interval, of every category, for jax's profiler."""
     pictures: int = 40
     """Test images to draw at most, a category."""
     model: ModelConfig = PRESETS["cpu"].model
@@ -102,6 +109,8 @@ class FewShot:
                 raise ValueError(
                     f"--{name.replace('_', '-')} must be at least 1, got {value}"
                 )
+        if self.devices < 0:
+            raise ValueError(f"--devices must be at least 0, got {self.devices}")
         if self.pictures < 0:
             raise ValueError(f"--pictures must be at least 0, got {self.pictures}")
         if not self.encoder_path and self.encoder != "scratch":
@@ -131,9 +140,12 @@ class FewShot:
         }
 
     @classmethod
-    def of_preset(cls, name: str) -> "FewShot":
+    def of_preset(cls, name: str, *, has_accelerator: bool = False) -> "FewShot":
         preset = PRESETS[name]
-        return cls(model=preset.model, train=preset.train, score=preset.score)
+        model = preset.model
+        if has_accelerator:
+            model = dataclasses.replace(model, compute_dtype="bfloat16")
+        return cls(model=model, train=preset.train, score=preset.score)
 
 
 def read_settings(
@@ -141,18 +153,31 @@ def read_settings(
 ) -> FewShot:
     """The settings that `argv` asks for; exits 2 on a mistake.
 
-    The preset decides the defaults of the other flags, so it is looked at first.
+    The preset decides the defaults of the other flags, so it is looked at first. On an
+    accelerator convolutions are in bfloat16, unless a flag says otherwise.
     """
     prog = "python -m experiments.few_shot"
     named = flag_value(argv, "--preset")
     default = FewShot.of_preset(named if named in PRESETS else "cpu")
     settings = read_command_line(default, prog=prog, argv=argv)
-    if settings.preset != "auto" or settings.resume:
+    if settings.hosts.count > 1:
+        from datasets.errors import one_line_errors
+
+        with one_line_errors():
+            join(settings.hosts)
+    if settings.resume:
         return settings
+    chosen = settings.preset
     if not has_accelerator():
-        return dataclasses.replace(settings, preset="cpu")
-    settings = read_command_line(FewShot.of_preset("paper"), prog=prog, argv=argv)
-    return dataclasses.replace(settings, preset="paper")
+        return dataclasses.replace(settings, preset=_or(chosen, "cpu"))
+    chosen = _or(chosen, "paper")
+    default = FewShot.of_preset(chosen, has_accelerator=True)
+    settings = read_command_line(default, prog=prog, argv=argv)
+    return dataclasses.replace(settings, preset=chosen)
+
+
+def _or(preset: PresetName, automatic: PresetName) -> PresetName:
+    return automatic if preset == "auto" else preset
 
 
 def _has_accelerator() -> bool:
@@ -166,7 +191,9 @@ def _resumed(settings: FewShot) -> FewShot:
     if not settings.resume:
         return settings
     started = from_json(FewShot, RunFolder.open(settings.resume).config)
-    return dataclasses.replace(started, out=None, resume=settings.resume)
+    return dataclasses.replace(
+        started, out=None, resume=settings.resume, hosts=settings.hosts
+    )
 
 
 def _with_encoder(settings: FewShot) -> FewShot:
@@ -183,7 +210,12 @@ def _folder(settings: FewShot) -> RunFolder:
     """Make the run's folder, or open the one to go on with."""
     import jax
 
+    from lfq_jax.mesh import make_mesh
+
     keep_compiled(settings.cache_dir)
+    if settings.hosts.index:
+        return throwaway(settings.resume)
+    make_mesh(settings.devices, batch_size=settings.train.batch_size)  # or a mistake
     if settings.resume:
         print(f"going on with {settings.resume}")
         return RunFolder.open(settings.resume)
@@ -246,6 +278,8 @@ def _train(
             is_texture=kind == "texture",
             seed=settings.seed,
             folder=folder,
+            devices=settings.devices,
+            profile=folder / "profile" if settings.profile else None,
             encoder=load_encoder(settings.encoder_path)
             if settings.encoder_path
             else None,

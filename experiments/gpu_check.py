@@ -1,22 +1,48 @@
-"""Checks and timings on the machine's own accelerator; prints a table for docs/gpu.md.
+"""Tests and timings on the machine's own accelerator; prints what docs/gpu.md wants.
 
-    python -m experiments.gpu_check
+    make gpu-check
 
-Installs nothing and runs on whatever jax is there. It ends with status 2 and one line
-where jax finds no accelerator.
+Installs nothing and runs on whatever jax, torch and pytest are there. Where jax finds
+no accelerator it says so, and goes the same way with preset `cpu`, to show that it
+runs.
 """
 
-import dataclasses
+import importlib.util
+import os
+import re
+import subprocess
 import sys
 import time
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-REPETITIONS = 5
-STEPS = 20  # of one compiled scan
+from experiments.command_line import read_command_line
+
+if TYPE_CHECKING:  # these import jax, which --help must not wait for
+    from experiments.bench.training_setup import Dtype, PresetName
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Check and time preset `paper` on an accelerator."""
+
+    repetitions: int = 5
+    """Timed logging intervals; their median is reported."""
+    tests: bool = True
+    """Run the tests that need an accelerator."""
+    torch: bool = True
+    """Time PyTorch's training step beside ours, where torch is installed."""
+
+    def __post_init__(self) -> None:
+        if self.repetitions < 1:
+            raise ValueError(f"repetitions must be at least 1, got {self.repetitions}")
 
 
 class Row(NamedTuple):
-    """One measured configuration of preset `paper`."""
+    """One measured configuration."""
 
     dtype: str
     batch: int
@@ -26,79 +52,126 @@ class Row(NamedTuple):
 
 
 def main() -> None:
-    """Train and score in preset `paper`, in float32 and bfloat16."""
+    """Tests, then training and scoring, then PyTorch."""
+    prog = "python -m experiments.gpu_check"
+    settings = read_command_line(Settings(), prog=prog, argv=sys.argv[1:])
     import jax
 
-    if jax.default_backend() == "cpu":
-        print("error: jax finds no accelerator here", file=sys.stderr)
-        raise SystemExit(2)
-    device = jax.devices()[0]
-    print(f"{device.device_kind}, jax {jax.__version__}, {time.strftime('%Y-%m-%d')}\n")
+    has_accelerator = jax.default_backend() != "cpu"
+    preset: PresetName = "paper" if has_accelerator else "cpu"
+    if not has_accelerator:
+        print(
+            "jax finds no accelerator here: this shows that the check runs, in preset "
+            "cpu. Nothing below belongs in docs/gpu.md.\n"
+        )
+    kind = jax.devices()[0].device_kind
+    date = time.strftime("%Y-%m-%d")
+    print(f"{kind}, jax {jax.__version__}, preset {preset}, {date}\n")
+    if settings.tests:
+        print(f"tests: {_tested()}\n", flush=True)
     print("| dtype | batch | training images/s | scoring images/s | peak GiB |")
     print("|---|---|---|---|---|")
-    for dtype in ("float32", "bfloat16"):
+    dtypes: tuple[Dtype, ...] = ("float32", "bfloat16")
+    for dtype in dtypes if has_accelerator else dtypes[:1]:
         for batch in (1, 8):
-            row = measured(dtype, batch)
+            row = measured(preset, dtype, batch, settings.repetitions)
             peak = "-" if row.peak_gib is None else f"{row.peak_gib:.1f}"
             print(
                 f"| {row.dtype} | {row.batch} | {row.training_images_per_second:.1f} | "
                 f"{row.scoring_images_per_second:.1f} | {peak} |",
                 flush=True,
             )
+    if settings.torch:
+        _beside_torch(preset, "bfloat16" if has_accelerator else "float32")
 
 
-def measured(dtype: str, batch: int) -> Row:
-    """Median rates over `REPETITIONS`, after one run that compiles."""
+def _tested() -> str:
+    """The last line of the tests that need an accelerator."""
+    missing = [
+        name
+        for name in ("pytest", "beartype")
+        if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        return f"not run, {' and '.join(missing)} not installed"
+    # the tests' own environment is a CPU with virtual devices
+    environment = {**os.environ, "JAX_PLATFORMS": "", "XLA_FLAGS": ""}
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-W", "default"),
+            *("-p", "no:cacheprovider", "tests/test_on_accelerator.py"),
+        ],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    counts = re.compile(r"\d+ (passed|failed|skipped|error)")
+    lines = [x for x in done.stdout.splitlines() if counts.search(x)]
+    lines = lines or [(done.stderr or done.stdout).strip().rpartition("\n")[2]]
+    if done.returncode not in (0, 5):
+        print(done.stdout, file=sys.stderr)
+    return lines[-1].strip("= ")
+
+
+def measured(preset: "PresetName", dtype: "Dtype", batch: int, repetitions: int) -> Row:
+    """Median rates over `repetitions`, after one run that compiles."""
     import jax
-    import jax.numpy as jnp
     import numpy as np
 
+    from experiments.bench.training_setup import ready, setup
     from lfq_jax.config import PRESETS
-    from lfq_jax.data import Photographs
-    from lfq_jax.model import Model
-    from lfq_jax.prepare import Preparation
     from lfq_jax.scoring import Scorer
-    from lfq_jax.step import Trainer
 
-    preset = PRESETS["paper"]
-    model_config = dataclasses.replace(preset.model, compute_dtype=dtype)
-    config = dataclasses.replace(preset.train, batch_size=batch, log_every=STEPS)
-    rng = np.random.default_rng(0)
-    shape = (16, model_config.image_px, model_config.image_px)
-    images = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
-    masks = np.zeros(shape, np.uint8)
-    masks[:, 64:96, 64:96] = 1
-    data = Preparation(model_config, config.augment, is_texture=True, seed=0).training(
-        Photographs(images[:2], images, masks, np.arange(16, dtype=np.int32) % 2),
-        good=2,
-    )
-    model = Model(model_config)
-    trainer = Trainer(model, config, steps=1000, is_texture=True)
+    trainer, data = ready(setup(preset, batch_size=batch, dtype=dtype, anomalous=16))
+    steps = trainer.config.log_every
     state = trainer.init(jax.random.key(0))
 
     def train(state: Any) -> Any:
         return jax.block_until_ready(trainer.run(state, data, jax.random.key(1))[0])
 
     seconds = []
-    for _ in range(REPETITIONS + 1):
+    for _ in range(repetitions + 1):
         started = time.perf_counter()
         state = train(state)
         seconds.append(time.perf_counter() - started)
-    scorer, few = Scorer(model, preset.score), jnp.asarray(images[:batch])
-    jax.block_until_ready(scorer(state.variables, few))
+    scorer = Scorer(trainer.model, PRESETS[preset].score)
+    few, known = data.anomalous.images[:batch], data.anomalous.references[:batch]
+    if trainer.model.config.reference is None:
+        known = None
+    jax.block_until_ready(scorer(state.variables, few, known))
     scoring = []
-    for _ in range(REPETITIONS):
+    for _ in range(repetitions):
         started = time.perf_counter()
-        jax.block_until_ready([scorer(state.variables, few) for _ in range(STEPS)])
+        jax.block_until_ready(
+            [scorer(state.variables, few, known) for _ in range(steps)]
+        )
         scoring.append(time.perf_counter() - started)
     statistics = jax.devices()[0].memory_stats() or {}
     peak = statistics.get("peak_bytes_in_use")
     return Row(
         dtype=dtype,
         batch=batch,
-        training_images_per_second=STEPS * batch / float(np.median(seconds[1:])),
-        scoring_images_per_second=STEPS * batch / float(np.median(scoring)),
+        training_images_per_second=steps * batch / float(np.median(seconds[1:])),
+        scoring_images_per_second=steps * batch / float(np.median(scoring)),
         peak_gib=None if peak is None else peak / 2**30,
+    )
+
+
+def _beside_torch(preset: "PresetName", dtype: "Dtype") -> None:
+    """The training step of PyTorch, eager and compiled, in turns with ours."""
+    if importlib.util.find_spec("torch") is None:
+        print("\nPyTorch: not installed, not timed")
+        return
+    print(f"\nbeside PyTorch, {dtype}:\n", flush=True)
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "experiments.bench.training", "--parts", "ways"),
+            *("--preset", preset, "--dtype", dtype, "--rounds", "5"),
+            *("--cores", str(len(os.sched_getaffinity(0)))),
+        ],
+        cwd=PROJECT,
+        check=True,
     )
 
 

@@ -9,6 +9,7 @@ import platform
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,26 @@ def cache_folder() -> Path:
 
 
 def keep_compiled(cache_dir: Path) -> None:
-    """Let jax keep what it compiles: a second run, or category, starts at once."""
+    """Let jax keep what it compiles: a second run, or category, starts at once.
+
+    Where that folder cannot be written to, one line says so and jax compiles anew.
+    """
     import jax
 
-    jax.config.update("jax_compilation_cache_dir", str(cache_dir / "xla"))
+    folder = cache_dir / "xla"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        print(
+            f"{folder} cannot be written to, so that every start compiles anew: "
+            f"{error.strerror or error}; name another folder by --cache-dir or "
+            "LFQUIAD_CACHE",
+            file=sys.stderr,
+        )
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 

@@ -70,8 +70,11 @@ def _move(x: Float[Array, "h w c"], key: PRNGKeyArray, config: AugmentConfig) ->
 
 def _light(
     normal: Float[Array, "h w 3"], key: PRNGKeyArray, config: AugmentConfig
-) -> tuple[Float[Array, "h w 3"], Float[Array, "h w 3"]]:
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Gain and offset of exposure, contrast, white balance and a gradient of light."""
+    fields = (config.contrast, config.brightness, config.colour, config.light_gradient)
+    if not any(fields):  # drawing changes of size 0 takes as long as drawing changes
+        return jnp.ones(()), jnp.zeros(())
     h, w, _ = normal.shape
     keys = jax.random.split(key, 4)
     contrast = 1.0 + _symmetric(keys[0], config.contrast)
@@ -113,11 +116,13 @@ def augment(
     stacked = placed(jnp.concatenate(planes, axis=-1))
     image, normal, mask = stacked[..., :3], stacked[..., 3:6], stacked[..., 6]
     gain, offset = _light(normal, light_key, config)
-    level = config.noise * jax.random.uniform(level_key)
-    noise = level * jax.random.normal(noise_key, image.shape)
+    image, normal = image * gain + offset, normal * gain + offset
+    if config.noise:
+        level = config.noise * jax.random.uniform(level_key)
+        image = image + level * jax.random.normal(noise_key, image.shape)
     return Sample(
-        image=jnp.clip(image * gain + offset + noise, 0.0, 1.0),
-        normal=jnp.clip(normal * gain + offset, 0.0, 1.0),
+        image=jnp.clip(image, 0.0, 1.0),
+        normal=jnp.clip(normal, 0.0, 1.0),
         mask=(mask > 0.5).astype(jnp.float32),
         reference=placed(sample.reference),
     )

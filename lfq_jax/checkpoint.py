@@ -8,8 +8,12 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from lfq_jax.mesh import from_first_host, is_first_host
 from lfq_jax.model import Variables
 from lfq_jax.step import TrainState
+
+# what Orbax and its storage raise for a file that was cut short
+_DAMAGE = (ValueError, OSError, KeyError, TypeError, RuntimeError)
 
 
 class Progress(NamedTuple):
@@ -27,21 +31,40 @@ class Checkpoints:
     """The last checkpoint of one training, in `folder`.
 
     A save happens in the background, into a temporary folder that is renamed when it is
-    whole, so a killed process leaves the one before.
+    whole, so a killed process leaves the one before. Of several hosts the first one
+    writes and reads, and tells the others.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.folder = folder.resolve()
         self.config = config
+        self._manager: ocp.CheckpointManager | None = None
+        if not is_first_host():
+            return
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
+        )
+        several = jax.process_count() > 1
+        if several:
+            self.folder.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=1, enable_async_checkpointing=True, create=True
+            max_to_keep=1,
+            enable_async_checkpointing=True,
+            create=not several,
+            multiprocessing_options=(
+                alone if several else ocp.options.MultiprocessingOptions()
+            ),
         )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def has_any(self) -> bool:
+        """Whether there is anything to go back to."""
+        return self._manager is not None and self._manager.latest_step() is not None
 
     def save(self, progress: Progress) -> None:
         """Start to write a copy of `progress`; the caller may donate the original."""
         step = int(progress.state.step)
-        if self._manager.latest_step() == step:
+        if self._manager is None or self._manager.latest_step() == step:
             return
         args = ocp.args.Composite(
             progress=ocp.args.StandardSave(_savable(progress)),
@@ -59,12 +82,31 @@ class Checkpoints:
           ValueError: where the checkpoint was written with another config, or cannot
             be read.
         """
-        step = self._manager.latest_step()
-        if step is None:
+        if jax.process_count() == 1:
+            return self._read(like)
+        found, failure = None, None
+        try:
+            found = self._read(like)
+        except ValueError as error:
+            failure = error
+        state = from_first_host(np.array(2 if failure else found is not None))
+        if failure:
+            raise failure
+        if state == 2:
+            raise ValueError("the first host refused the checkpoint")
+        return from_first_host(_on_host(found or like)) if state else None
+
+    def _read(self, like: Progress) -> Progress | None:
+        manager = self._manager
+        step = None if manager is None else manager.latest_step()
+        if manager is None or step is None:
             return None
-        saved = self._manager.restore(
-            step, args=ocp.args.Composite(config=ocp.args.JsonRestore())
-        )["config"]
+        try:
+            saved = manager.restore(
+                step, args=ocp.args.Composite(config=ocp.args.JsonRestore())
+            )["config"]
+        except _DAMAGE as error:
+            raise self._unreadable(step, error) from error
         ours = json.loads(json.dumps(self.config))
         drift = _drift(ours, saved)
         if drift:
@@ -74,23 +116,32 @@ class Checkpoints:
             )
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _savable(like))
         try:
-            flat = self._manager.restore(
+            flat = manager.restore(
                 step,
                 args=ocp.args.Composite(progress=ocp.args.StandardRestore(target)),
             )["progress"]
-        except (ValueError, OSError, KeyError) as error:
-            raise ValueError(
-                f"checkpoint {self.folder}/{step} cannot be read: remove that folder "
-                f"to start this training anew ({type(error).__name__}: {error})"
-            ) from error
+        except _DAMAGE as error:
+            raise self._unreadable(step, error) from error
         leaves, tree = jax.tree.flatten(like)
         found = [flat.get(_name(i), leaf) for i, leaf in enumerate(leaves)]
         return jax.tree.unflatten(tree, found)
 
+    def _unreadable(self, step: int, error: Exception) -> ValueError:
+        first_line = str(error).strip().partition("\n")[0]
+        return ValueError(
+            f"checkpoint {self.folder}/{step} cannot be read: remove that folder to "
+            f"start this training anew ({type(error).__name__}: {first_line})"
+        )
+
     def close(self) -> None:
         """Wait for the save under way."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        if self._manager is not None:
+            self._manager.wait_until_finished()
+            self._manager.close()
+
+
+def _on_host(progress: Progress) -> Progress:
+    return jax.tree.map(np.asarray, progress)
 
 
 def _savable(progress: Progress) -> dict[str, Any]:

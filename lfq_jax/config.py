@@ -90,6 +90,8 @@ class LossConfig:
     """a2 of eq. 3: the share of Dice; Focal has the rest."""
     focal_gamma: float = 2.0
     """Exponent of the focal loss (DRAEM)."""
+    feature_weight: float = 1.0
+    """Of the squared error of a pretrained encoder's features, where there is one."""
     ssim_window_px: int = 11
     """Side of SSIM's Gaussian window, in pixels; odd."""
     ssim_sigma_px: float = 1.5
@@ -100,6 +102,8 @@ class LossConfig:
             value = getattr(self, name)
             _check(0 <= value <= 1, name, value, "in [0, 1]")
         _check(self.focal_gamma >= 0, "focal_gamma", self.focal_gamma, "at least 0")
+        weight = self.feature_weight
+        _check(weight >= 0, "feature_weight", weight, "at least 0")
         odd = self.ssim_window_px % 2 == 1 and self.ssim_window_px >= 3
         _check(odd, "ssim_window_px", self.ssim_window_px, "odd and at least 3")
         _check(self.ssim_sigma_px > 0, "ssim_sigma_px", self.ssim_sigma_px, "positive")
@@ -185,6 +189,9 @@ class TrainConfig:
     """Passes without a better validation AUROC before training stops. 0: never."""
     validate_every_epochs: int = 10
     """Passes between two validations."""
+    data_on: Literal["auto", "device", "host"] = "auto"
+    """Where the photographs wait. `auto`: on the device, if they take at most half of
+    its memory; else on the host, which sends those of the next steps. The same bits."""
     log_every: int = 20
     """Steps between two lines of metrics.jsonl: the length of one compiled scan."""
     loss: LossConfig = field(default_factory=LossConfig)

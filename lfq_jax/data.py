@@ -6,11 +6,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float16, Int32, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, Float16, Int32, PRNGKeyArray, UInt8
 
 from datasets.shards import open_shards, to_square
 
 __all__ = [
+    "Chosen",
+    "Named",
     "Photographs",
     "Sample",
     "Samples",
@@ -18,6 +20,7 @@ __all__ = [
     "crop",
     "draw",
     "load_shards",
+    "name",
     "split",
     "to_square",
 ]
@@ -54,6 +57,21 @@ class Sample(NamedTuple):
     normal: Float[Array, "h w 3"]
     mask: Float[Array, "h w"]
     reference: Float[Array, "gh gw c"]
+
+
+class Named(NamedTuple):
+    """Which record a draw takes."""
+
+    is_anomalous: Bool[Array, "*b"]
+    i: Int32[Array, "*b"]
+
+
+class Chosen(NamedTuple):
+    """Records that were named before, in the order of the steps that draw them."""
+
+    samples: Samples
+    """Leading axis: steps x images a step."""
+    first_step: Int32[Array, ""]
 
 
 class TrainingData(NamedTuple):
@@ -96,7 +114,7 @@ def split(data: Photographs, *, held_out: int) -> tuple[Photographs, Photographs
     return part(slice(0, cut)), part(slice(cut, count))
 
 
-def _sample(samples: Samples, i: Array) -> Sample:
+def _sample(samples: Samples, i: Array | int) -> Sample:
     return Sample(
         image=samples.images[i].astype(jnp.float32) / 255.0,
         normal=samples.normals[i].astype(jnp.float32) / 255.0,
@@ -105,20 +123,38 @@ def _sample(samples: Samples, i: Array) -> Sample:
     )
 
 
+def name(
+    counts: tuple[int, int], key: PRNGKeyArray, *, anomalous_share: float
+) -> Named:
+    """Which record `draw` takes with this key, of so many anomalous and good ones."""
+    choice_key, record_key, _ = jax.random.split(key, 3)
+    is_anomalous = jax.random.bernoulli(choice_key, anomalous_share)
+    count = jnp.where(is_anomalous, *counts)
+    return Named(is_anomalous, jax.random.randint(record_key, (), 0, count))
+
+
 def draw(
-    data: TrainingData, key: PRNGKeyArray, *, anomalous_share: float, crop_px: int = 0
+    data: TrainingData | Chosen,
+    key: PRNGKeyArray,
+    *,
+    anomalous_share: float,
+    crop_px: int = 0,
+    position: Array | int = 0,
 ) -> Sample:
     """A random sample: with probability `anomalous_share` an anomalous one.
 
-    With `crop_px`, a square of that side of it.
+    With `crop_px`, a square of that side of it. Of records that were chosen with the
+    same key before, the one at `position`.
     """
-    choice_key, record_key, crop_key = jax.random.split(key, 3)
-    is_anomalous = jax.random.bernoulli(choice_key, anomalous_share)
-    count = jnp.where(is_anomalous, len(data.anomalous.images), len(data.good.images))
-    i = jax.random.randint(record_key, (), 0, count)
-    # Both are read, out of range clamps: cheaper than a branch under vmap.
-    both = _sample(data.anomalous, i), _sample(data.good, i)
-    sample = jax.tree.map(lambda a, g: jnp.where(is_anomalous, a, g), *both)
+    if isinstance(data, Chosen):
+        sample = _sample(data.samples, position)
+    else:
+        counts = len(data.anomalous.images), len(data.good.images)
+        is_anomalous, i = name(counts, key, anomalous_share=anomalous_share)
+        # Both are read, out of range clamps: cheaper than a branch under vmap.
+        both = _sample(data.anomalous, i), _sample(data.good, i)
+        sample = jax.tree.map(lambda a, g: jnp.where(is_anomalous, a, g), *both)
+    crop_key = jax.random.split(key, 3)[2]
     return crop(sample, crop_key, crop_px) if crop_px else sample
 
 

@@ -11,7 +11,8 @@ class Decoder(nnx.Module):
     """Bilinear x2 and three convolutions a stage, the mirror of `Encoder`.
 
     The last convolution is linear: the reconstruction may leave [0, 1]. `level` is the
-    grey that the untrained decoder begins near.
+    grey that the untrained decoder begins near. What goes in beside the image comes
+    out beside it.
     """
 
     def __init__(
@@ -19,6 +20,7 @@ class Decoder(nnx.Module):
         widths: tuple[int, ...],
         *,
         stem: int,
+        features: int = 0,
         level: float = 0.0,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
@@ -32,12 +34,17 @@ class Decoder(nnx.Module):
                 for i, o in zip(inputs, outputs, strict=True)
             ]
         )
-        self.head = conv(outputs[-1], 3 * stem * stem, dtype=dtype, rngs=rngs)
-        self.head.bias = nnx.Param(jnp.full(3 * stem * stem, level))
+        self.pixels = 3 * stem * stem
+        out = self.pixels + features
+        self.head = conv(outputs[-1], out, dtype=dtype, rngs=rngs)
+        bias = jnp.zeros(out).at[: self.pixels].set(level)
+        self.head.bias = nnx.Param(bias)
 
     def __call__(
         self, z: Float[Array, "b h w c"], *, training: bool, axis_name: str | None
-    ) -> Float[Array, "b H W 3"]:
+    ) -> tuple[Float[Array, "b H W 3"], Float[Array, "b gh gw f"]]:
         for stage in self.stages:
             z = stage(upsample(z), training=training, axis_name=axis_name)
-        return depth_to_space(self.head(z), self.stem).astype(jnp.float32)
+        both = self.head(z).astype(jnp.float32)
+        image = depth_to_space(both[..., : self.pixels], self.stem)
+        return image, both[..., self.pixels :]

@@ -11,13 +11,20 @@ class Encoder(nnx.Module):
     """Stages of two convolutions with a max-pool between; no skips.
 
     [b h w 3] -> [b h2 w2 c] with h2 = h/d, w2 = w/d and d = stem * 2^(stages - 1).
+    Features of every cell of `stem` pixels may go in beside the image.
     """
 
     def __init__(
-        self, widths: tuple[int, ...], *, stem: int, dtype: jnp.dtype, rngs: nnx.Rngs
+        self,
+        widths: tuple[int, ...],
+        *,
+        stem: int,
+        features: int = 0,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
     ) -> None:
         self.stem = stem
-        channels = (3 * stem * stem, *widths)
+        channels = (3 * stem * stem + features, *widths)
         self.stages = nnx.List(
             [
                 Stage(channels[i], width, width, dtype=dtype, rngs=rngs)
@@ -26,9 +33,15 @@ class Encoder(nnx.Module):
         )
 
     def __call__(
-        self, image: Float[Array, "b h w 3"], *, training: bool, axis_name: str | None
+        self,
+        image: Float[Array, "b h w 3"],
+        features: Float[Array, "b gh gw f"],
+        *,
+        training: bool,
+        axis_name: str | None,
     ) -> Float[Array, "b h2 w2 c"]:
         x = space_to_depth(image, self.stem)
+        x = jnp.concatenate([x, features], axis=-1) if features.shape[-1] else x
         for i, stage in enumerate(self.stages):
             x = max_pool(x) if i else x
             x = stage(x, training=training, axis_name=axis_name)

@@ -47,7 +47,9 @@ class ConvNormRelu(nnx.Module):
         self, x: Float[Array, "b h w i"], *, training: bool, axis_name: str | None
     ) -> Float[Array, "b h w o"]:
         self.norm.axis_name = axis_name
-        y = self.norm(self.conv(x), use_running_average=not training)
+        x = self.conv(x)
+        with jax.named_scope("norm"):
+            y = self.norm(x, use_running_average=not training)
         return jax.nn.relu(y)
 
 
@@ -89,6 +91,7 @@ def _double(x: Array, axis: int) -> Array:
     return pair.reshape(shape)
 
 
+@jax.named_scope("upsample")
 def upsample(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
     """Bilinear x2, equal to `jax.image.resize(..., "bilinear")`."""
     return _double(_double(x, 1), 2)

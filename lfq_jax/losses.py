@@ -35,6 +35,7 @@ def gaussian_smooth(
     return jnp.einsum("ih,bhwc,jw->bijc", rows, x, columns)
 
 
+@jax.named_scope("ssim")
 def ssim(
     x: Float[Array, "b h w c"],
     y: Float[Array, "b h w c"],
@@ -46,16 +47,31 @@ def ssim(
 
     Source: Wang et al. 2004, eq. 13, with a Gaussian window.
     """
-    smooth = functools.partial(gaussian_smooth, window_px=window_px, sigma_px=sigma_px)
-    # One smoothing of five stacked maps instead of five.
-    stacked = smooth(jnp.concatenate([x, y, x * x, y * y, x * y], axis=-1))
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = jnp.split(stacked, 5, axis=-1)
+    smooth = functools.partial(_smooth_planes, window_px=window_px, sigma_px=sigma_px)
+    # Channels first: each axis is then one matrix product over contiguous rows, and
+    # takes half the time of channels last, gradient included (2 CPU cores). The maps
+    # of y are apart, for nothing is differentiated through them in training.
+    x, y = (jnp.moveaxis(image, -1, 1) for image in (x, y))
+    mean_x, mean_xx, mean_xy = jnp.split(smooth(jnp.concatenate([x, x * x, x * y])), 3)
+    mean_y, mean_yy = jnp.split(smooth(jnp.concatenate([y, y * y])), 2)
     variance_x = mean_xx - mean_x**2
     variance_y = mean_yy - mean_y**2
     covariance = mean_xy - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
     structure = (2 * covariance + SSIM_C2) / (variance_x + variance_y + SSIM_C2)
-    return luminance * structure
+    return jnp.moveaxis(luminance * structure, 1, -1)
+
+
+def _smooth_planes(
+    x: Float[Array, "b c h w"], *, window_px: int, sigma_px: float
+) -> Float[Array, "b c h w"]:
+    """As `gaussian_smooth`, of planes."""
+    b, c, h, w = x.shape
+    columns = jnp.asarray(_window_matrix(w, window_px, sigma_px))
+    rows = jnp.asarray(_window_matrix(h, window_px, sigma_px))
+    turned = (x.reshape(-1, w) @ columns.T).reshape(-1, h, w).swapaxes(1, 2)
+    both = turned.reshape(-1, h) @ rows.T
+    return both.reshape(b, c, w, h).swapaxes(2, 3)
 
 
 def ssim_loss(

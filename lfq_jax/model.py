@@ -23,6 +23,7 @@ from lfq_jax.layers import conv
 from lfq_jax.quantizers.config import NoneConfig
 from lfq_jax.reader import Reader, read
 from lfq_jax.reference import Reference, channels, compare
+from lfq_jax.sight import reconstructed_sizes
 
 Tree = Any  # a nested dict of arrays
 DRAEM_DEVIATION = 0.02  # of the initial kernels
@@ -39,26 +40,31 @@ class Autoencoder(nnx.Module):
     def __init__(self, config: ModelConfig, *, code_dim: int, rngs: nnx.Rngs) -> None:
         dtype = jnp.dtype(config.compute_dtype)
         widths = config.reconstructive_widths
-        self.encoder = Encoder(widths, stem=config.stem, dtype=dtype, rngs=rngs)
+        features = sum(reconstructed_sizes(config.reference))
+        shape: dict[str, Any] = {"stem": config.stem, "features": features}
+        self.encoder = Encoder(widths, **shape, dtype=dtype, rngs=rngs)
         bare = isinstance(config.quantizer, NoneConfig)
         project = functools.partial(conv, size=1, dtype=dtype, rngs=rngs)
         self.pre = None if bare else project(widths[-1], code_dim)
         self.post = None if bare else project(code_dim, widths[-1])
         grey = 0.5 if config.kernels == "he" else 0.0
-        self.decoder = Decoder(
-            widths, stem=config.stem, level=grey, dtype=dtype, rngs=rngs
-        )
+        self.decoder = Decoder(widths, **shape, level=grey, dtype=dtype, rngs=rngs)
 
     def encode(
-        self, image: Float[Array, "b h w 3"], *, training: bool, axis_name: str | None
+        self,
+        image: Float[Array, "b h w 3"],
+        features: Float[Array, "b gh gw f"],
+        *,
+        training: bool,
+        axis_name: str | None,
     ) -> Float[Array, "b h2 w2 d"]:
-        z = self.encoder(image, training=training, axis_name=axis_name)
+        z = self.encoder(image, features, training=training, axis_name=axis_name)
         z = z if self.pre is None else self.pre(z)
         return z.astype(jnp.float32)
 
     def decode(
         self, z: Float[Array, "b h2 w2 d"], *, training: bool, axis_name: str | None
-    ) -> Float[Array, "b h w 3"]:
+    ) -> tuple[Float[Array, "b h w 3"], Float[Array, "b gh gw f"]]:
         z = z if self.post is None else self.post(z)
         return self.decoder(z, training=training, axis_name=axis_name)
 
@@ -86,6 +92,9 @@ class Outputs(NamedTuple):
     codes: Array
     quantizer_loss: Float[Array, ""]
     quantizer_statistics: dict[str, Array]
+    features: Float[Array, "b gh gw f"]
+    """The pretrained encoder's features as the decoder gives them back; f = 0 without
+    one."""
 
     @property
     def probability(self) -> Float[Array, "b h w"]:
@@ -103,7 +112,10 @@ class Model:
             channels(config.reference, is_texture=is_texture) if config.reference else 0
         )
         residual = RESIDUALS if config.discriminator_input == "residual" else 0
-        self._cell_channels = self.reference_channels + residual
+        self.feature_sizes = reconstructed_sizes(config.reference)
+        self._cell_channels = (
+            self.reference_channels + len(self.feature_sizes) + residual
+        )
         width = config.reconstructive_widths[-1]
         self.quantizer = quantizers.make(config.quantizer, dim=width)
         modules = nnx.eval_shape(lambda: self._modules(jax.random.key(0)))
@@ -190,8 +202,8 @@ class Model:
     ) -> tuple[Outputs, Variables]:
         """Reconstruct and segment a batch of images in [0, 1].
 
-        `reference` are the images' distances from the shots' patches, where they are
-        known already; otherwise they are computed with `variables.reference`.
+        `reference` is what `compare` finds in the images, where it is known already;
+        otherwise it is computed with `variables.reference`.
 
         Returns the outputs and the variables with new running statistics; in scoring
         (`training=False`) they are the ones given.
@@ -200,18 +212,22 @@ class Model:
         modules = nnx.merge(self._definition, params, variables.statistics)
         autoencoder, discriminator = modules.reconstructive, modules.discriminative
         mode: dict[str, Any] = {"training": training, "axis_name": axis_name}
-        z = autoencoder.encode(image, **mode)
-        quantized = self.quantizer.quantize(
-            variables.params["quantizer"],
-            variables.quantizer,
-            z,
-            training=training,
-            axis_name=axis_name,
-            key=key,
-            step=step,
-        )
-        reconstruction = autoencoder.decode(quantized.z_q, **mode)
-        cells = self._compared(variables, image, reference)
+        cells, features = self._compared(variables, image, reference)
+        z = autoencoder.encode(image, features, **mode)
+        with jax.named_scope("quantizer"):
+            quantized = self.quantizer.quantize(
+                variables.params["quantizer"],
+                variables.quantizer,
+                z,
+                training=training,
+                axis_name=axis_name,
+                key=key,
+                step=step,
+            )
+        reconstruction, given_back = autoencoder.decode(quantized.z_q, **mode)
+        if self.feature_sizes:
+            missing = feature_residual(features, given_back, self.feature_sizes)
+            cells = jnp.concatenate([cells, missing], -1)
         if self.config.discriminator_input == "residual":
             residual = residual_cells(image, reconstruction, self.config.stem)
             cells = jnp.concatenate([cells, residual], -1) if cells.size else residual
@@ -228,6 +244,7 @@ class Model:
             codes=quantized.codes,
             quantizer_loss=quantized.loss,
             quantizer_statistics=quantized.statistics,
+            features=given_back,
         )
         if not training:
             return outputs, variables
@@ -238,17 +255,34 @@ class Model:
 
     def _compared(
         self, variables: Variables, image: Array, known: Array | None
-    ) -> Array:
-        """Distances from the shots' patches; no channels without a reference."""
+    ) -> tuple[Array, Array]:
+        """Distances from the shots' patches, and features to give back; no channels
+        without a reference and without an encoder."""
         config = self.config
         if config.reference is None:
             b, h, w, _ = image.shape
-            return jnp.zeros((b, h // config.stem, w // config.stem, 0))
-        if known is not None:
-            return known
-        if variables.reference is None:
-            raise ValueError("a model with a reference needs variables.reference")
-        return compare(variables.reference, image, config.reference, stride=config.stem)
+            nothing = jnp.zeros((b, h // config.stem, w // config.stem, 0))
+            return nothing, nothing
+        if known is None:
+            memory = variables.reference
+            if memory is None:
+                raise ValueError("a model with a reference needs variables.reference")
+            known = compare(memory, image, config.reference, stride=config.stem)
+        return self.distances(known), self.features(known)
+
+    def distances(self, compared: Float[Array, "*b c"]) -> Float[Array, "*b d"]:
+        """What says how far a cell is from the shots, of all that `compare` finds."""
+        return compared[..., : self.reference_channels]
+
+    def features(self, compared: Float[Array, "*b c"]) -> Float[Array, "*b f"]:
+        """What the decoder is to give back, of all that `compare` finds."""
+        start = self.reference_channels
+        return compared[..., start : start + sum(self.feature_sizes)]
+
+    def normal_features(self, known: Float[Array, "*b c"]) -> Float[Array, "*b f"]:
+        """The same of the image without its anomaly, which only training knows."""
+        count = sum(self.feature_sizes)
+        return known[..., known.shape[-1] - count :]
 
 
 def _with_reader(
@@ -275,6 +309,19 @@ def residual_cells(
     colour = jnp.abs(difference.mean((2, 4)))
     detail = jnp.abs(difference).mean((2, 4, 5))[..., None]
     return 10.0 * jnp.concatenate([colour, detail], axis=-1)
+
+
+def feature_residual(
+    features: Float[Array, "b gh gw f"],
+    given_back: Float[Array, "b gh gw f"],
+    sizes: tuple[int, ...],
+) -> Float[Array, "b gh gw s"]:
+    """How far a cell's features are from what the decoder gives back, a channel a
+    stage. A stage's features have variance 1 in all."""
+    difference = (features - given_back) ** 2
+    stages = jnp.split(difference, np.cumsum(sizes)[:-1], axis=-1)
+    # The floor keeps the slope of the root finite.
+    return jnp.sqrt(jnp.stack([x.sum(-1) for x in stages], axis=-1) + 1e-6)
 
 
 def parameter_count(params: Tree) -> int:

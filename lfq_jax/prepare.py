@@ -19,7 +19,14 @@ from lfq_jax.data import Photographs, Sample, Samples, TrainingData
 from lfq_jax.encoders import Encoder
 from lfq_jax.reader import Reader, fit_reader
 from lfq_jax.reference import Reference, channels, compare, remember, usual_distances
-from lfq_jax.sight import Sight, fit_sight, sizes_by_kind
+from lfq_jax.sight import (
+    Sight,
+    fit_sight,
+    reconstructed_sizes,
+    see,
+    sizes_by_kind,
+    to_reconstruct,
+)
 
 _COPIES = 3  # of a single shot, to stand for the others that there are not
 _BATCH = 8
@@ -52,9 +59,16 @@ class Preparation:
 
     @property
     def _reference_shape(self) -> tuple[int, int, int]:
-        assert self.model.reference is not None
+        """Of all that is known of an image: what `compare` finds, and the features to
+        give back of the image without its anomaly."""
         grid = self.model.image_px // self.model.stem
-        return grid, grid, channels(self.model.reference, is_texture=self.is_texture)
+        features = sum(reconstructed_sizes(self.model.reference))
+        return grid, grid, self._distances + 2 * features
+
+    @property
+    def _distances(self) -> int:
+        assert self.model.reference is not None
+        return channels(self.model.reference, is_texture=self.is_texture)
 
     def _sight(self, shots: UInt8[np.ndarray, "k h w 3"]) -> Sight:
         return fit_sight(shots, **self._where, encoder=self.encoder)
@@ -120,8 +134,9 @@ class Preparation:
         for source, memory in enumerate(others):
             mine = np.flatnonzero(sources == source)
             for chunk in _chunks(len(mine)):
-                images = samples.images[mine[chunk]]
-                found[mine[chunk]] = _compared(memory, images, **self._where)
+                chosen = mine[chunk]
+                both = samples.images[chosen], samples.normals[chosen]
+                found[chosen] = _compared(memory, *both, **self._where)
         return samples._replace(references=jnp.asarray(found))
 
     def training(self, data: Photographs, *, good: int) -> TrainingData:
@@ -135,7 +150,8 @@ class Preparation:
         if self.model.reference is None or not self.model.reference.reads:
             return None
         both = [jax.device_get(each) for each in training]
-        distances = np.concatenate([each.references for each in both])
+        known = np.concatenate([each.references for each in both])
+        distances = known[..., : self._distances]
         masks = np.concatenate([each.masks for each in both])
         return fit_reader(distances, masks, seed=self.seed)
 
@@ -200,6 +216,14 @@ def _varied(
 
 
 @functools.partial(jax.jit, static_argnames=("config", "stride"))
-def _compared(reference: Reference, images: Array, *, config, stride: int) -> Array:
+def _compared(
+    reference: Reference, images: Array, normals: Array, *, config, stride: int
+) -> Array:
+    """What is known of images whose anomalies were made: see `_reference_shape`."""
     unit = images.astype(jnp.float32) / 255.0
-    return compare(reference, unit, config, stride=stride).astype(jnp.float16)
+    found = compare(reference, unit, config, stride=stride)
+    if reconstructed_sizes(config):
+        unit = normals.astype(jnp.float32) / 255.0
+        encoded = see(reference.sight, unit, config, stride=stride)[1]
+        found = jnp.concatenate([found, to_reconstruct(encoded, config)], axis=-1)
+    return found.astype(jnp.float16)

@@ -17,7 +17,14 @@ from lfq_jax.memory import Memory, sample
 from lfq_jax.nearest import Surroundings, from_anywhere, from_in_place, surroundings
 from lfq_jax.poses import Poses, find_poses, remember_poses
 from lfq_jax.reference_config import ReferenceConfig
-from lfq_jax.sight import Sight, see, seen, sizes_by_kind
+from lfq_jax.sight import (
+    Sight,
+    reconstructed_sizes,
+    see,
+    seen,
+    sizes_by_kind,
+    to_reconstruct,
+)
 from lfq_jax.turning import inside, turned, turned_photograph
 
 _BORDER_CELLS = 16
@@ -42,7 +49,7 @@ class Reference(NamedTuple):
 
 
 def channels(config: ReferenceConfig, *, is_texture: bool) -> int:
-    """Channels of `compare`."""
+    """Channels of `compare` that say how far a cell is from the shots."""
     sizes = sizes_by_kind(config)
     searches = 1 if is_texture or not config.window else 2
     of_features = sum(sizes[0]) if config.shows_features else 0
@@ -227,6 +234,7 @@ def compare(
     log(1 + distance), a channel a group of features: from the nearest patch anywhere,
     then, where places are compared, from the nearest in place; less `usual`, where the
     reference has it; then, with `shows_features`, the filters' projected features.
+    After these `channels` come the features that the decoder is to give back.
     """
     queries = see(reference.sight, images, config, stride=stride)
     comparison = _Comparison(reference, config, stride)
@@ -236,8 +244,11 @@ def compare(
         if reference.usual is not None:
             depth = _depth(*distances.shape[:2]).clip(max=len(reference.usual) - 1)
             distances = distances - reference.usual[depth]
-        if not config.shows_features:
-            return distances
-        return jnp.concatenate([distances, each[1][0]], axis=-1)
+        found, kinds = [distances], each[1]
+        if config.shows_features:
+            found.append(kinds[0])
+        if reconstructed_sizes(config):
+            found.append(to_reconstruct(kinds[1], config))
+        return jnp.concatenate(found, axis=-1)
 
     return jax.lax.map(of_image, (images, queries))

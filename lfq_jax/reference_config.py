@@ -16,6 +16,9 @@ class EncoderConfig:
     """Where features are taken from: each stage is a group."""
     components: int = 40
     """Principal components of the shots' features that are kept of every stage."""
+    reconstructed: int = 8
+    """How many of them, the widest, go through the bottleneck with the image: what the
+    decoder does not give back is shown to the discriminator. 0: none."""
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -23,6 +26,11 @@ class EncoderConfig:
         if not 1 <= self.components <= 1024:
             raise ValueError(
                 f"encoder.components must be in [1, 1024], got {self.components}"
+            )
+        if not 0 <= self.reconstructed <= self.components:
+            raise ValueError(
+                f"encoder.reconstructed must be in [0, {self.components}], the "
+                f"components that are kept, got {self.reconstructed}"
             )
 
 

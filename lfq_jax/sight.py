@@ -42,6 +42,24 @@ def _stage_widths(config: EncoderConfig) -> tuple[int, ...]:
     return tuple(stages[name] for name in config.stages)
 
 
+def reconstructed_sizes(config: ReferenceConfig | None) -> tuple[int, ...]:
+    """How many features of each of the encoder's stages the decoder gives back."""
+    if config is None or config.encoder is None or not config.encoder.reconstructed:
+        return ()
+    return tuple(min(config.encoder.reconstructed, s) for s in sizes_by_kind(config)[1])
+
+
+def to_reconstruct(
+    encoded: Float[Array, "*b f"], config: ReferenceConfig
+) -> Float[Array, "*b r"]:
+    """The widest of every stage's components, of all of them."""
+    ends = np.cumsum(sizes_by_kind(config)[1])[:-1]
+    stages = jnp.split(encoded, ends, axis=-1)
+    sizes = reconstructed_sizes(config)
+    widest = [x[..., :n] for x, n in zip(stages, sizes, strict=True)]
+    return jnp.concatenate(widest, axis=-1)
+
+
 def see(
     sight: Sight,
     images: Float[Array, "b H W 3"],

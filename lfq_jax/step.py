@@ -6,16 +6,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int32, PRNGKeyArray
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int32, PRNGKeyArray
 
 from lfq_jax.augment import augment
 from lfq_jax.config import AugmentConfig, TrainConfig
-from lfq_jax.data import Sample, TrainingData, draw
+from lfq_jax.data import Chosen, Named, Sample, TrainingData, draw, name
 from lfq_jax.losses import dice_loss, focal_loss, ssim_loss
+from lfq_jax.mesh import everywhere, shared
 from lfq_jax.model import Model, Outputs, Tree, Variables
 from lfq_jax.optimizer import make_optimizer
 from lfq_jax.reader import Reader
 from lfq_jax.reference import Reference
+
+Data = TrainingData | Chosen
 
 
 class TrainState(NamedTuple):
@@ -28,21 +32,75 @@ class TrainState(NamedTuple):
     """Running mean of the weights, or () where `ema_decay` is 0."""
 
 
-def losses(outputs: Outputs, batch: Sample, config: TrainConfig) -> dict[str, Array]:
-    """Each term of the total loss, weighted: they sum to `loss` (eqs. 2 and 3)."""
+def losses(
+    outputs: Outputs,
+    batch: Sample,
+    config: TrainConfig,
+    *,
+    normal_features: Float[Array, "b gh gw f"] | None = None,
+) -> dict[str, Array]:
+    """Each term of the total loss, weighted: they sum to `loss` (eqs. 2 and 3).
+
+    With a pretrained encoder, the squared error of its features as well: a term of our
+    own.
+    """
     loss = config.loss
     window = {"window_px": loss.ssim_window_px, "sigma_px": loss.ssim_sigma_px}
     error = jnp.mean((outputs.reconstruction - batch.normal) ** 2)
     similarity = ssim_loss(outputs.reconstruction, batch.normal, **window)
     dice = dice_loss(outputs.probability, batch.mask)
     focal = focal_loss(outputs.logits, batch.mask, gamma=loss.focal_gamma)
+    of_features = {}
+    if normal_features is not None and normal_features.shape[-1]:
+        missing = jnp.mean((outputs.features - normal_features) ** 2)
+        of_features["features"] = loss.feature_weight * missing
     return {
         "mse": loss.mse_weight * error,
         "ssim": loss.ssim_weight * similarity,
         "dice": loss.dice_weight * dice,
         "focal": loss.focal_weight * focal,
         "quantizer": outputs.quantizer_loss,
+        **of_features,
     }
+
+
+class Interval(NamedTuple):
+    """What several steps gave."""
+
+    figures: dict[str, Array]
+    """The means over the steps."""
+    steps: int
+    finite_steps: Array
+    """Steps before the first in which anything was NaN or infinite."""
+    first_bad: dict[str, Array]
+    """The figures of that step; of the last one where all were finite."""
+
+
+def _interval(metrics: dict[str, Float[Array, "n"]]) -> Interval:
+    finite = jnp.stack([jnp.isfinite(value) for value in metrics.values()]).all(0)
+    if "quantizer/non_finite" in metrics:
+        finite &= metrics["quantizer/non_finite"] == 0
+    steps = len(finite)
+    finite_steps = jnp.where(finite.all(), steps, jnp.argmin(finite))
+    return Interval(
+        figures=jax.tree.map(jnp.mean, metrics),
+        steps=steps,
+        finite_steps=finite_steps,
+        first_bad=jax.tree.map(
+            lambda x: x[jnp.minimum(finite_steps, steps - 1)], metrics
+        ),
+    )
+
+
+@jax.jit
+def _interval_of(history: list[dict[str, Array]]) -> Interval:
+    return _interval(jax.tree.map(lambda *values: jnp.stack(values), *history))
+
+
+def _keys(key: PRNGKeyArray, step: Array) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """For the batch and for the quantizer of one step."""
+    batch_key, quantizer_key = jax.random.split(jax.random.fold_in(key, step))
+    return batch_key, quantizer_key
 
 
 class Trainer:
@@ -55,6 +113,7 @@ class Trainer:
         *,
         steps: int,
         is_texture: bool,
+        mesh: Mesh | None = None,
     ) -> None:
         divisor = model.config.divisor
         if config.crop_px % divisor or config.crop_px > model.config.image_px:
@@ -67,6 +126,7 @@ class Trainer:
         self.steps = steps
         self.optimizer = make_optimizer(config, steps=steps)
         self.is_texture = is_texture
+        self.mesh = mesh
 
     # Compiled functions are shared by trainers that are alike.
     def __eq__(self, other: object) -> bool:
@@ -77,7 +137,7 @@ class Trainer:
 
     @property
     def _identity(self) -> tuple:
-        return self.model, self.config, self.steps, self.is_texture
+        return self.model, self.config, self.steps, self.is_texture, self.mesh
 
     def init(
         self,
@@ -106,29 +166,44 @@ class Trainer:
             return config
         return AugmentConfig(flips=config.flips, quarter_turns=config.quarter_turns)
 
-    def batch(self, data: TrainingData, key: PRNGKeyArray) -> Sample:
+    def batch(self, data: Data, key: PRNGKeyArray, step: Array | int = 0) -> Sample:
         """Draw and augment `batch_size` images; leading axis b."""
+        size = self.config.batch_size
+        before = (step - data.first_step) * size if isinstance(data, Chosen) else 0
 
-        def one(key: PRNGKeyArray) -> Sample:
+        def one(key: PRNGKeyArray, position: Array) -> Sample:
             draw_key, augment_key = jax.random.split(key)
             drawn = draw(
                 data,
                 draw_key,
                 anomalous_share=self.config.anomalous_share,
                 crop_px=self.config.crop_px,
+                position=position,
             )
             return augment(
                 drawn, augment_key, config=self._augment, is_texture=self.is_texture
             )
 
-        return jax.vmap(one)(jax.random.split(key, self.config.batch_size))
+        return jax.vmap(one)(jax.random.split(key, size), before + jnp.arange(size))
+
+    def named(self, counts: tuple[int, int], key: PRNGKeyArray, step: Array) -> Named:
+        """The records that a step draws, of so many anomalous and good ones; [b]."""
+        batch_key, _ = _keys(key, step)
+
+        def one(key: PRNGKeyArray) -> Named:
+            draw_key, _ = jax.random.split(key)
+            share = self.config.anomalous_share
+            return name(counts, draw_key, anomalous_share=share)
+
+        return jax.vmap(one)(jax.random.split(batch_key, self.config.batch_size))
 
     def step(
-        self, state: TrainState, data: TrainingData, key: PRNGKeyArray
+        self, state: TrainState, data: Data, key: PRNGKeyArray
     ) -> tuple[TrainState, dict[str, Array]]:
         """One optimisation step. Its randomness depends on (key, state.step) alone."""
-        batch_key, quantizer_key = jax.random.split(jax.random.fold_in(key, state.step))
-        batch = self.batch(data, batch_key)
+        batch_key, quantizer_key = _keys(key, state.step)
+        with jax.named_scope("augmentation"):
+            batch = shared(self.batch(data, batch_key, state.step), self.mesh)
 
         def total(params: Tree) -> tuple[Array, tuple[Variables, dict[str, Array]]]:
             variables = state.variables._replace(params=params)
@@ -140,7 +215,15 @@ class Trainer:
                 key=quantizer_key,
                 step=state.step,
             )
-            terms = losses(outputs, batch, self.config)
+            normal_features = (
+                self.model.normal_features(batch.reference)
+                if self.model.feature_sizes
+                else None
+            )
+            with jax.named_scope("losses"):
+                terms = losses(
+                    outputs, batch, self.config, normal_features=normal_features
+                )
             loss = sum(terms.values(), jnp.zeros(()))
             named = {f"loss/{name}": term for name, term in terms.items()}
             of_codes = {
@@ -155,8 +238,11 @@ class Trainer:
         (_, (variables, metrics)), gradient = jax.value_and_grad(total, has_aux=True)(
             params
         )
-        updates, optimizer = self.optimizer.update(gradient, state.optimizer, params)
-        params = optax.apply_updates(params, updates)
+        with jax.named_scope("optimizer"):
+            updates, optimizer = self.optimizer.update(
+                gradient, state.optimizer, params
+            )
+            params = optax.apply_updates(params, updates)
         averaged = state.averaged
         if self.config.ema_decay:
             averaged = optax.incremental_update(
@@ -169,12 +255,12 @@ class Trainer:
             optimizer=optimizer,
             averaged=averaged,
         )
-        return new, metrics
+        return everywhere((new, metrics), self.mesh)
 
     def run(
-        self, state: TrainState, data: TrainingData, key: PRNGKeyArray
-    ) -> tuple[TrainState, dict[str, Array]]:
-        """`log_every` steps; `state` is donated, the metrics are the steps' means.
+        self, state: TrainState, data: Data, key: PRNGKeyArray
+    ) -> tuple[TrainState, Interval]:
+        """`log_every` steps; `state` is donated.
 
         On an accelerator that is one compiled scan. On a CPU, XLA runs convolutions
         inside a loop on one slow path (a step of preset `cpu` takes 8.3 s there, 0.54 s
@@ -186,25 +272,31 @@ class Trainer:
         for _ in range(self.config.log_every):
             state, metrics = self._step(state, data, key)
             history.append(metrics)
-        return state, jax.tree.map(
-            lambda *values: jnp.mean(jnp.stack(values)), *history
-        )
+        return state, _interval_of(history)
 
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def _step(
-        self, state: TrainState, data: TrainingData, key: PRNGKeyArray
+        self, state: TrainState, data: Data, key: PRNGKeyArray
     ) -> tuple[TrainState, dict[str, Array]]:
         return self.step(state, data, key)
 
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def _scan(
-        self, state: TrainState, data: TrainingData, key: PRNGKeyArray
-    ) -> tuple[TrainState, dict[str, Array]]:
+        self, state: TrainState, data: Data, key: PRNGKeyArray
+    ) -> tuple[TrainState, Interval]:
         def body(state: TrainState, _: None) -> tuple[TrainState, dict[str, Array]]:
             return self.step(state, data, key)
 
         state, metrics = jax.lax.scan(body, state, length=self.config.log_every)
-        return state, jax.tree.map(jnp.mean, metrics)
+        return state, _interval(metrics)
+
+    def planned_bytes(self, state: TrainState, data: Data) -> int:
+        """Memory of one step by the compiler's plan. Shapes are enough."""
+        compiled = self._step.lower(self, state, data, jax.random.key(0)).compile()
+        plan = compiled.memory_analysis()
+        assert plan is not None
+        new = plan.output_size_in_bytes - plan.alias_size_in_bytes
+        return plan.argument_size_in_bytes + plan.temp_size_in_bytes + new
 
     def scoring_variables(self, state: TrainState) -> Variables:
         """The variables that score images: the averaged weights where there are any."""

@@ -1,9 +1,9 @@
 """The training of one detector: scan, validate, keep the best, stop early."""
 
-import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +14,14 @@ import numpy as np
 from lfq_jax.calibration import of_training
 from lfq_jax.checkpoint import Checkpoints, Progress
 from lfq_jax.config import ModelConfig, ScoreConfig, TrainConfig, as_json
-from lfq_jax.data import Photographs, TrainingData
+from lfq_jax.data import Photographs
 from lfq_jax.encoders import Encoder
 from lfq_jax.evaluation import evaluate
 from lfq_jax.evidence import Scores, gather, score_in_batches
+from lfq_jax.feed import DeviceFeed, Feed, HostFeed, data_bytes, stays_on_host
+from lfq_jax.guards import memory_errors, require_finite
+from lfq_jax.mesh import any_host, local, make_mesh, place
+from lfq_jax.metrics_file import MetricsFile
 from lfq_jax.model import Model, Variables
 from lfq_jax.prepare import Preparation
 from lfq_jax.scoring import Scorer
@@ -93,23 +97,6 @@ def validate(scorer: Scorer, variables: Variables, validation: Validation) -> Va
     return Validated(figures, found.pixel_threshold, by_name)
 
 
-class _MetricsFile:
-    """metrics.jsonl: one line an interval; lines after `step` are dropped on resume."""
-
-    def __init__(self, path: Path, *, step: int) -> None:
-        lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{line}\n" for line in kept))
-        self._file = path.open("a")
-
-    def write(self, line: dict[str, object]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-
 def train(
     data: Photographs,
     held_out: Photographs,
@@ -120,6 +107,8 @@ def train(
     is_texture: bool,
     seed: int,
     folder: Path,
+    devices: int = 1,
+    profile: Path | None = None,
     encoder: Encoder | None = None,
     on_step: OnStep = lambda *_: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -132,14 +121,18 @@ def train(
       is_texture: whether mirrored and turned parts are good parts.
       seed: all randomness of the run is `fold_in(seed, step)`.
       folder: gets metrics.jsonl and checkpoints/.
+      devices: how many of every host share a batch; 0 for all. Where `jax.distributed`
+        runs, every host calls this alike, in a folder of its own; the first one keeps
+        the checkpoints.
+      profile: gets a trace of the second interval of steps, for jax's profiler.
       encoder: the pretrained network that `model_config.reference.encoder` speaks of.
       on_step: called with (step, steps, last figures) after every scan.
       should_stop: asked after every scan; on True the state is saved and
         `KeyboardInterrupt` raised.
 
     Raises:
-      ValueError: where `folder` holds a checkpoint of another config, or the loss is no
-        longer finite.
+      ValueError: where `folder` holds a checkpoint of another config, the loss is no
+        longer finite, memory does not suffice or the devices cannot share a batch.
     """
     started = time.monotonic()
     shots = data.normals.shape[0]
@@ -153,10 +146,18 @@ def train(
         train_config,
         steps=steps,
         is_texture=is_texture,
+        mesh=make_mesh(devices, batch_size=train_config.batch_size),
     )
     scorer = Scorer(model, score_config)
     key = jax.random.key(seed)
-    prepared = preparation.training(data, good=train_config.good_images)
+    step_key = jax.random.fold_in(key, 3)
+    on_host = stays_on_host(
+        train_config,
+        data_bytes(model_config, train_config, anomalies=len(data.images), shots=shots),
+    )
+    cpu = jax.local_devices(backend="cpu")[0]
+    with jax.default_device(cpu) if on_host else nullcontext():
+        prepared = preparation.training(data, good=train_config.good_images)
     state = trainer.init(
         jax.random.fold_in(key, 2),
         preparation.memory(data.normals),
@@ -180,13 +181,16 @@ def train(
             trainer,
             scorer,
             progress,
-            prepared,
+            HostFeed(trainer, prepared, step_key)
+            if on_host
+            else DeviceFeed(trainer, prepared),
             validation,
-            key=jax.random.fold_in(key, 3),
+            key=step_key,
             shots=shots,
             steps=steps,
             checkpoints=checkpoints,
             metrics_path=folder / "metrics.jsonl",
+            profile=profile,
             on_step=on_step,
             should_stop=should_stop,
         )
@@ -221,7 +225,7 @@ def _loop(
     trainer: Trainer,
     scorer: Scorer,
     progress: Progress,
-    data: TrainingData,
+    feed: Feed,
     validation: Validation,
     *,
     key: jax.Array,
@@ -229,30 +233,39 @@ def _loop(
     steps: int,
     checkpoints: Checkpoints,
     metrics_path: Path,
+    profile: Path | None,
     on_step: OnStep,
     should_stop: Callable[[], bool],
 ) -> Progress:
     """Scan by scan to the last step, or until patience ends."""
-    config = trainer.config
+    config, mesh = trainer.config, trainer.mesh
     state, best, best_auroc, best_step = progress
     step = int(state.step)
-    metrics = _MetricsFile(metrics_path, step=step)
+    state, key = place(state, mesh), place(key, mesh)
+    metrics = MetricsFile(metrics_path, step=step)
     last_saved = time.monotonic()
+    compiled_at = step  # the first interval compiles, the next one is traced
     try:
         while step < steps:
             if _out_of_patience(config, step, int(best_step), shots):
                 log.info("stopped early at step %d: best was %d", step, best_step)
                 break
             epoch_before = config.epoch(step, shots)
-            state, figures = trainer.run(state, data, key)
+            tracing = nullcontext()
+            if profile and step == compiled_at + config.log_every:
+                tracing = jax.profiler.trace(str(profile))
+            data = feed.at(step)
+            with memory_errors(trainer, state, data), tracing:
+                state, interval = trainer.run(state, data, key)
+                feed.prepare(step + config.log_every)
+                line = {n: float(value) for n, value in interval.figures.items()}
+            require_finite(interval, step=step, has_checkpoint=checkpoints.has_any())
             step += config.log_every
             epoch = config.epoch(step, shots)
-            line = {name: float(value) for name, value in figures.items()}
-            _require_finite(line, step)
             if step == steps or _crossed(
                 epoch_before, epoch, config.validate_every_epochs
             ):
-                variables = trainer.scoring_variables(state)
+                variables = local(trainer.scoring_variables(state), mesh)
                 found = validate(scorer, variables, validation).figures
                 line |= {
                     f"validation/{n}": v for n, v in found.items() if v is not None
@@ -267,7 +280,7 @@ def _loop(
             if time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
                 checkpoints.save(progress)
                 last_saved = time.monotonic()
-            if should_stop():
+            if any_host(should_stop()):
                 checkpoints.save(progress)
                 raise KeyboardInterrupt
     finally:
@@ -285,15 +298,3 @@ def _crossed(before: float, after: float, interval: int) -> bool:
 def _out_of_patience(config: TrainConfig, step: int, best: int, shots: int) -> bool:
     waited = config.epoch(step, shots) - config.epoch(best, shots)
     return bool(config.patience_epochs) and waited > config.patience_epochs
-
-
-def _require_finite(figures: dict[str, float], step: int) -> None:
-    bad = [name for name, value in figures.items() if not np.isfinite(value)]
-    if figures.get("quantizer/non_finite"):
-        bad.insert(0, "z, which the encoder gives the quantizer")
-    if bad:
-        raise ValueError(
-            f"training diverged before step {step}: {', '.join(bad)} is not finite; "
-            "the last good checkpoint is kept; lower the learning rates or set "
-            "clip_norm"
-        )

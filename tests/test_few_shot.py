@@ -239,3 +239,51 @@ def test_without_test_images_it_trains_and_says_that_nothing_is_measured(
     assert line["metrics"]["image_auroc"] is None
     assert "image_auroc" in line["not_computed"]
     assert "-" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--devices", "9000"], "devices must be in [0,"),
+        (["--devices", "-1"], "--devices must be at least 0, got -1"),
+        (["--devices", "8", "--train.batch-size", "4"], "1, 2, 4 would do"),
+        (["--hosts.count", "0"], "--hosts.count must be at least 1, got 0"),
+        (["--hosts.count", "2"], "--hosts.coordinator must be an address with a port"),
+        (["--hosts.index", "1"], "--hosts.index must be in [0, 1), got 1"),
+        (["--cache-dir", "/dev/null/cache"], "/dev/null/cache"),
+    ],
+)
+def test_devices_hosts_and_caches_that_are_not_there_leave_no_run(
+    capsys, tmp_path, arguments, said
+):
+    assert said in refusal(capsys, "--categories", "gear", *arguments)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_convolutions_are_in_bfloat16_where_there_is_an_accelerator():
+    def read(*argv: str, has_accelerator: bool) -> tuple[str, str]:
+        found = few_shot.read_settings(argv, has_accelerator=lambda: has_accelerator)
+        return found.preset, found.model.compute_dtype
+
+    assert read(has_accelerator=False) == ("cpu", "float32")
+    assert read(has_accelerator=True) == ("paper", "bfloat16")
+    assert read("--preset", "cpu", has_accelerator=True) == ("cpu", "bfloat16")
+    explicit = ("--model.compute-dtype", "float32")
+    assert read(*explicit, has_accelerator=True) == ("paper", "float32")
+
+
+def test_a_cache_that_cannot_be_written_to_costs_one_line_and_no_run(
+    capsys, monkeypatch
+):
+    import jax
+
+    from experiments.run import keep_compiled
+
+    changed = []
+    monkeypatch.setattr(jax.config, "update", lambda *new: changed.append(new))
+    keep_compiled(Path("/dev/null/cache"))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "/dev/null/cache/xla cannot be written to" in said
+    assert not changed
+    keep_compiled(Path("cache"))
+    assert ("jax_compilation_cache_dir", "cache/xla") in changed

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,13 +11,17 @@ import pytest
 import lfq_jax
 from experiments import few_shot
 from experiments.pretrained import with_encoder
-from lfq_jax.config import PRESETS
+from lfq_jax.config import PRESETS, AugmentConfig, ModelConfig, TrainConfig
+from lfq_jax.data import Photographs
 from lfq_jax.encoders import default_stages, load_encoder, network_as_text
 from lfq_jax.encoders.network_text import network_from_text
 from lfq_jax.encoders.squeezenet import SqueezeNet, _kernels
+from lfq_jax.model import Model, feature_residual
+from lfq_jax.prepare import Preparation
 from lfq_jax.reference import channels, compare, remember
 from lfq_jax.reference_config import EncoderConfig, ReferenceConfig
 from lfq_jax.sight import fit_sight, see, sizes_by_kind
+from lfq_jax.step import Trainer
 from tests.test_few_shot import TINY, elsewhere, parts, refusal
 
 __all__ = ["elsewhere", "parts"]  # fixtures
@@ -58,7 +63,7 @@ def test_distances_of_both_kinds_stand_beside_each_other(weights):
         levels=2,
         patches=256,
         window=1,
-        encoder=EncoderConfig(weights, text, ("fire3", "fire5"), components=5),
+        encoder=EncoderConfig(weights, text, ("fire3", "fire5"), 5, 2),
     )
     assert sizes_by_kind(config)[1] == (5, 5)
     rng = np.random.default_rng(1)
@@ -76,9 +81,10 @@ def test_distances_of_both_kinds_stand_beside_each_other(weights):
             sight, list(shots), config, stride=4, is_texture=is_texture, seed=0
         )
         found = np.asarray(compare(memory, unit, config, stride=4))
-        assert found.shape[-1] == channels(config, is_texture=is_texture)
+        distances = found[..., :-4]  # behind them, what the decoder is to give back
+        assert distances.shape[-1] == channels(config, is_texture=is_texture)
         if not is_texture:  # in its own place a shot is at no distance from itself
-            assert found[..., -2:].max() < 0.05
+            assert distances[..., -2:].max() < 0.05
 
 
 def test_a_reference_without_the_weights_it_speaks_of_says_so(weights):
@@ -128,3 +134,60 @@ def test_what_learns_from_scratch_takes_no_encoder(capsys, weights):
     encoder = f"pretrained:{weights}"
     message = refusal(capsys, "--preset", "paper", "--encoder", encoder)
     assert "needs a preset that compares images" in message
+
+
+def test_features_that_the_decoder_does_not_give_back_are_shown_by_stage():
+    features = jnp.zeros((1, 4, 4, 5)).at[0, 1, 2, 3].set(2.0)
+    found = np.array(feature_residual(features, jnp.zeros_like(features), (2, 3)))
+    assert found.shape == (1, 4, 4, 2)
+    assert found[0, 1, 2, 1] == pytest.approx(2, abs=1e-3)
+    found[0, 1, 2, 1] = 0
+    assert found.max() < 0.01
+
+
+def test_the_decoder_learns_to_give_back_the_features_of_the_part_without_its_anomaly(
+    weights,
+):
+    encoder = load_encoder(weights)
+    text = network_as_text(encoder.network)
+    of_encoder = EncoderConfig(weights, text, ("fire3", "fire5"), 6, 4)
+    config = ModelConfig(
+        image_px=64,
+        stem=4,
+        reconstructive_widths=(12, 16),
+        discriminative_widths=(8, 12),
+        discriminator_input="residual",
+        kernels="he",
+        reference=ReferenceConfig(levels=2, patches=64, encoder=of_encoder),
+    )
+    model = Model(config)
+    assert model.feature_sizes == (4, 4)
+    rng = np.random.default_rng(2)
+    normals = np.repeat(rng.integers(40, 210, (2, 8, 8, 3), np.uint8), 8, 1).repeat(
+        8, 2
+    )
+    images, masks = normals.copy(), np.zeros((2, 64, 64), np.uint8)
+    images[:, 16:32, 16:32], masks[:, 16:32, 16:32] = 255, 1
+    data = Photographs(normals, images, masks, np.arange(2, dtype=np.int32))
+    preparation = Preparation(config, AugmentConfig(flips="none"), True, 0, encoder)
+    prepared = preparation.training(data, good=2)
+    known = prepared.anomalous.references.astype(jnp.float32)
+    assert known.shape[-1] == model.reference_channels + 2 * 8
+    changed = jnp.abs(model.features(known) - model.normal_features(known)).max(-1)
+    assert float(changed[:, 5:7, 5:7].min()) > 3 * float(changed[:, 14:, 14:].max())
+    good = prepared.good.references.astype(jnp.float32)
+    np.testing.assert_array_equal(model.features(good), model.normal_features(good))
+
+    train = TrainConfig(
+        batch_size=4,
+        log_every=60,
+        reconstructive_learning_rate=3e-3,
+        anomalous_share=0.5,
+    )
+    trainer = Trainer(model, train, steps=120, is_texture=False)
+    state = trainer.init(jax.random.key(0), preparation.memory(normals))
+    found = []
+    for _ in range(2):
+        state, interval = trainer.run(state, prepared, jax.random.key(1))
+        found.append(float(interval.figures["loss/features"]))
+    assert found[1] < 0.7 * found[0]

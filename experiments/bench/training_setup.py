@@ -1,0 +1,68 @@
+"""What the measurements of training share: a preset's step on random photographs."""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lfq_jax.config import PRESETS, ModelConfig, TrainConfig
+from lfq_jax.data import Samples, TrainingData
+from lfq_jax.model import Model
+from lfq_jax.reference import channels
+from lfq_jax.step import Trainer
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+PresetName = Literal["cpu", "paper"]
+STEPS = 10_000  # that the schedules are made for: no timed step reaches a decay
+
+
+class Setup(NamedTuple):
+    """A trainer and what it learns from."""
+
+    trainer: Trainer
+    data: TrainingData
+
+
+def setup(
+    name: PresetName, *, batch_size: int, dtype: Dtype, anomalous: int = 192
+) -> Setup:
+    """Preset `name`; `batch_size` 0 is the preset's own, dtype `auto` too."""
+    preset = PRESETS[name]
+    model, train = preset.model, preset.train
+    if dtype != "auto":
+        model = dataclasses.replace(model, compute_dtype=dtype)
+    if batch_size:
+        train = dataclasses.replace(train, batch_size=batch_size)
+    trainer = Trainer(Model(model), train, steps=STEPS, is_texture=True)
+    return Setup(trainer, training_data(model, train, anomalous=anomalous))
+
+
+def training_data(
+    model: ModelConfig, train: TrainConfig, *, anomalous: int
+) -> TrainingData:
+    """Random images with one square anomaly each, in the shapes of a real run."""
+    rng = np.random.default_rng(0)
+    px, grid = model.image_px, model.image_px // model.stem
+    compared = channels(model.reference, is_texture=True) if model.reference else 0
+
+    def samples(count: int, side: int) -> Samples:
+        images = rng.integers(0, 256, (count, px, px, 3)).astype(np.uint8)
+        masks = np.zeros((count, px, px), np.uint8)
+        for mask, (row, column) in zip(
+            masks, rng.integers(0, px - side + 1, (count, 2)), strict=True
+        ):
+            mask[row : row + side, column : column + side] = 1
+        distances = rng.random((count, grid, grid, compared)).astype(np.float16)
+        normals = rng.integers(0, 256, images.shape).astype(np.uint8)
+        arrays = images, normals, masks, distances
+        return Samples(*(jnp.asarray(each) for each in arrays))
+
+    good = train.good_images if model.reference else 2
+    return TrainingData(samples(anomalous, px // 8), samples(good, 0))
+
+
+def ready(made: Setup) -> Setup:
+    """`made`, with everything on the device."""
+    return jax.block_until_ready(made)

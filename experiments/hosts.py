@@ -1,0 +1,81 @@
+"""Several hosts that train together: each runs the same command with its own number.
+
+    python -m experiments.few_shot ... --hosts.coordinator first:9000 --hosts.count 2 \\
+        --hosts.index 0
+
+The first host writes the run; the others compute along and keep nothing.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.run import RunFolder
+
+_PATIENCE_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class HostsConfig:
+    """The hosts that share every batch, through `jax.distributed`."""
+
+    coordinator: str = ""
+    """Address and port of the first host, the same on all. Empty: one host."""
+    count: int = 1
+    """How many hosts there are."""
+    index: int = 0
+    """Which one this is, from 0."""
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"--hosts.count must be at least 1, got {self.count}")
+        if not 0 <= self.index < self.count:
+            raise ValueError(
+                f"--hosts.index must be in [0, {self.count}), got {self.index}"
+            )
+        if self.count > 1 and ":" not in self.coordinator:
+            raise ValueError(
+                "--hosts.coordinator must be an address with a port, such as "
+                f"first:9000, got {self.coordinator or 'nothing'}"
+            )
+
+
+def join(config: HostsConfig) -> None:
+    """Wait for the other hosts. Before anything asks jax for a device.
+
+    Raises:
+      ValueError: where they do not come.
+    """
+    if config.count == 1:
+        return
+    import jax
+
+    try:
+        jax.distributed.initialize(
+            config.coordinator,
+            config.count,
+            config.index,
+            initialization_timeout=_PATIENCE_SECONDS,
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            f"the {config.count} hosts did not meet at --hosts.coordinator "
+            f"{config.coordinator} within {_PATIENCE_SECONDS} s: {error}"
+        ) from None
+    if config.index:
+        sys.stdout = open(os.devnull, "w")  # the first host speaks
+
+
+def throwaway(resume: Path | None) -> RunFolder:
+    """A run folder of a host that is not the first; it knows what `resume` has done."""
+    folder = Path(tempfile.mkdtemp(prefix="lfquiad-host-"))
+    (folder / "config.json").write_text('{"config": {}, "provenance": {}}\n')
+    if resume:
+        run = RunFolder.open(resume)
+        for path in (run.config_path, run.results_path):
+            if path.exists():
+                shutil.copy(path, folder)
+    return RunFolder(folder)

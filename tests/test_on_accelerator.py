@@ -1,0 +1,79 @@
+"""What must hold on an accelerator: it finds what the CPU finds. `make gpu-check`."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.bench.training_setup import training_data
+from lfq_jax.model import Model
+from lfq_jax.quantizers import make
+from lfq_jax.scoring import Scorer
+from lfq_jax.step import Trainer
+from tests.test_train import MODEL, SCORE, TRAIN, photographs, run
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        jax.default_backend() == "cpu", reason="jax finds no accelerator"
+    ),
+]
+CONFIG = dataclasses.replace(TRAIN, log_every=3, warmup=0.5)
+
+
+def _figures(dtype: str, device: Any) -> dict[str, np.ndarray]:
+    """Losses of the first step from the same weights and images."""
+    model = dataclasses.replace(MODEL, compute_dtype=dtype)
+    trainer = Trainer(Model(model), CONFIG, steps=100, is_texture=True)
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        state = trainer.init(jax.random.key(0))
+        data = training_data(model, CONFIG, anomalous=8)
+        key = jax.random.key(1)
+    placed = jax.device_put((state, data, key), device)
+    _, metrics = jax.jit(trainer.step)(*placed)
+    return {n: v for n, v in jax.device_get(metrics).items() if "loss" in n}
+
+
+@pytest.mark.parametrize(("dtype", "close"), [("float32", 1e-3), ("bfloat16", 5e-2)])
+def test_the_losses_are_those_of_the_cpu(dtype, close):
+    ours = _figures(dtype, jax.devices()[0])
+    of_cpu = _figures("float32", jax.local_devices(backend="cpu")[0])
+    for name, value in of_cpu.items():
+        assert ours[name] == pytest.approx(value, rel=close, abs=close / 10), name
+
+
+def test_the_entropies_are_those_of_the_cpu():
+    lfq = make("lfq", bits=16)
+    z = jax.random.normal(jax.random.key(0), (256, 16))
+
+    def loss(device):
+        return jax.jit(lambda x: lfq.quantize({}, (), x, training=True).loss)(
+            jax.device_put(z, device)
+        )
+
+    of_cpu = float(loss(jax.local_devices(backend="cpu")[0]))
+    assert float(loss(jax.devices()[0])) == pytest.approx(of_cpu, rel=1e-4)
+
+
+def test_a_detector_learns_and_two_runs_are_alike(tmp_path):
+    trained = run(tmp_path / "one")
+    assert (trained.validation["pixel_auroc"] or 0) > 0.9
+    again = run(tmp_path / "two")
+    assert again.validation["pixel_auroc"] == pytest.approx(
+        trained.validation["pixel_auroc"], abs=0.02
+    )
+
+
+def test_the_scores_are_those_of_the_cpu():
+    paper = dataclasses.replace(MODEL, reference=None)
+    model = Model(paper)
+    variables = model.init(jax.random.key(0))
+    scorer, images = Scorer(model, SCORE), photographs().images[:4]
+
+    def maps(device):
+        return np.asarray(scorer(*jax.device_put((variables, images), device)).maps)
+
+    of_cpu = maps(jax.local_devices(backend="cpu")[0])
+    np.testing.assert_allclose(maps(jax.devices()[0]), of_cpu, atol=5e-3)

@@ -1,0 +1,130 @@
+"""A batch shared by several devices, or hosts, gives the figures of one device."""
+
+import dataclasses
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.bench.training_setup import training_data
+from lfq_jax.mesh import local, make_mesh, place
+from lfq_jax.model import Model
+from lfq_jax.step import Interval, Trainer
+from tests.test_train import MODEL, TRAIN, run
+
+PROJECT = Path(__file__).resolve().parent.parent
+SHARED = dataclasses.replace(TRAIN, batch_size=8, log_every=3, warmup=0.5)
+SHORT = dataclasses.replace(TRAIN, epochs=2)
+
+needs_8 = pytest.mark.skipif(
+    jax.local_device_count() < 8, reason="needs 8 (virtual) devices"
+)
+
+
+def _interval(devices: int) -> tuple[Interval, list[np.ndarray]]:
+    """The figures of a few steps, and the weights after them."""
+    mesh = make_mesh(devices, batch_size=SHARED.batch_size)
+    trainer = Trainer(Model(MODEL), SHARED, steps=100, is_texture=True, mesh=mesh)
+    data = training_data(MODEL, SHARED, anomalous=12)
+    state, data, key = place(
+        (trainer.init(jax.random.key(0)), data, jax.random.key(1)), mesh
+    )
+    state, interval = trainer.run(state, data, key)
+    weights = jax.tree.leaves(local(state.variables.params, mesh))
+    return jax.device_get(interval), [np.asarray(each) for each in weights]
+
+
+@needs_8
+def test_eight_devices_find_the_figures_of_one():
+    one, weights_of_one = _interval(1)
+    eight, weights_of_eight = _interval(8)
+    assert set(one.figures) == set(eight.figures)
+    for name, value in one.figures.items():
+        assert eight.figures[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+    # the norms take away what a bias adds: its gradient is rounding, which Adam scales
+    for a, b in zip(weights_of_one, weights_of_eight, strict=True):
+        if a.ndim == 4:
+            np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.slow
+@needs_8
+def test_a_run_goes_on_with_other_devices_than_it_was_started_with(tmp_path):
+    asked = iter([True])
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, train_config=SHORT, devices=4, should_stop=lambda: next(asked))
+    trained = run(tmp_path, train_config=SHORT, devices=2)
+    assert trained.step == 16
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [8, 16]
+
+
+@needs_8
+def test_more_devices_than_there_are_and_batches_that_do_not_divide_are_refused():
+    here = jax.local_device_count()
+    with pytest.raises(ValueError, match=rf"in \[0, {here}\], what .*, got 9000"):
+        make_mesh(9000, batch_size=9000)
+    with pytest.raises(ValueError, match="batch_size 6 cannot be shared by 4 devices"):
+        make_mesh(4, batch_size=6)
+    with pytest.raises(ValueError, match=r"1, 2, 3, 6 would do, or a multiple of 4"):
+        make_mesh(4, batch_size=6)
+    assert make_mesh(1, batch_size=1) is None
+
+
+_HOST = """
+import json, os, sys
+from pathlib import Path
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = ""
+import jax
+count, index, port, folder = sys.argv[1:]
+if int(count) > 1:
+    jax.distributed.initialize(f"localhost:{port}", int(count), int(index))
+from tests.test_train import run
+from tests.test_train_devices import SHORT
+trained = run(Path(folder + "-host" * int(index)), train_config=SHORT, devices=1)
+print(json.dumps([trained.validation, trained.step]))
+"""
+
+
+def _hosts(count: int, folder: Path) -> list[str]:
+    """Standard outputs of as many processes, which train one detector together."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", _HOST, *map(str, (count, index, port, folder))],
+            cwd=PROJECT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for index in range(count)
+    ]
+    done = [process.communicate(timeout=400) for process in started]
+    for process, (_, said) in zip(started, done, strict=True):
+        assert process.returncode == 0, said[-3000:]
+    return [out.splitlines()[-1] for out, _ in done]
+
+
+@pytest.mark.slow
+def test_two_processes_under_jax_distributed_agree_with_one(tmp_path):
+    (of_one,) = _hosts(1, tmp_path / "one")
+    of_two = _hosts(2, tmp_path / "two")
+    assert of_two[0] == of_two[1]
+    figures, again = json.loads(of_one)[0], json.loads(of_two[0])[0]
+    for name, value in figures.items():
+        assert again[name] == pytest.approx(value, abs=1e-3), name
+    written = [tmp_path / name / "metrics.jsonl" for name in ("one", "two")]
+    losses = [
+        [json.loads(line)["loss"] for line in path.read_text().splitlines()]
+        for path in written
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert len(losses[1]) == 2, "one process writes"

@@ -1,0 +1,148 @@
+"""A killed training goes on to the same bits; a damaged checkpoint is named."""
+
+import dataclasses
+import itertools
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lfq_jax.metrics_file import MetricsFile
+from tests.test_train import TRAIN, run
+
+PROJECT = Path(__file__).resolve().parent.parent
+_TRAINING = """
+import hashlib, os, sys
+from pathlib import Path
+folder, cache, epochs = sys.argv[1:]
+os.environ["XLA_FLAGS"] = ""
+import dataclasses
+import jax, numpy as np
+from experiments.run import keep_compiled
+keep_compiled(Path(cache))
+from lfq_jax import train
+from tests.test_train import TRAIN, run
+train.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+config = dataclasses.replace(TRAIN, epochs=int(epochs), log_every=2)
+trained = run(
+    Path(folder),
+    train_config=config,
+    on_step=lambda step, *_: print(step, flush=True),
+)
+digest = hashlib.sha256()
+for leaf in jax.tree.leaves(trained.variables):
+    digest.update(np.asarray(leaf).tobytes())
+print("bits", digest.hexdigest())
+"""
+
+
+def _train(folder: Path, cache: Path, *, epochs: int, lines: int | None) -> str:
+    """Bits at the end; or "" where it was killed, a moment after `lines` intervals."""
+    arguments = (str(folder), str(cache), str(epochs))
+    started = subprocess.Popen(
+        [sys.executable, "-c", _TRAINING, *arguments],
+        cwd=PROJECT,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    assert started.stdout
+    if lines is not None:
+        read = list(itertools.islice(started.stdout, lines))
+        assert len(read) == lines, "it ended before it was killed"
+        time.sleep(random.random() * 0.2)
+        started.kill()
+        started.communicate()
+        return ""
+    out, _ = started.communicate(timeout=300)
+    assert started.returncode == 0
+    return out.splitlines()[-1]
+
+
+def _killed(tmp_path: Path, *, epochs: int, kills: list[int]) -> None:
+    cache = tmp_path / "cache"
+    whole = _train(tmp_path / "whole", cache, epochs=epochs, lines=None)
+    for lines in kills:
+        _train(tmp_path / "killed", cache, epochs=epochs, lines=lines)
+    assert _train(tmp_path / "killed", cache, epochs=epochs, lines=None) == whole
+    logs = [(tmp_path / n / "metrics.jsonl").read_text() for n in ("whole", "killed")]
+    assert logs[0] == logs[1]
+
+
+def test_a_training_killed_at_a_random_moment_ends_with_the_same_bits(tmp_path):
+    _killed(tmp_path, epochs=2, kills=[random.randint(1, 5)])
+
+
+@pytest.mark.slow
+def test_a_training_killed_again_and_again_ends_with_the_same_bits(tmp_path):
+    _killed(tmp_path, epochs=12, kills=[random.randint(1, 6) for _ in range(6)])
+
+
+SHORT = dataclasses.replace(TRAIN, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The folder of a short training."""
+    folder = tmp_path_factory.mktemp("finished")
+    run(folder, train_config=SHORT, profile=folder / "profile")
+    return folder
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_checkpoint_cut_short_is_named_with_what_to_do(finished, tmp_path):
+    for part in ("progress/ocdbt.process_0/d/", "config/metadata", "progress/_META"):
+        folder = tmp_path / part.replace("/", "-")
+        shutil.copytree(finished, folder)
+        cut = [p for p in _files(folder / "checkpoints") if part in str(p)]
+        assert cut, part
+        for path in cut:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(ValueError, match=r"cannot be read: remove that folder"):
+            run(folder, train_config=SHORT)
+
+
+def test_a_diverging_training_names_its_step_and_keeps_what_was_good(tmp_path):
+    wild = dataclasses.replace(
+        TRAIN, reconstructive_learning_rate=1e30, discriminative_learning_rate=1e30
+    )
+    said = r"at step 2: .*, loss.* is not finite; no checkpoint had been written yet"
+    with pytest.raises(ValueError, match=said):
+        run(tmp_path, train_config=wild)
+
+
+@pytest.mark.slow
+def test_too_little_memory_is_said_with_the_fields_that_lower_it(tmp_path):
+    vast = dataclasses.replace(SHORT, batch_size=3_000_000)
+    said = r"out of memory: .* needs \d+\.\d GiB .* lower train.batch_size \(3000000\)"
+    with pytest.raises(ValueError, match=said):
+        run(tmp_path, train_config=vast)
+
+
+def test_a_trace_for_the_profiler_is_written(finished):
+    (trace,) = (finished / "profile").rglob("*.xplane.pb")
+    assert trace.stat().st_size > 1000
+
+
+def test_a_log_cut_short_loses_that_line_alone(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 8}\n{"step": 16}\n{"st')
+    MetricsFile(path, step=16).close()
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [8, 16]
+
+
+def test_data_sent_by_the_host_give_the_same_bits(finished, tmp_path, caplog):
+    config = dataclasses.replace(SHORT, data_on="host")
+    with caplog.at_level("INFO"):
+        run(tmp_path, train_config=config)
+    assert "on the host, sent step by step" in caplog.text
+    logs = [(each / "metrics.jsonl").read_text() for each in (finished, tmp_path)]
+    assert logs[0] == logs[1]
