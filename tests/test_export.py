@@ -190,3 +190,21 @@ def test_the_plain_graph_gives_the_same_bits():
         assert np.array_equal(ours, theirs)
     names = {e.primitive.name for e in jax.make_jaxpr(plain)(x).jaxpr.eqns}
     assert not names & {"scan", "reduce_window", "custom_jvp_call", "iota"}
+
+
+def test_a_loop_that_carries_is_unrolled_and_a_choice_stays_one():
+    def function(x):
+        def body(total, row):
+            return jax.lax.cond(
+                row.sum() > 0, lambda t: t + row.max(), lambda t: t, total
+            ), row * 2
+
+        return jax.lax.scan(body, x.sum() * 0, x)
+
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5)), jnp.float32)
+    plain = plain_graph(function, jax.ShapeDtypeStruct(x.shape, x.dtype))
+    found, expected = plain(x), jax.tree.leaves(function(x))
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    names = str(jax.make_jaxpr(plain)(x))
+    assert "scan" not in names

@@ -26,7 +26,7 @@ MODEL = ModelConfig(
     reconstructive_widths=(6, 8),
     discriminative_widths=(6, 8),
     discriminator_input="residual",
-    reference=ReferenceConfig(levels=2, patches=64),
+    reference=ReferenceConfig(levels=2, patches=64, poses=0),
     kernels="he",
     prior=0.05,
 )
