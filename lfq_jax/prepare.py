@@ -51,6 +51,8 @@ class Preparation:
         memory = self._remember(self._sight(shots), list(shots))
         # The step donates its state, and the encoder's weights are needed again.
         memory = jax.tree.map(jnp.copy, memory)
+        if not self.is_texture:
+            return memory
         return memory._replace(usual=self.others(shots)[0].usual)
 
     @property

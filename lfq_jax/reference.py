@@ -22,6 +22,7 @@ from lfq_jax.sight import (
     reconstructed_sizes,
     see,
     seen,
+    seen_by_filters,
     sizes_by_kind,
     to_reconstruct,
 )
@@ -77,7 +78,10 @@ def remember(
         moved = [m for image in images for m in _variants(image, stride, config)]
         places = described(moved)
         if config.poses:
-            poses = remember_poses(list(images), lambda image: described([image])[0][0])
+            poses = remember_poses(
+                list(images),
+                lambda image: seen_by_filters(sight, image, config, stride=stride),
+            )
     memories = [Memory(*both) for both in zip(patches, places, strict=True)]
     return Reference(sight, *memories, poses=poses)
 

@@ -4,6 +4,7 @@ Always those of the fixed filter bank; with an encoder, those of a pretrained ne
 beside them, as a second kind that is compared on its own.
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -146,6 +147,19 @@ def seen(
     """`see` of photographs, one a call: memory stays small, one shape is compiled."""
     parts = [_see_bytes(sight, x[None], config=config, stride=stride) for x in images]
     return tuple(jnp.concatenate(kind) for kind in zip(*parts, strict=True))
+
+
+def seen_by_filters(
+    sight: Sight,
+    image: UInt8[np.ndarray, "h w 3"],
+    config: ReferenceConfig,
+    *,
+    stride: int,
+) -> Float[Array, "gh gw f"]:
+    """What `see` finds of the first kind in one photograph."""
+    filters_only = Sight(sight.filters)
+    without = dataclasses.replace(config, encoder=None)
+    return seen(filters_only, [image], without, stride=stride)[0][0]
 
 
 def _unit(images: UInt8[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
