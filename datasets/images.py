@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_FORMAT = slice(24, 26)  # of the file: bit depth and colour type
 _EIGHT_BIT_RGB = bytes([8, 2])
 _WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
+_OPENING = threading.Lock()  # warnings' filters belong to the whole process
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -31,11 +33,12 @@ def image_files(folder: Path) -> list[Path]:
 def _readable(path: Path) -> Iterator[Image.Image]:
     """The opened file; what goes wrong while it is read becomes one ValueError."""
     try:
-        with warnings.catch_warnings():
+        with _OPENING, warnings.catch_warnings():
             # A large photograph is no attack; PIL refuses one of twice that size.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                yield image
+            image = Image.open(path)
+        with image:
+            yield image
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{path} is too large: at most {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels "

@@ -68,7 +68,11 @@ def find_poses(
     distances = _distances(poses.turned, _coarse(features, poses.axes))
     turns = np.arange(0, 360, STEP_DEG)
     best = distances.min(1, keepdims=True)
-    left = jnp.where(_apart(turns, 0) > _UPRIGHT_DEG, distances, jnp.inf)
+    from_upright = _apart(turns, 0)
+    # A bent bolt that stands upright fits a shot turned by ten degrees rather well.
+    is_upright = from_upright[distances.argmin(1)][:, None] <= _UPRIGHT_DEG
+    taken = from_upright <= jnp.where(is_upright, _APART_DEG, _UPRIGHT_DEG)
+    left = jnp.where(taken, jnp.inf, distances)
     found, fits = [], []
     for _ in range(count):
         nearest = left.argmin(1)

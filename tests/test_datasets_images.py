@@ -1,5 +1,7 @@
 """Photographs and masks of every kind of file become the same arrays."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -128,3 +130,13 @@ def test_a_file_that_decodes_to_other_pixels_is_not_stored_as_it_is(tmp_path, ot
     image = image.convert("L").convert(mode) if mode == "I;16" else image.convert(mode)
     image.save(tmp_path / "a.png", **options)
     assert rgb_png(tmp_path / "a.png") is None
+
+
+def test_threads_that_read_a_large_photograph_at_once_hear_no_warning(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "large.png")
+    with ThreadPoolExecutor(8) as pool:
+        read = pool.map(read_image, [tmp_path / "large.png"] * 200)
+        assert all(image.shape == (40, 40, 3) for image in read)

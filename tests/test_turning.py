@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfq_jax.poses import find_poses, remember_poses
+from lfq_jax.poses import STEP_DEG, Poses, find_poses, remember_poses
 from lfq_jax.reference import compare, remember
 from lfq_jax.reference_config import ReferenceConfig
 from lfq_jax.sight import fit_sight, see
@@ -87,6 +87,20 @@ def test_a_part_that_lies_as_the_shots_do_fits_no_other_turn():
     image = jnp.asarray(_key(2))[None] / 255.0
     (features,) = see(memory.sight, image, CONFIG, stride=4)
     assert not np.asarray(find_poses(memory.poses, features[0], 2)[1]).any()
+
+
+@pytest.mark.parametrize(("best_deg", "found_deg"), [(5, 30), (50, 50)])
+def test_a_turn_a_little_from_upright_is_left_out_where_upright_is_best(
+    best_deg, found_deg
+):
+    far = np.full(360 // STEP_DEG, 9.0, np.float32)
+    far[10 // STEP_DEG], far[30 // STEP_DEG], far[best_deg // STEP_DEG] = 1.1, 1.2, 1.0
+    poses = Poses(
+        jnp.eye(2)[:, :1], jnp.ones((1, 1, 8, 8, 1)) * far[:, None, None, None]
+    )
+    turns, fits = find_poses(poses, jnp.zeros((16, 16, 2)), 2)
+    assert turns[0, 0] == found_deg and fits[0, 0]
+    assert (10 in np.asarray(turns)) == (best_deg > 5)
 
 
 def test_a_turned_part_is_near_and_its_defect_is_far():
