@@ -25,7 +25,6 @@ from lfq_jax.sight import (
     reconstructed_sizes,
     see,
     sizes_by_kind,
-    to_reconstruct,
 )
 
 _COPIES = 3  # of a single shot, to stand for the others that there are not
@@ -226,6 +225,6 @@ def _compared(
     found = compare(reference, unit, config, stride=stride)
     if reconstructed_sizes(config):
         unit = normals.astype(jnp.float32) / 255.0
-        encoded = see(reference.sight, unit, config, stride=stride)[1]
-        found = jnp.concatenate([found, to_reconstruct(encoded, config)], axis=-1)
+        of_normal = see(reference.sight, unit, config, stride=stride).widest
+        found = jnp.concatenate([found, of_normal], axis=-1)
     return found.astype(jnp.float16)

@@ -18,13 +18,12 @@ from lfq_jax.nearest import Surroundings, from_anywhere, from_in_place, surround
 from lfq_jax.poses import Poses, find_poses, remember_poses
 from lfq_jax.reference_config import ReferenceConfig
 from lfq_jax.sight import (
+    Seen,
     Sight,
-    reconstructed_sizes,
     see,
     seen,
     seen_by_filters,
     sizes_by_kind,
-    to_reconstruct,
 )
 from lfq_jax.turning import inside, turned, turned_photograph
 
@@ -36,7 +35,8 @@ class Reference(NamedTuple):
 
     sight: Sight
     filters: Memory
-    encoder: Memory | None = None
+    stages: tuple[Memory, ...] = ()
+    """Of every stage of the encoder."""
     poses: Poses | None = None
     """Where images are compared in other turns, too."""
     usual: Float[Array, "r c"] | None = None
@@ -46,7 +46,7 @@ class Reference(NamedTuple):
     @property
     def memories(self) -> tuple[Memory, ...]:
         """One for each kind of feature."""
-        return (self.filters,) if self.encoder is None else (self.filters, self.encoder)
+        return self.filters, *self.stages
 
 
 def channels(config: ReferenceConfig, *, is_texture: bool) -> int:
@@ -72,7 +72,12 @@ def remember(
         return seen(sight, images, config, stride=stride)
 
     kinds = described(images)
-    patches = [sample(kind, config.patches, seed=seed) for kind in kinds]
+    of_stage = config.encoder.patches if config.encoder else 0
+    counts = [config.patches, *[of_stage] * (len(kinds) - 1)]
+    patches = [
+        sample(kind, count, seed=seed)
+        for kind, count in zip(kinds, counts, strict=True)
+    ]
     places, poses = [kind[:0] for kind in kinds], None
     if config.window > 0 and not is_texture:
         moved = [m for image in images for m in _variants(image, stride, config)]
@@ -82,8 +87,8 @@ def remember(
                 list(images),
                 lambda image: seen_by_filters(sight, image, config, stride=stride),
             )
-    memories = [Memory(*both) for both in zip(patches, places, strict=True)]
-    return Reference(sight, *memories, poses=poses)
+    filters, *stages = [Memory(*both) for both in zip(patches, places, strict=True)]
+    return Reference(sight, filters, tuple(stages), poses=poses)
 
 
 def _variants(
@@ -132,6 +137,11 @@ def _by_group(difference: Float[Array, "*b f"], sizes: tuple[int, ...]) -> Array
     return jnp.sqrt(jnp.stack([part.sum(-1) for part in parts], axis=-1))
 
 
+def _window(config: ReferenceConfig, memory: Memory, cells: int) -> int:
+    """`config.window` in the cells of a coarser grid, and part of one as a whole."""
+    return -(-config.window * memory.places.shape[1] // cells)
+
+
 class _Comparison:
     """One detector's comparison of one image: what does not change between images."""
 
@@ -142,13 +152,14 @@ class _Comparison:
         self.sizes = sizes_by_kind(config)
         self.near: list[Surroundings] = []
         if reference.filters.places.shape[0]:
+            cells = reference.filters.places.shape[1]
             self.near = [
-                surroundings(memory.places, config.window)
+                surroundings(memory.places, _window(config, memory, cells))
                 for memory in reference.memories
             ]
 
     def __call__(
-        self, image: Float[Array, "H W 3"], queries: tuple[Float[Array, "h w _"], ...]
+        self, image: Float[Array, "H W 3"], queries: tuple[Float[Array, "_ _ _"], ...]
     ) -> Float[Array, "h w c"]:
         memories = self.reference.memories
         found = [
@@ -160,11 +171,13 @@ class _Comparison:
             if self.reference.poses is not None:
                 in_place = self._in_other_turns(in_place, image, queries)
             found += in_place
+        grid = queries[0].shape[:2]
+        found = [jax.image.resize(x, (*grid, x.shape[-1]), "bilinear") for x in found]
         return jnp.log1p(jnp.concatenate(found, axis=-1))
 
     def _in_place(
         self, queries: tuple[Array, ...], near: list[Surroundings]
-    ) -> tuple[Float[Array, "h w _"], ...]:
+    ) -> tuple[Float[Array, "_ _ _"], ...]:
         return tuple(
             _by_group(from_in_place(query, squares), sizes)
             for query, squares, sizes in zip(queries, near, self.sizes, strict=True)
@@ -172,10 +185,10 @@ class _Comparison:
 
     def _in_other_turns(
         self,
-        upright: tuple[Float[Array, "h w _"], ...],
+        upright: tuple[Float[Array, "_ _ _"], ...],
         image: Float[Array, "H W 3"],
-        queries: tuple[Float[Array, "h w _"], ...],
-    ) -> tuple[Float[Array, "h w _"], ...]:
+        queries: tuple[Float[Array, "_ _ _"], ...],
+    ) -> tuple[Float[Array, "_ _ _"], ...]:
         """In every cell the nearer of upright and of the turns that fit the image."""
         poses = self.reference.poses
         assert poses is not None
@@ -187,10 +200,8 @@ class _Comparison:
 
             def compared(found: tuple[Array, ...]) -> tuple[Array, ...]:
                 back = self._turned_back(image, shot, turn_deg)
-                rows, columns, _ = found[0].shape
-                seen_whole = inside(rows, columns, turn_deg)
                 return tuple(
-                    _nearer(mine, theirs, seen_whole)
+                    _nearer(mine, theirs, turn_deg)
                     for mine, theirs in zip(found, back, strict=True)
                 )
 
@@ -201,12 +212,12 @@ class _Comparison:
 
     def _turned_back(
         self, image: Float[Array, "H W 3"], shot: Array, turn_deg: Array
-    ) -> tuple[Float[Array, "h w _"], ...]:
+    ) -> tuple[Float[Array, "_ _ _"], ...]:
         """Distances in place of the image laid as the shot lies, by its own cells."""
         upright = turned(image, -turn_deg)[None]
-        kinds = see(self.reference.sight, upright, self.config, stride=self.stride)
+        seen = see(self.reference.sight, upright, self.config, stride=self.stride)
         of_shot = [self._of_shot(squares, shot) for squares in self.near]
-        found = self._in_place(tuple(kind[0] for kind in kinds), of_shot)
+        found = self._in_place(tuple(kind[0] for kind in seen.kinds), of_shot)
         return tuple(turned(each, turn_deg, is_map=True) for each in found)
 
     def _of_shot(self, near: Surroundings, shot: Array) -> Surroundings:
@@ -219,10 +230,12 @@ class _Comparison:
 
 
 def _nearer(
-    mine: Float[Array, "h w g"], theirs: Float[Array, "h w g"], may: Array
+    mine: Float[Array, "h w g"], theirs: Float[Array, "h w g"], turn_deg: Array
 ) -> Float[Array, "h w g"]:
-    """Theirs, in the cells where they may be taken and are nearer in all."""
+    """Theirs, in the cells where they are nearer in all and were seen in that turn."""
+    rows, columns, _ = mine.shape
     is_nearer = (theirs * theirs).sum(-1) < (mine * mine).sum(-1)
+    may = inside(rows, columns, turn_deg)
     return jnp.where((may & is_nearer)[..., None], theirs, mine)
 
 
@@ -240,19 +253,16 @@ def compare(
     reference has it; then, with `shows_features`, the filters' projected features.
     After these `channels` come the features that the decoder is to give back.
     """
-    queries = see(reference.sight, images, config, stride=stride)
+    seen = see(reference.sight, images, config, stride=stride)
     comparison = _Comparison(reference, config, stride)
 
-    def of_image(each: tuple[Array, tuple[Array, ...]]) -> Array:
-        distances = comparison(*each)
+    def of_image(each: tuple[Array, Seen]) -> Array:
+        image, seen = each
+        distances = comparison(image, seen.kinds)
         if reference.usual is not None:
             depth = _depth(*distances.shape[:2]).clip(max=len(reference.usual) - 1)
             distances = distances - reference.usual[depth]
-        found, kinds = [distances], each[1]
-        if config.shows_features:
-            found.append(kinds[0])
-        if reconstructed_sizes(config):
-            found.append(to_reconstruct(kinds[1], config))
-        return jnp.concatenate(found, axis=-1)
+        shown = [seen.kinds[0]] if config.shows_features else []
+        return jnp.concatenate([distances, *shown, seen.widest], axis=-1)
 
-    return jax.lax.map(of_image, (images, queries))
+    return jax.lax.map(of_image, (images, seen))

@@ -13,24 +13,24 @@ class EncoderConfig:
     network: str
     """What the file holds, as `lfq_jax.encoders.network_as_text` writes it."""
     stages: tuple[str, ...]
-    """Where features are taken from: each stage is a group."""
-    components: int = 40
-    """Principal components of the shots' features that are kept of every stage."""
+    """Where features are taken from: each stage is compared on its own."""
+    patches: int = 4096
+    """Patches of the shots that are kept of every stage, drawn at random."""
     reconstructed: int = 8
-    """How many of them, the widest, go through the bottleneck with the image: what the
-    decoder does not give back is shown to the discriminator. 0: none."""
+    """How many principal components of every stage, the widest, go through the
+    bottleneck with the image: what the decoder does not give back is shown to the
+    discriminator. 0: none."""
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise ValueError("encoder.stages must name at least one, got none")
-        if not 1 <= self.components <= 1024:
+        if not 1 <= self.patches <= 65536:
             raise ValueError(
-                f"encoder.components must be in [1, 1024], got {self.components}"
+                f"encoder.patches must be in [1, 65536], got {self.patches}"
             )
-        if not 0 <= self.reconstructed <= self.components:
+        if not 0 <= self.reconstructed <= 1024:
             raise ValueError(
-                f"encoder.reconstructed must be in [0, {self.components}], the "
-                f"components that are kept, got {self.reconstructed}"
+                f"encoder.reconstructed must be in [0, 1024], got {self.reconstructed}"
             )
 
 

@@ -25,7 +25,7 @@ from lfq_jax.config import ModelConfig, ScoreConfig, as_json, from_json
 from lfq_jax.model import Model, Variables
 from lfq_jax.thresholds import Thresholds
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.safetensors"
@@ -260,15 +260,18 @@ def _under(hint: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     if not below:
         return None
     choices = (hint, *typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        count = len({name.removeprefix(f"{path}/").split("/")[0] for name in below})
+        return tuple(_under(choices[1], f"{path}/{i}", arrays) for i in range(count))
     if any(typing.get_origin(choice) is dict for choice in choices):
         return {name.removeprefix(f"{path}/"): arrays[name] for name in below}
     kinds = [k for k in choices if hasattr(k, "_fields")]
     if not kinds:
         raise ValueError(f"{path} is unknown: another version wrote it")
     hints = typing.get_type_hints(kinds[0])
-    found = {n: _under(hints[n], f"{path}/{n}", arrays) for n in kinds[0]._fields}
-    optional = kinds[0]._field_defaults
-    missing = [n for n, each in found.items() if each is None and n not in optional]
+    read = {n: _under(hints[n], f"{path}/{n}", arrays) for n in kinds[0]._fields}
+    found = kinds[0]._field_defaults | {n: x for n, x in read.items() if x is not None}
+    missing = [n for n in kinds[0]._fields if n not in found]
     if missing:
         raise ValueError(f"{path}/{missing[0]} is missing: another version wrote it")
     return kinds[0](**found)

@@ -1,7 +1,7 @@
-"""How a detector sees an image: projected features of every cell of a grid.
+"""How a detector sees an image: features of every cell of a grid, of several kinds.
 
-Always those of the fixed filter bank; with an encoder, those of a pretrained network
-beside them, as a second kind that is compared on its own.
+Always those of the fixed filter bank; with an encoder, those of each of a pretrained
+network's stages beside them, as kinds of their own on grids of their own.
 """
 
 import dataclasses
@@ -19,23 +19,37 @@ from lfq_jax.filters import describe, group_sizes
 from lfq_jax.memory import Projection, principal_components, whitening
 from lfq_jax.reference_config import EncoderConfig, ReferenceConfig
 
+_LENGTH = 4.0
+"""Of a stage's features in a cell: good parts then differ about as much as in the
+filters' whitened features."""
+
 
 class Sight(NamedTuple):
     """What turns images into features. Arrays only."""
 
     filters: Projection
-    encoder: Projection | None = None
+    widest: Projection | None = None
+    """From the stages' features to those that the decoder is to give back."""
     weights: dict[str, Array] | None = None
     """The encoder's own."""
 
 
+class Seen(NamedTuple):
+    """What `see` finds in images."""
+
+    kinds: tuple[Float[Array, "b _ _ _"], ...]
+    """What is compared: the filters' projected features on the grid of cells, then
+    every stage's features on its own grid, of one length in every cell."""
+    widest: Float[Array, "b h w r"]
+    """What the decoder is to give back, on the grid of cells."""
+
+
 def sizes_by_kind(config: ReferenceConfig) -> tuple[tuple[int, ...], ...]:
     """Projected features in each group, for each kind of feature."""
-    of_filters = group_sizes(config.levels)
+    kinds = (group_sizes(config.levels),)
     if config.encoder is None:
-        return (of_filters,)
-    widths = _stage_widths(config.encoder)
-    return of_filters, tuple(min(config.encoder.components, w) for w in widths)
+        return kinds
+    return kinds + tuple((width,) for width in _stage_widths(config.encoder))
 
 
 def _stage_widths(config: EncoderConfig) -> tuple[int, ...]:
@@ -47,18 +61,8 @@ def reconstructed_sizes(config: ReferenceConfig | None) -> tuple[int, ...]:
     """How many features of each of the encoder's stages the decoder gives back."""
     if config is None or config.encoder is None or not config.encoder.reconstructed:
         return ()
-    return tuple(min(config.encoder.reconstructed, s) for s in sizes_by_kind(config)[1])
-
-
-def to_reconstruct(
-    encoded: Float[Array, "*b f"], config: ReferenceConfig
-) -> Float[Array, "*b r"]:
-    """The widest of every stage's components, of all of them."""
-    ends = np.cumsum(sizes_by_kind(config)[1])[:-1]
-    stages = jnp.split(encoded, ends, axis=-1)
-    sizes = reconstructed_sizes(config)
-    widest = [x[..., :n] for x, n in zip(stages, sizes, strict=True)]
-    return jnp.concatenate(widest, axis=-1)
+    count = config.encoder.reconstructed
+    return tuple(min(count, width) for width in _stage_widths(config.encoder))
 
 
 def see(
@@ -67,43 +71,49 @@ def see(
     config: ReferenceConfig,
     *,
     stride: int,
-) -> tuple[Float[Array, "b h w _"], ...]:
-    """Projected features of every cell of `stride` x `stride` pixels, for each kind."""
-    filters = describe(images, levels=config.levels, stride=stride)
-    found = (sight.filters(filters),)
+) -> Seen:
+    """What is compared of images, and what is reconstructed of them.
+
+    The grid of cells has one for every `stride` x `stride` pixels.
+    """
+    filters = sight.filters(describe(images, levels=config.levels, stride=stride))
     if config.encoder is None:
-        return found
-    if sight.encoder is None or sight.weights is None:
+        return Seen((filters,), filters[..., :0])
+    if sight.weights is None:
         raise ValueError("a reference with an encoder needs the encoder's weights")
-    raw = _encoded(sight.weights, images, config.encoder, stride=stride)
-    return *found, sight.encoder(raw)
+    stages = _encoded(sight.weights, images, config.encoder)
+    if sight.widest is None:
+        return Seen((filters, *stages), filters[..., :0])
+    widest = sight.widest(_on_grid(stages, filters.shape[1:3]))
+    return Seen((filters, *stages), widest)
 
 
 def _encoded(
-    weights: dict[str, Array],
-    images: Float[Array, "b H W 3"],
-    config: EncoderConfig,
-    *,
-    stride: int,
-) -> Float[Array, "b h w f"]:
-    """The stages' maps on one grid, each a mean over 3 x 3 of its own cells (the
-    locally aware features of Roth et al. 2022)."""
+    weights: dict[str, Array], images: Float[Array, "b H W 3"], config: EncoderConfig
+) -> list[Float[Array, "b _ _ _"]]:
+    """The stages' maps, each a mean over 3 x 3 of its own cells (the locally aware
+    features of Roth et al. 2022) and of one length in every cell: a network without
+    batch norms is loud where the image is bright."""
     encoder = Encoder(weights, network_from_text(config.network))
-    b, height, width, _ = images.shape
-    grid = height // stride, width // stride
-    maps = encoder.features(images, config.stages)
-    pooled = [_mean_3x3(stage) for stage in maps]
-    on_grid = [
-        jax.image.resize(x, (b, *grid, x.shape[-1]), "bilinear", antialias=False)
-        for x in pooled
-    ]
-    return jnp.concatenate(on_grid, axis=-1)
+    pooled = [_mean_3x3(x) for x in encoder.features(images, config.stages)]
+    lengths = [jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-6 for x in pooled]
+    return [_LENGTH * x / n for x, n in zip(pooled, lengths, strict=True)]
 
 
 def _mean_3x3(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     wide = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
     rows = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
     return (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / 9
+
+
+def _on_grid(
+    stages: Sequence[Float[Array, "b _ _ _"]], grid: tuple[int, ...]
+) -> Float[Array, "b h w f"]:
+    resized = [
+        jax.image.resize(x, (len(x), *grid, x.shape[-1]), "bilinear", antialias=False)
+        for x in stages
+    ]
+    return jnp.concatenate(resized, axis=-1)
 
 
 def fit_sight(
@@ -123,13 +133,14 @@ def fit_sight(
         return Sight(of_filters)
     if encoder is None:
         raise ValueError("a reference with an encoder needs the encoder's weights")
+    if not config.encoder.reconstructed:
+        return Sight(of_filters, weights=encoder.arrays)
     raw = _flat(
         _encoded_bytes(encoder.arrays, shot, config=config.encoder, stride=stride)
         for shot in one_by_one
     )
-    widths = _stage_widths(config.encoder)
-    components = principal_components(raw, widths, config.encoder.components)
-    return Sight(of_filters, components, encoder.arrays)
+    widths, count = _stage_widths(config.encoder), config.encoder.reconstructed
+    return Sight(of_filters, principal_components(raw, widths, count), encoder.arrays)
 
 
 def _flat(parts) -> np.ndarray:
@@ -143,8 +154,9 @@ def seen(
     config: ReferenceConfig,
     *,
     stride: int,
-) -> tuple[Float[Array, "n gh gw _"], ...]:
-    """`see` of photographs, one a call: memory stays small, one shape is compiled."""
+) -> tuple[Float[Array, "n _ _ _"], ...]:
+    """The kinds that `see` finds in photographs, one a call: memory stays small, one
+    shape is compiled."""
     parts = [_see_bytes(sight, x[None], config=config, stride=stride) for x in images]
     return tuple(jnp.concatenate(kind) for kind in zip(*parts, strict=True))
 
@@ -168,7 +180,7 @@ def _unit(images: UInt8[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
 
 @functools.partial(jax.jit, static_argnames=("config", "stride"))
 def _see_bytes(sight: Sight, images: Array, *, config: ReferenceConfig, stride: int):
-    return see(sight, _unit(images), config, stride=stride)
+    return see(sight, _unit(images), config, stride=stride).kinds
 
 
 @functools.partial(jax.jit, static_argnames=("levels", "stride"))
@@ -180,4 +192,5 @@ def _described(images: Array, *, levels: int, stride: int) -> Array:
 def _encoded_bytes(
     weights: dict[str, Array], images: Array, *, config: EncoderConfig, stride: int
 ) -> Array:
-    return _encoded(weights, _unit(images), config, stride=stride)
+    grid = images.shape[1] // stride, images.shape[2] // stride
+    return _on_grid(_encoded(weights, _unit(images), config), grid)

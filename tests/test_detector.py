@@ -190,7 +190,7 @@ def test_a_detector_of_another_version_or_damaged_is_refused(tmp_path):
     folder = run / "plate" / "detector"
     config = folder / "config.json"
     whole = config.read_text()
-    config.write_text(whole.replace('"schema_version": 2', '"schema_version": 9'))
+    config.write_text(whole.replace('"schema_version": ', '"schema_version": 9'))
     with pytest.raises(ValueError, match="has schema version 9"):
         lfq_jax.load(run)
     changed = json.loads(whole)

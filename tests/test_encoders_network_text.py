@@ -26,7 +26,7 @@ def test_a_kind_or_field_of_another_version_is_refused():
         network_from_text('{"kind": "SqueezeNet", "width": 2}')
 
 
-def test_stages_are_fine_middle_and_coarse():
-    assert default_stages(SqueezeNet()) == ("fire3", "fire5", "fire8")
-    assert default_stages(WIDE) == ("layer1", "layer2", "layer3")
+def test_stages_are_those_of_middle_and_coarse_strides():
+    assert default_stages(SqueezeNet()) == ("fire5", "fire6", "fire9")
+    assert default_stages(WIDE) == ("layer2", "layer3")
     assert default_stages(DINO) == ("block4", "block8", "norm")

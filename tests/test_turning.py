@@ -73,7 +73,7 @@ def test_the_turn_of_a_part_is_found(turn_deg):
     assert memory.poses.turned.shape[:2] == (2, 72)
     image = jnp.asarray(_key(turn_deg))[None] / 255.0
 
-    (features,) = see(memory.sight, image, CONFIG, stride=4)
+    (features,) = see(memory.sight, image, CONFIG, stride=4).kinds
     turns, fits = find_poses(memory.poses, features[0], 2)
     assert turns.shape == fits.shape == (2, 2)
     assert np.abs(np.asarray(turns)[:, 0] - turn_deg).max() <= 5
@@ -85,7 +85,7 @@ def test_a_part_that_lies_as_the_shots_do_fits_no_other_turn():
     assert memory.poses is not None
 
     image = jnp.asarray(_key(2))[None] / 255.0
-    (features,) = see(memory.sight, image, CONFIG, stride=4)
+    (features,) = see(memory.sight, image, CONFIG, stride=4).kinds
     assert not np.asarray(find_poses(memory.poses, features[0], 2)[1]).any()
 
 

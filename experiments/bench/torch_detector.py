@@ -42,7 +42,7 @@ class TorchDetector:
                 ("lines", filters._elongated()),
             )
         }
-        if memory.encoder is not None:
+        if memory.stages:
             raise ValueError("a pretrained encoder is not written anew")
         self.poses = memory.poses and tuple(map(_tensor, memory.poses))
         self.rows = self._rows(_tensor(memory.filters.places))

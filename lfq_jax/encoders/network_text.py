@@ -12,7 +12,10 @@ from lfq_jax.encoders.vit import VisionTransformer
 _KINDS: dict[str, type] = {
     kind.__name__: kind for kind in (SqueezeNet, ResNet, VisionTransformer)
 }
-_COARSEST_STRIDE = 16  # what is coarser says where nothing is
+_STRIDES = (
+    8,
+    16,
+)  # what is finer is no better than filters, and coarser says not where
 _OF_ONE_STRIDE = 3  # stages that are taken of a network of a single stride
 
 
@@ -41,8 +44,8 @@ def network_from_text(text: str) -> Network:
 
 
 def default_stages(network: Network) -> tuple[str, ...]:
-    """Fine, middle and coarse: of every stride up to 16 the stage in the middle; of a
-    network of one stride, three stages evenly down to the last."""
+    """The last of stride 8, the first and the last of stride 16; of a network of one
+    stride, three stages evenly down to the last."""
     by_stride: dict[int, list[str]] = {}
     for stage in network.stages:
         by_stride.setdefault(stage.stride, []).append(stage.name)
@@ -50,5 +53,5 @@ def default_stages(network: Network) -> tuple[str, ...]:
         (names,) = by_stride.values()
         count = min(_OF_ONE_STRIDE, len(names))
         return tuple(names[len(names) * (i + 1) // count - 1] for i in range(count))
-    fine = {s: names for s, names in by_stride.items() if s <= _COARSEST_STRIDE}
-    return tuple(names[len(names) // 2] for _, names in sorted(fine.items()))
+    middle, coarse = (by_stride[stride] for stride in _STRIDES)
+    return tuple(dict.fromkeys((middle[-1], coarse[0], coarse[-1])))
