@@ -50,34 +50,32 @@ def test_the_difference_is_from_the_nearest_patch_anywhere():
     assert np.all(found <= plain * (1 + TIE))
 
 
-def _turned_to_tie(more: int) -> tuple[np.ndarray, np.ndarray]:
-    """A cell, and patches that are nearly as near but differ in other features."""
-    rng = np.random.default_rng(3)
-    apart = rng.normal(size=(2 + more, 40))
-    lengths = np.ones(2 + more)
-    lengths[2:] += TIE * rng.uniform(0.1, 0.9, more)
-    apart *= (lengths / np.linalg.norm(apart, axis=1))[:, None]
-    rest = rng.normal(size=(200, 40))
-    query = rng.normal(size=40)
-    return query, np.concatenate([query + apart, query + 3 * rest])
+STEPS = 1e-6 * np.arange(-8000, 8001)[:, None]
+
+
+def _as_near(count: int, features: int) -> np.ndarray:
+    """Patches at distance 1 from 0, the third and later ones a little farther."""
+    patches = np.random.default_rng(3).normal(size=(count, features))
+    lengths = 1 + 0.1 * TIE * np.maximum(np.arange(count) - 1, 0)
+    return patches * (lengths / np.linalg.norm(patches, axis=1))[:, None]
+
+
+def _lengths(squared: np.ndarray) -> np.ndarray:
+    """Of the four groups of features. [n f] -> [n 4]"""
+    return np.sqrt(squared.reshape(len(squared), 4, -1).sum(-1))
 
 
 @pytest.mark.parametrize("more", [0, 1, 2, 3])
-def test_rounding_does_not_choose_between_patches_that_are_as_near(more):
-    """Two patches tie, and `more` are nearly as near: the tie broken either way."""
-    query, patches = _turned_to_tie(more)
-    found = []
-    for nudge in (1e-6, -1e-6):
-        nudged = patches.copy()
-        nudged[0] += nudge * (nudged[0] - query)
-        nudged[1] -= nudge * (nudged[1] - query)
-        both = [jnp.asarray(x, jnp.float32) for x in (query[None, None], nudged)]
-        found.append(np.asarray(from_anywhere(*both))[0, 0])
-    for features in np.split(np.arange(40), 4):
-        one, other = (np.sqrt(each[features].sum()) for each in found)
-        assert abs(one - other) < 5e-5
-    plain = [((query - patch) ** 2)[:10].sum() ** 0.5 for patch in patches[:2]]
-    assert abs(plain[0] - plain[1]) > 0.05, "the two must look different"
+def test_nothing_jumps_where_another_patch_becomes_the_nearest(more):
+    """The query goes from one patch towards another, with `more` about as near."""
+    near = _as_near(2 + more, features=40)
+    far = 9 * np.random.default_rng(4).normal(size=(60, 40))
+    patches = jnp.asarray(np.concatenate([near, far]), jnp.float32)
+    query = jnp.asarray(STEPS * (near[1] - near[0]), jnp.float32)
+    lengths = _lengths(np.asarray(from_anywhere(query[None], patches))[0])
+    apart = np.abs(lengths[-1] - lengths[0]).max()
+    assert apart > 0.05, "the two must look different"
+    assert np.abs(np.diff(lengths, axis=0)).max() < 1e-3 * apart
 
 
 def _in_place(query: np.ndarray, places: np.ndarray, window: int):
@@ -100,20 +98,18 @@ def test_in_place_is_the_nearest_patch_in_the_window(rows, columns, window):
 
 
 @pytest.mark.parametrize("cell", [(0, 0), (4, 4), (7, 2)])
-def test_in_place_rounding_does_not_choose_either(cell):
+def test_in_place_nothing_jumps_either(cell):
+    """At the border of the image, too, where fewer patches are compared."""
     rng = np.random.default_rng(4)
-    places = 3 * rng.normal(size=(1, 8, 8, 20))
-    query = rng.normal(size=(8, 8, 20))
-    row, column = cell
-    beside = (row, column + 1)
-    for place in (cell, beside):
-        apart = rng.normal(size=20)
-        places[0][place] = query[cell] + apart / np.linalg.norm(apart)
+    places = 9 * rng.normal(size=(1, 8, 8, 40))
+    near = _as_near(2, features=40)
+    places[0][cell], places[0, cell[0], cell[1] + 1] = near
     found = []
-    for nudge in (1e-6, -1e-6):
-        nudged = places.copy()
-        nudged[0][cell] += nudge * (nudged[0][cell] - query[cell])
-        found.append(_in_place(query, nudged, 1)[cell])
-    assert np.abs(found[0] - found[1]).max() < 5e-5
-    difference = (places[0][cell] - query[cell]) ** 2
-    assert np.abs(difference - (places[0][beside] - query[cell]) ** 2).max() > 0.05
+    for step in STEPS[::500]:
+        query = rng.normal(size=(8, 8, 40))
+        query[cell] = step * (near[1] - near[0])
+        found.append(_in_place(query, places, 1)[cell])
+    lengths = _lengths(np.asarray(found))
+    apart = np.abs(lengths[-1] - lengths[0]).max()
+    assert apart > 0.05, "the two must look different"
+    assert np.abs(np.diff(lengths, axis=0)).max() < 0.3 * apart

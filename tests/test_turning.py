@@ -1,5 +1,6 @@
 """Turning images, and finding the turn in which a part lies."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -35,6 +36,15 @@ def test_a_turn_is_counter_clockwise_and_a_turn_back_undoes_it():
     assert np.unravel_index(up.argmax(), up.shape)[:2] == (6, 16)
     back = np.asarray(turned(jnp.asarray(up), jnp.asarray(-90.0), is_map=True))
     np.testing.assert_allclose(back, image, atol=1e-4)
+
+
+def test_a_turned_image_does_not_hang_on_how_it_is_compiled():
+    """Compiled as a whole, an index and its weight may be rounded apart."""
+    image = jnp.asarray(np.random.default_rng(0).random((256, 256, 1)), jnp.float32)
+    compiled = jax.jit(turned)
+    for turn_deg in jnp.arange(5.0, 90.0, STEP_DEG):
+        plain = turned(image, turn_deg)
+        np.testing.assert_allclose(compiled(image, turn_deg), plain, atol=1e-5)
 
 
 def test_corners_of_a_turned_square_come_from_outside():
