@@ -1,6 +1,5 @@
 """Turning images, and finding the turn in which a part lies."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from lfq_jax.poses import STEP_DEG, Poses, find_poses, remember_poses
 from lfq_jax.reference import compare, remember
 from lfq_jax.reference_config import ReferenceConfig
 from lfq_jax.sight import fit_sight, see
-from lfq_jax.turning import inside, turned, turned_photograph
+from lfq_jax.turning import _origins, inside, turned, turned_photograph
 
 
 def _picture(px: int = 48) -> np.ndarray:
@@ -38,13 +37,18 @@ def test_a_turn_is_counter_clockwise_and_a_turn_back_undoes_it():
     np.testing.assert_allclose(back, image, atol=1e-4)
 
 
-def test_a_turned_image_does_not_hang_on_how_it_is_compiled():
-    """Compiled as a whole, an index and its weight may be rounded apart."""
-    image = jnp.asarray(np.random.default_rng(0).random((256, 256, 1)), jnp.float32)
-    compiled = jax.jit(turned)
-    for turn_deg in jnp.arange(5.0, 90.0, STEP_DEG):
-        plain = turned(image, turn_deg)
-        np.testing.assert_allclose(compiled(image, turn_deg), plain, atol=1e-5)
+@pytest.mark.parametrize("turn_deg", [-55.0, 0.0, 90.0, 355.0])
+def test_no_rounding_moves_a_cell_to_the_next(turn_deg):
+    """Where cells come from is a whole number of small steps, near the true place."""
+    found = _origins(256, 200, jnp.asarray(turn_deg))
+    angle = np.deg2rad(turn_deg)
+    y, x = np.mgrid[:256, :200] - np.array([127.5, 99.5])[:, None, None]
+    row = np.sin(angle) * x + np.cos(angle) * y + 127.5
+    column = np.cos(angle) * x - np.sin(angle) * y + 99.5
+    for ours, true in zip(found, (row, column), strict=True):
+        steps = np.asarray(ours, np.float64) * 2**15
+        assert np.array_equal(steps, np.round(steps))
+        np.testing.assert_allclose(ours, true, atol=0.02)
 
 
 def test_corners_of_a_turned_square_come_from_outside():
