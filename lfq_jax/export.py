@@ -105,9 +105,9 @@ def export(
         if not worst <= tolerance:  # also refuses NaN
             raise ValueError(
                 f"the {format} export differs from the detector by {worst:.2g}, more "
-                f"than {tolerance:g}, and is not kept. {_told(found)} Where two "
-                "patches of the shots are as near, another rounding takes the other "
-                "one; --tolerance accepts more"
+                f"than {tolerance:g}, and is not kept. {_told(found)} A code "
+                "of the bottleneck that is all but 0 may be rounded to the other "
+                "sign; --tolerance accepts more"
             )
         script = _ASSETS / f"run_{format}.py"
         if script.is_file():

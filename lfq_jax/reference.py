@@ -14,7 +14,13 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from lfq_jax.memory import Memory, sample
-from lfq_jax.nearest import Surroundings, from_anywhere, from_in_place, surroundings
+from lfq_jax.nearest import (
+    TIE,
+    Surroundings,
+    from_anywhere,
+    from_in_place,
+    surroundings,
+)
 from lfq_jax.poses import Poses, find_poses, remember_poses
 from lfq_jax.reference_config import ReferenceConfig
 from lfq_jax.sight import (
@@ -131,9 +137,9 @@ def usual_distances(found: Float[np.ndarray, "n h w c"]) -> Float[Array, "r c"]:
     return jnp.asarray(means - means[-1], jnp.float32)
 
 
-def _by_group(difference: Float[Array, "*b f"], sizes: tuple[int, ...]) -> Array:
-    """Length of the difference in every group of features. [... f] -> [... g]"""
-    parts = jnp.split(difference * difference, np.cumsum(sizes)[:-1], axis=-1)
+def _by_group(squared: Float[Array, "*b f"], sizes: tuple[int, ...]) -> Array:
+    """Length of a difference in every group of features. [... f] -> [... g]"""
+    parts = jnp.split(squared, np.cumsum(sizes)[:-1], axis=-1)
     return jnp.sqrt(jnp.stack([part.sum(-1) for part in parts], axis=-1))
 
 
@@ -232,11 +238,14 @@ class _Comparison:
 def _nearer(
     mine: Float[Array, "h w g"], theirs: Float[Array, "h w g"], turn_deg: Array
 ) -> Float[Array, "h w g"]:
-    """Theirs, in the cells where they are nearer in all and were seen in that turn."""
+    """Theirs, in the cells where they are nearer in all and were seen in that turn;
+    from mine to theirs by degrees where both are about as near."""
     rows, columns, _ = mine.shape
-    is_nearer = (theirs * theirs).sum(-1) < (mine * mine).sum(-1)
+    ours, others = (mine * mine).sum(-1), (theirs * theirs).sum(-1)
+    lead = (ours - others) / (2 * TIE * jnp.minimum(ours, others) + 1e-12)
     may = inside(rows, columns, turn_deg)
-    return jnp.where((may & is_nearer)[..., None], theirs, mine)
+    share = jnp.where(may, jnp.clip(0.5 + lead, 0.0, 1.0), 0.0)[..., None]
+    return mine + share * (theirs - mine)
 
 
 def compare(

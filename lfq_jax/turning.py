@@ -1,12 +1,15 @@
 """Images and maps turned about their middle."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float, Int32, UInt8
 from PIL import Image
 
 _SHARPNESS = -0.5  # of the cubic kernel, as Keys (1981) and Pillow have it
+_ONE = 2**14  # of sines and cosines as whole numbers
 
 
 def turned_photograph(
@@ -23,14 +26,20 @@ def turned_photograph(
 def _origins(
     h: int, w: int, turn_deg: Float[Array, ""]
 ) -> tuple[Float[Array, "h w"], Float[Array, "h w"]]:
-    """Row and column that each cell of the turned image comes from."""
+    """Row and column that each cell of the turned image comes from.
+
+    Whole numbers of 2^-15 cells: nothing is rounded on the way. A compiler may compute
+    them twice, once for the cell to read and once for its weight, and with roundings of
+    their own the two would now and then fall on two sides of a whole cell.
+    """
     angle = turn_deg * (jnp.pi / 180)
-    cosine, sine = jnp.cos(angle), jnp.sin(angle)
-    y = (jnp.arange(h) - (h - 1) / 2)[:, None]
-    x = (jnp.arange(w) - (w - 1) / 2)[None]
-    row = sine * x + cosine * y + (h - 1) / 2
-    column = cosine * x - sine * y + (w - 1) / 2
-    return row, column
+    cosine = jnp.round(jnp.cos(angle) * _ONE).astype(jnp.int32)
+    sine = jnp.round(jnp.sin(angle) * _ONE).astype(jnp.int32)
+    y = jnp.arange(1 - h, h, 2)[:, None]  # of the middle, in half cells
+    x = jnp.arange(1 - w, w, 2)[None]
+    row = sine * x + cosine * y + (h - 1) * _ONE
+    column = cosine * x - sine * y + (w - 1) * _ONE
+    return row.astype(jnp.float32) / (2 * _ONE), column.astype(jnp.float32) / (2 * _ONE)
 
 
 def _cubic(distance: Array) -> Array:
@@ -49,6 +58,20 @@ def _mirrored(index: Array, size: int) -> Array:
     return jnp.where(index < size, index, 2 * size - 2 - index)
 
 
+def _taps(
+    origin: Float[Array, "h w"],
+    size: int,
+    kernel: Callable[[Array], Array],
+    reach: tuple[int, ...],
+) -> list[tuple[Int32[Array, "h w"], Float[Array, "h w"]]]:
+    """Which cells of an axis are read, and with what weights."""
+    first = jnp.floor(origin)
+    return [
+        (_mirrored((first + i).astype(jnp.int32), size), kernel(origin - first - i))
+        for i in reach
+    ]
+
+
 def turned(
     image: Float[Array, "h w c"], turn_deg: Float[Array, ""], *, is_map: bool = False
 ) -> Float[Array, "h w c"]:
@@ -59,15 +82,11 @@ def turned(
     h, w, _ = image.shape
     row, column = _origins(h, w, turn_deg)
     kernel, reach = (_linear, (0, 1)) if is_map else (_cubic, (-1, 0, 1, 2))
-    top, left = jnp.floor(row), jnp.floor(column)
+    across = _taps(column, w, kernel, reach)
     found = jnp.zeros_like(image)
-    for i in reach:
-        rows = _mirrored((top + i).astype(jnp.int32), h)
-        down = kernel(row - top - i)
-        for j in reach:
-            columns = _mirrored((left + j).astype(jnp.int32), w)
-            weight = down * kernel(column - left - j)
-            found += weight[..., None] * image[rows, columns]
+    for rows, down in _taps(row, h, kernel, reach):
+        for columns, weight in across:
+            found += (down * weight)[..., None] * image[rows, columns]
     return found if is_map else jnp.clip(found, 0.0, 1.0)
 
 

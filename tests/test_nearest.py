@@ -5,31 +5,82 @@ import numpy as np
 import pytest
 
 from lfq_jax.nearest import (
+    TIE,
     from_anywhere,
     from_in_place,
-    nearest_index,
+    nearest_indices,
     squared_distances,
     surroundings,
 )
 
 
-def test_nearest_is_argmin_where_distances_differ_enough():
+@pytest.mark.parametrize("lanes", [20, 100, 300])
+def test_the_four_nearest_are_those_of_a_sort(lanes):
     rng = np.random.default_rng(0)
     query, memory = rng.normal(size=(50, 6)), rng.normal(size=(300, 6))
     squared = ((query[:, None] - memory[None]) ** 2).sum(-1)
     ours = squared_distances(jnp.asarray(query), jnp.asarray(memory))
     np.testing.assert_allclose(ours, squared, rtol=1e-4, atol=1e-4)
-    found = np.asarray(nearest_index(ours))
-    chosen = np.take_along_axis(squared, found[:, None], 1)[:, 0]
-    np.testing.assert_allclose(chosen, squared.min(1), rtol=2**-13 * 4)
+    found = np.asarray(nearest_indices(ours.reshape(50, -1, lanes)))
+    assert all(len(set(each)) == 4 for each in found.tolist())
+    chosen = np.take_along_axis(squared, found, 1)
+    np.testing.assert_allclose(chosen, np.sort(squared, 1)[:, :4], rtol=2**-11)
+
+
+def test_all_four_nearest_may_lie_in_one_lane():
+    squared = np.full((1, 6, 8), 9.0, np.float32)
+    squared[0, [1, 4, 2, 5], 3] = 1.0, 1.5, 2.0, 2.5
+    found = np.asarray(nearest_indices(jnp.asarray(squared)))
+    assert found.tolist() == [[8 + 3, 4 * 8 + 3, 2 * 8 + 3, 5 * 8 + 3]]
+
+
+def test_a_patch_that_is_nearer_than_all_others_counts_alone():
+    query = np.zeros((1, 1, 3), np.float32)
+    patches = np.asarray([[2, 0, 0], [0, 0, 1], [0, 2, 0], [3, 3, 3]], np.float32)
+    found = from_anywhere(jnp.asarray(query), jnp.asarray(patches))
+    np.testing.assert_allclose(found[0, 0], [0, 0, 1], atol=1e-6)
 
 
 def test_the_difference_is_from_the_nearest_patch_anywhere():
     rng = np.random.default_rng(1)
     query, patches = rng.normal(size=(5, 4, 3)), rng.normal(size=(40, 3))
-    found = np.asarray(from_anywhere(jnp.asarray(query), jnp.asarray(patches)))
-    plain = np.linalg.norm(query[:, :, None] - patches, axis=-1).min(-1)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=-1), plain, rtol=1e-3)
+    found = from_anywhere(jnp.asarray(query), jnp.asarray(patches)).sum(-1)
+    plain = ((query[:, :, None] - patches) ** 2).sum(-1).min(-1)
+    assert np.all(found >= plain * (1 - 1e-4))
+    assert np.all(found <= plain * (1 + TIE))
+
+
+STEPS = 1e-6 * np.arange(-8000, 8001)[:, None]
+
+
+def _as_near(count: int, features: int) -> np.ndarray:
+    """Patches at distance 1 from 0, the third and later ones a little farther."""
+    patches = np.random.default_rng(3).normal(size=(count, features))
+    lengths = 1 + 0.1 * TIE * np.maximum(np.arange(count) - 1, 0)
+    return patches * (lengths / np.linalg.norm(patches, axis=1))[:, None]
+
+
+def _lengths(squared: np.ndarray) -> np.ndarray:
+    """Of the four groups of features. [n f] -> [n 4]"""
+    return np.sqrt(squared.reshape(len(squared), 4, -1).sum(-1))
+
+
+@pytest.mark.parametrize("more", [0, 1, 2, 3])
+def test_nothing_jumps_where_another_patch_becomes_the_nearest(more):
+    """The query goes from one patch towards another, with `more` about as near."""
+    near = _as_near(2 + more, features=40)
+    far = 9 * np.random.default_rng(4).normal(size=(60, 40))
+    patches = jnp.asarray(np.concatenate([near, far]), jnp.float32)
+    query = jnp.asarray(STEPS * (near[1] - near[0]), jnp.float32)
+    lengths = _lengths(np.asarray(from_anywhere(query[None], patches))[0])
+    apart = np.abs(lengths[-1] - lengths[0]).max()
+    assert apart > 0.05, "the two must look different"
+    assert np.abs(np.diff(lengths, axis=0)).max() < 1e-3 * apart
+
+
+def _in_place(query: np.ndarray, places: np.ndarray, window: int):
+    near = surroundings(jnp.asarray(places), window)
+    return np.asarray(from_in_place(jnp.asarray(query), near))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(8, 8), (16, 24), (5, 11)])
@@ -38,10 +89,27 @@ def test_in_place_is_the_nearest_patch_in_the_window(rows, columns, window):
     rng = np.random.default_rng(2)
     query = rng.normal(size=(rows, columns, 4))
     places = rng.normal(size=(2, rows, columns, 4))
-    near = surroundings(jnp.asarray(places), window)
-    found = np.linalg.norm(from_in_place(jnp.asarray(query), near), axis=-1)
+    found = _in_place(query, places, window).sum(-1)
     for row, column in np.ndindex(rows, columns):
         top, left = max(0, row - window), max(0, column - window)
         about = places[:, top : row + window + 1, left : column + window + 1]
-        plain = np.linalg.norm(about - query[row, column], axis=-1).min()
-        np.testing.assert_allclose(found[row, column], plain, rtol=1e-3)
+        plain = ((about - query[row, column]) ** 2).sum(-1).min()
+        assert plain * (1 - 1e-4) <= found[row, column] <= plain * (1 + TIE)
+
+
+@pytest.mark.parametrize("cell", [(0, 0), (4, 4), (7, 2)])
+def test_in_place_nothing_jumps_either(cell):
+    """At the border of the image, too, where fewer patches are compared."""
+    rng = np.random.default_rng(4)
+    places = 9 * rng.normal(size=(1, 8, 8, 40))
+    near = _as_near(2, features=40)
+    places[0][cell], places[0, cell[0], cell[1] + 1] = near
+    found = []
+    for step in STEPS[::500]:
+        query = rng.normal(size=(8, 8, 40))
+        query[cell] = step * (near[1] - near[0])
+        found.append(_in_place(query, places, 1)[cell])
+    lengths = _lengths(np.asarray(found))
+    apart = np.abs(lengths[-1] - lengths[0]).max()
+    assert apart > 0.05, "the two must look different"
+    assert np.abs(np.diff(lengths, axis=0)).max() < 0.3 * apart

@@ -9,7 +9,7 @@ from lfq_jax.poses import STEP_DEG, Poses, find_poses, remember_poses
 from lfq_jax.reference import compare, remember
 from lfq_jax.reference_config import ReferenceConfig
 from lfq_jax.sight import fit_sight, see
-from lfq_jax.turning import inside, turned, turned_photograph
+from lfq_jax.turning import _origins, inside, turned, turned_photograph
 
 
 def _picture(px: int = 48) -> np.ndarray:
@@ -35,6 +35,20 @@ def test_a_turn_is_counter_clockwise_and_a_turn_back_undoes_it():
     assert np.unravel_index(up.argmax(), up.shape)[:2] == (6, 16)
     back = np.asarray(turned(jnp.asarray(up), jnp.asarray(-90.0), is_map=True))
     np.testing.assert_allclose(back, image, atol=1e-4)
+
+
+@pytest.mark.parametrize("turn_deg", [-55.0, 0.0, 90.0, 355.0])
+def test_no_rounding_moves_a_cell_to_the_next(turn_deg):
+    """Where cells come from is a whole number of small steps, near the true place."""
+    found = _origins(256, 200, jnp.asarray(turn_deg))
+    angle = np.deg2rad(turn_deg)
+    y, x = np.mgrid[:256, :200] - np.array([127.5, 99.5])[:, None, None]
+    row = np.sin(angle) * x + np.cos(angle) * y + 127.5
+    column = np.cos(angle) * x - np.sin(angle) * y + 99.5
+    for ours, true in zip(found, (row, column), strict=True):
+        steps = np.asarray(ours, np.float64) * 2**15
+        assert np.array_equal(steps, np.round(steps))
+        np.testing.assert_allclose(ours, true, atol=0.02)
 
 
 def test_corners_of_a_turned_square_come_from_outside():

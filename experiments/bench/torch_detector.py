@@ -1,7 +1,7 @@
 """A detector of preset `cpu` written anew in PyTorch, to be timed beside the exports.
 
 The same weights and the same arithmetic, in the way of PyTorch: NCHW tensors in
-channels_last, `conv2d`, `batch_norm`, `interpolate`, `max_pool2d`, `argmin`.
+channels_last, `conv2d`, `batch_norm`, `interpolate`, `max_pool2d`, `topk`.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lfq_jax import filters, losses, reader
+from lfq_jax import filters, losses, nearest, reader
 from lfq_jax.saved_detector import Saved
 from lfq_jax.scoring import WINDOW_SIGMAS
 
@@ -123,7 +123,7 @@ class TorchDetector:
             self._require_upright(whitened)
         sizes = filters.group_sizes(self.levels)
         lengths = [
-            torch.stack([p.square().sum(-1).sqrt() for p in d.split(sizes, -1)], -1)
+            torch.stack([p.sum(-1).sqrt() for p in d.split(sizes, -1)], -1)
             for d in found
         ]
         return torch.log1p(torch.cat(lengths, -1)).permute(0, 3, 1, 2)
@@ -140,17 +140,19 @@ class TorchDetector:
         moved = moved.unflatten(1, (coarse.shape[1], -1)).permute(0, 3, 2, 1).flatten(2)
         lengths = (flat**2).sum(-1)[:, :, None]
         squared = [lengths + (m**2).sum(-1) - 2 * flat @ m.T for m in moved]
-        nearest = torch.stack(squared).amin(-1)
+        best = torch.stack(squared).amin(-1)
         upright = [0, 1, -1]
-        others = nearest[:, :, 2:-1].amin(-1)
-        if bool((others <= 1.5 * nearest[:, :, upright].amin(-1)).any()):
+        others = best[:, :, 2:-1].amin(-1)
+        if bool((others <= 1.5 * best[:, :, upright].amin(-1)).any()):
             raise ValueError("an image lies in another turn: take parts that never do")
 
     def _anywhere(self, query: torch.Tensor) -> torch.Tensor:
         flat = query.reshape(-1, query.shape[-1])
         squared = torch.addmm(self.of_patches, flat, self.patches.T, alpha=-2)
-        nearest = self.patches[squared.argmin(-1)]
-        return query - nearest.reshape(query.shape)
+        candidates = self.patches[
+            squared.topk(nearest._CANDIDATES, largest=False).indices
+        ]
+        return _from_nearest(flat, candidates).reshape(query.shape)
 
     def _rows(self, places: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
         """For every row, the patches that are near it, their lengths, and which may
@@ -159,8 +161,8 @@ class TorchDetector:
         if not k:
             return None
         reach = self.window
-        index = (torch.arange(h + 2 * reach) - reach).clamp(0, h - 1)
-        padded = places[:, index]
+        # A row beyond the border is farther than any patch.
+        padded = F.pad(places, (0, 0, 0, 0, reach, reach), value=1e6)
         near = [padded[:, i : i + h] for i in range(2 * reach + 1)]
         rows = torch.stack(near, 2).permute(1, 0, 2, 3, 4).reshape(h, -1, f)
         column = torch.arange(w).repeat(k * (2 * reach + 1))
@@ -175,9 +177,11 @@ class TorchDetector:
             squared = torch.baddbmm(
                 lengths[:, None], each, rows.transpose(1, 2), alpha=-2
             )
-            nearest = squared.masked_fill_(is_far, torch.inf).argmin(-1)
-            index = nearest[..., None].expand(-1, -1, rows.shape[-1])
-            found.append(each - rows.gather(1, index))
+            squared.masked_fill_(is_far, torch.inf)
+            found_at = squared.topk(nearest._CANDIDATES, largest=False).indices
+            index = found_at.flatten(1)[..., None].expand(-1, -1, rows.shape[-1])
+            candidates = rows.gather(1, index).unflatten(1, found_at.shape[1:])
+            found.append(_from_nearest(each, candidates))
         return torch.stack(found)
 
     def _described(self, unit: torch.Tensor) -> torch.Tensor:
@@ -240,6 +244,17 @@ def _tensors(tree: Any) -> Any:
     if array.ndim == 4:
         array = array.permute(3, 2, 0, 1).contiguous(memory_format=LAST)
     return array
+
+
+def _from_nearest(query: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+    """As `lfq_jax.nearest` weighs patches that are as near."""
+    difference = (query[..., None, :] - candidates).square()
+    squared = difference.sum(-1)
+    least = squared.amin(-1, keepdim=True)
+    reach = torch.minimum(least * (1 + nearest.TIE), squared.amax(-1, keepdim=True))
+    weights = F.relu(reach + (least * nearest._ROUNDING + 1e-12) - squared)
+    weights = weights / weights.sum(-1, keepdim=True)
+    return (weights[..., None] * difference).sum(-2)
 
 
 def _conv(x: torch.Tensor, params: dict[str, torch.Tensor]) -> torch.Tensor:
