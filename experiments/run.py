@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,9 +144,17 @@ class RunFolder:
             return []
         return [json.loads(line) for line in self.results_path.read_text().splitlines()]
 
-    def add_result(self, line: dict[str, Any]) -> None:
-        """Append one finished category; the file is whole at any moment."""
+    def add_result(
+        self, line: dict[str, Any], *, order: Sequence[str] | None = None
+    ) -> None:
+        """Add one finished category; the file is whole at any moment.
+
+        Args:
+          order: of the categories, where they do not finish in it. Default: append.
+        """
         lines = [*self.results(), line]
+        if order is not None:
+            lines.sort(key=lambda each: order.index(each["category"]))
         text = "".join(json.dumps(each, sort_keys=True) + "\n" for each in lines)
         write_atomically(self.results_path, text)
 

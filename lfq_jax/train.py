@@ -108,6 +108,7 @@ def train(
     seed: int,
     folder: Path,
     devices: int = 1,
+    at_once: int = 1,
     profile: Path | None = None,
     encoder: Encoder | None = None,
     on_step: OnStep = lambda *_: None,
@@ -124,6 +125,7 @@ def train(
       devices: how many of every host share a batch; 0 for all. Where `jax.distributed`
         runs, every host calls this alike, in a folder of its own; the first one keeps
         the checkpoints.
+      at_once: how many trainings share the device, each in a thread of its own.
       profile: gets a trace of the second interval of steps, for jax's profiler.
       encoder: the pretrained network that `model_config.reference.encoder` speaks of.
       on_step: called with (step, steps, last figures) after every scan.
@@ -154,6 +156,7 @@ def train(
     on_host = stays_on_host(
         train_config,
         data_bytes(model_config, train_config, anomalies=len(data.images), shots=shots),
+        at_once=at_once,
     )
     cpu = jax.local_devices(backend="cpu")[0]
     with jax.default_device(cpu) if on_host else nullcontext():
@@ -173,7 +176,7 @@ def train(
         "shots": shots,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(folder / "checkpoints", config)
+    checkpoints = Checkpoints(folder / "checkpoints", config, at_once=at_once)
     validation = make_validation(preparation, held_out)
     try:
         progress = checkpoints.restore(progress) or progress
@@ -188,6 +191,7 @@ def train(
             key=step_key,
             shots=shots,
             steps=steps,
+            at_once=at_once,
             checkpoints=checkpoints,
             metrics_path=folder / "metrics.jsonl",
             profile=profile,
@@ -231,6 +235,7 @@ def _loop(
     key: jax.Array,
     shots: int,
     steps: int,
+    at_once: int,
     checkpoints: Checkpoints,
     metrics_path: Path,
     profile: Path | None,
@@ -255,7 +260,7 @@ def _loop(
             if profile and step == compiled_at + config.log_every:
                 tracing = jax.profiler.trace(str(profile))
             data = feed.at(step)
-            with memory_errors(trainer, state, data), tracing:
+            with memory_errors(trainer, state, data, at_once=at_once), tracing:
                 state, interval = trainer.run(state, data, key)
                 feed.prepare(step + config.log_every)
                 line = {n: float(value) for n, value in interval.figures.items()}
