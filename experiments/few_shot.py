@@ -232,17 +232,12 @@ def _with_encoder(settings: FewShot) -> FewShot:
     return dataclasses.replace(settings, model=model)
 
 
-def _folder(settings: FewShot) -> RunFolder:
-    """Make the run's folder, or open the one to go on with."""
-    import jax
-
+def _check_machine(settings: FewShot) -> None:
+    """Refuse what these devices cannot do, before anything is prepared."""
     from lfq_jax.guards import require_memory
     from lfq_jax.mesh import make_mesh
 
-    keep_compiled(settings.cache_dir)
-    if settings.hosts.index:
-        return throwaway(settings.resume)
-    make_mesh(settings.devices, batch_size=settings.train.batch_size)  # or a mistake
+    make_mesh(settings.devices, batch_size=settings.train.batch_size)
     if settings.at_once > 1:
         require_memory(
             settings.at_once,
@@ -251,6 +246,14 @@ def _folder(settings: FewShot) -> RunFolder:
             anomalies=settings.anomalies + settings.validation_anomalies,
             shots=settings.shots,
         )
+
+
+def _folder(settings: FewShot) -> RunFolder:
+    """Make the run's folder, or open the one to go on with."""
+    import jax
+
+    if settings.hosts.index:
+        return throwaway(settings.resume)
     if settings.resume:
         print(f"going on with {settings.resume}")
         return RunFolder.open(settings.resume)
@@ -513,6 +516,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         settings = _resumed(settings)
         settings = _with_encoder(settings)
+        keep_compiled(settings.cache_dir)
+        _check_machine(settings)
         shots = pick_shots(settings)
         folder = _folder(settings)
         try:

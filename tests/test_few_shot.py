@@ -330,6 +330,7 @@ def test_devices_hosts_and_caches_that_are_not_there_leave_no_run(
 ):
     assert said in refusal(capsys, "--categories", "gear", *arguments)
     assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "cache" / "datasets").exists(), "it was prepared in vain"
 
 
 def test_convolutions_are_in_bfloat16_where_there_is_an_accelerator():
