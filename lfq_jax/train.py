@@ -24,6 +24,7 @@ from lfq_jax.mesh import any_host, local, make_mesh, place
 from lfq_jax.metrics_file import MetricsFile
 from lfq_jax.model import Model, Variables
 from lfq_jax.prepare import Preparation
+from lfq_jax.reference import Reference
 from lfq_jax.scoring import Scorer
 from lfq_jax.step import Trainer
 from lfq_jax.thresholds import Thresholds
@@ -65,9 +66,15 @@ class Validation(NamedTuple):
         return np.asarray(self.masks.any((1, 2)), np.int64)
 
 
-def make_validation(preparation: Preparation, data: Photographs) -> Validation:
-    """Every held-out anomaly once, and as many varied good parts."""
-    prepared = preparation.validation(data)
+def make_validation(
+    preparation: Preparation, data: Photographs, others: list[Reference] | None = None
+) -> Validation:
+    """Every held-out anomaly once, and as many varied good parts.
+
+    Args:
+      others: what `preparation.others` gives of its shots, where that is known.
+    """
+    prepared = preparation.validation(data, others=others)
     samples = jax.tree.map(lambda a, g: np.concatenate([a, g]), *prepared)
     return Validation(samples.images, samples.masks > 0, samples.references)
 
@@ -160,10 +167,14 @@ def train(
     )
     cpu = jax.local_devices(backend="cpu")[0]
     with jax.default_device(cpu) if on_host else nullcontext():
-        prepared = preparation.training(data, good=train_config.good_images)
+        others = preparation.others(data.normals)
+        good = train_config.good_images
+        prepared = preparation.training(data, good=good, others=others)
+    if on_host:  # what is compared on the device is remembered there
+        others = None
     state = trainer.init(
         jax.random.fold_in(key, 2),
-        preparation.memory(data.normals),
+        preparation.memory(data.normals, others=others),
         preparation.reader(prepared),
     )
     # A copy: the step donates its state's buffers.
@@ -177,7 +188,8 @@ def train(
     }
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder / "checkpoints", config, at_once=at_once)
-    validation = make_validation(preparation, held_out)
+    validation = make_validation(preparation, held_out, others)
+    del others  # its memory, which the training may need
     try:
         progress = checkpoints.restore(progress) or progress
         progress = _loop(
