@@ -25,9 +25,10 @@ from experiments.run import (
     INTERRUPTED,
     RunFolder,
     cache_folder,
+    data_source,
     interruption,
     keep_compiled,
-    new_run_path,
+    make_or_open,
 )
 from lfq_jax.config import (
     PRESETS,
@@ -154,12 +155,10 @@ class FewShot:
     @property
     def data(self) -> dict[str, Any]:
         """Where `datasets` finds the data and keeps its prepared copy."""
-        return {
-            "data_dir": self.data_dir,
-            "cache_dir": self.cache_dir / "datasets",
-            "kind": self.kind,
-            "allow_partial": self.allow_partial,
-        }
+        partial = self.allow_partial
+        return data_source(
+            self.data_dir, self.cache_dir, self.kind, allow_partial=partial
+        )
 
     @classmethod
     def of_preset(cls, name: str, *, has_accelerator: bool = False) -> "FewShot":
@@ -250,17 +249,12 @@ def _check_machine(settings: FewShot) -> None:
 
 def _folder(settings: FewShot) -> RunFolder:
     """Make the run's folder, or open the one to go on with."""
-    import jax
-
     if settings.hosts.index:
         return throwaway(settings.resume)
-    if settings.resume:
-        print(f"going on with {settings.resume}")
-        return RunFolder.open(settings.resume)
-    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
     name = f"{settings.dataset}-{settings.shots}shot-seed{settings.seed}"
-    path = settings.out or new_run_path(Path("runs"), name)
-    return RunFolder.create(path, as_json(settings), device)
+    return make_or_open(
+        as_json(settings), out=settings.out, resume=settings.resume, name=name
+    )
 
 
 def _train(
