@@ -476,11 +476,13 @@ def pick_shots(settings: FewShot) -> "dict[str, Shots]":
 
 def run(settings: FewShot, shots: "dict[str, Shots]", folder: RunFolder) -> None:
     """Every category that `folder` has no result of, then the table and the report."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
     from experiments.report import write_report
     from experiments.table import results_table
 
     done = {line["category"] for line in folder.results()}
-    with interruption() as should_stop:
+    with interruption() as should_stop, logging_redirect_tqdm():
         jobs = {
             category: functools.partial(
                 run_category,

@@ -35,7 +35,7 @@ def data_bytes(
 
 
 def stays_on_host(config: TrainConfig, size: int, *, at_once: int = 1) -> bool:
-    """Whether data of `size` bytes are sent step by step; says so in the log.
+    """Whether data of `size` bytes are sent step by step; a warning says that they are.
 
     Of the memory, each of `at_once` trainings that share the device has its part.
     """
@@ -43,7 +43,8 @@ def stays_on_host(config: TrainConfig, size: int, *, at_once: int = 1) -> bool:
     room = SHARE * statistics.get("bytes_limit", float("inf")) / at_once
     on_host = config.data_on == "host" or (config.data_on == "auto" and size > room)
     where = "the host, sent step by step" if on_host else "the device"
-    log.info("training data: %.0f MB, on %s", size / 1e6, where)
+    level = logging.WARNING if on_host else logging.INFO
+    log.log(level, "training data: %.0f MB, on %s", size / 1e6, where)
     return on_host
 
 
