@@ -4,6 +4,7 @@ import difflib
 import io
 import logging
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -23,6 +24,7 @@ from datasets.rendered_ad.builder import CATEGORIES, RenderedAd
 from datasets.visa.builder import Visa
 
 log = logging.getLogger(__name__)
+_QUIET = threading.RLock()  # stdout is the whole process's
 Split = Literal["train", "test"]
 PUBLISHED: dict[str, type[PublishedBuilder]] = {"mvtec_ad": MvtecAd, "visa": Visa}
 
@@ -168,13 +170,14 @@ def prepare(builder: Any) -> None:
 def _quiet() -> Iterator[None]:
     """Without what TFDS prints and warns of, which is about its own downloads."""
     absl = logging.getLogger("absl")
-    level = absl.level
-    absl.setLevel(logging.ERROR)
-    try:
-        with redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        absl.setLevel(level)
+    with _QUIET:
+        level = absl.level
+        absl.setLevel(logging.ERROR)
+        try:
+            with redirect_stdout(io.StringIO()):
+                yield
+        finally:
+            absl.setLevel(level)
 
 
 @contextmanager

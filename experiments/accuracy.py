@@ -32,7 +32,7 @@ from experiments.run import (
     RunFolder,
     cache_folder,
     keep_compiled,
-    new_run_path,
+    make_or_open,
 )
 from lfq_jax.config import as_json, from_json
 
@@ -139,19 +139,6 @@ def _chosen(sets: Sequence[DataSet], categories: Sequence[str]) -> list[DataSet]
     return [each for each in kept if each.categories]
 
 
-def _folder(settings: Accuracy) -> RunFolder:
-    """Make the evaluation's folder, or open the one to go on with."""
-    import jax
-
-    keep_compiled(settings.cache_dir)
-    if settings.resume:
-        print(f"going on with {settings.resume}")
-        return RunFolder.open(settings.resume)
-    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
-    path = settings.out or new_run_path(Path("runs"), "accuracy")
-    return RunFolder.create(path, as_json(settings), device)
-
-
 def run(
     settings: Accuracy,
     jobs: Mapping[str, Job],
@@ -211,7 +198,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             cache_dir=settings.cache_dir / "accuracy",
         )
         sets = _chosen(sets, settings.categories)
-        folder = _folder(settings)
+        keep_compiled(settings.cache_dir)
+        folder = make_or_open(
+            as_json(settings),
+            out=settings.out,
+            resume=settings.resume,
+            name="accuracy",
+        )
         for line in skipped:
             print(line)
         try:

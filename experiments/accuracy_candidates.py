@@ -136,4 +136,5 @@ def run_job(job: Job, place: Path) -> Finished:
 
 def _decisive(config: dict[str, Any]) -> dict[str, Any]:
     """Settings without those that change no figure."""
-    return {k: v for k, v in config.items() if k not in ("cache_dir", "out", "resume")}
+    free = ("at_once", "cache_dir", "out", "resume")
+    return {k: v for k, v in config.items() if k not in free}

@@ -1,22 +1,37 @@
 """Drawings of codes: how often each is used, what the bits do, where they lie."""
 
+import functools
 import io
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 from PIL import Image
 
 from datasets.shards import write_atomically
-from experiments.code_use import CodeUse
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # of these one imports jax, which a report does not need
     from matplotlib.figure import Figure
 
+    from experiments.code_use import CodeUse
     from experiments.reconstruction import Reconstructed
 
 PANEL_INCHES = 1.7
+P = ParamSpec("P")
+_DRAWING = threading.RLock()
+
+
+def one_at_a_time(draw: Callable[P, None]) -> Callable[P, None]:
+    """`draw`, waiting for other threads' drawings: matplotlib is not made for them."""
+
+    @functools.wraps(draw)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> None:
+        with _DRAWING:
+            draw(*args, **kwargs)
+
+    return alone
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -36,7 +51,8 @@ def write_figure(figure: "Figure", path: Path) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def draw_code_use(path: Path, use: CodeUse, *, title: str) -> None:
+@one_at_a_time
+def draw_code_use(path: Path, use: "CodeUse", *, title: str) -> None:
     """Usage histogram; for codes of bits also their balance and their correlations."""
     has_bits = use.bit_means is not None
     figure = new_figure(10.5 if has_bits else 3.5, 3.0)
@@ -55,7 +71,7 @@ def draw_code_use(path: Path, use: CodeUse, *, title: str) -> None:
     write_figure(figure, path)
 
 
-def _usage(axes: Any, use: CodeUse) -> None:
+def _usage(axes: Any, use: "CodeUse") -> None:
     """Codes by rank on logarithmic axes: every used code is there, none is binned."""
     share = use.counts / use.counts.sum()
     rank = np.arange(1, len(share) + 1)
@@ -66,11 +82,12 @@ def _usage(axes: Any, use: CodeUse) -> None:
     axes.set_title(f"{len(share)} codes used, perplexity {perplexity:.0f}")
 
 
+@one_at_a_time
 def draw_images(
     path: Path,
     found: "Reconstructed",
     masks: np.ndarray,
-    use: CodeUse | None,
+    use: "CodeUse | None",
     titles: Sequence[str],
     chosen: Sequence[int],
 ) -> None:

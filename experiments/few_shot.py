@@ -7,6 +7,7 @@ from them, train, score the test images, measure, write one line and the picture
 """
 
 import dataclasses
+import functools
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,15 +18,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from agm_torch.config import GeneratorConfig
+from experiments.at_once import leave_running, lines_of, shows_bars
 from experiments.command_line import flag_value, read_command_line
 from experiments.hosts import HostsConfig, join, throwaway
 from experiments.run import (
     INTERRUPTED,
     RunFolder,
     cache_folder,
+    data_source,
     interruption,
     keep_compiled,
-    new_run_path,
+    make_or_open,
 )
 from lfq_jax.config import (
     PRESETS,
@@ -91,6 +94,9 @@ class FewShot:
     """Devices that share every batch, on each host. 0: all of them."""
     hosts: HostsConfig = field(default_factory=HostsConfig)
     """Several machines that train together."""
+    at_once: int = 1
+    """Categories that are run at the same time, on one device. Each comes out as it
+    does alone."""
     profile: bool = False
     """Write a trace of one logging interval, of every category, for jax's profiler."""
     pictures: int = 40
@@ -111,6 +117,10 @@ class FewShot:
                 )
         if self.devices < 0:
             raise ValueError(f"--devices must be at least 0, got {self.devices}")
+        if self.at_once < 1:
+            raise ValueError(f"--at-once must be at least 1, got {self.at_once}")
+        if self.at_once > 1:
+            self._check_shared_device()
         if self.pictures < 0:
             raise ValueError(f"--pictures must be at least 0, got {self.pictures}")
         if not self.encoder_path and self.encoder != "scratch":
@@ -123,6 +133,19 @@ class FewShot:
                 "--out and --resume exclude each other: a run keeps its folder"
             )
 
+    def _check_shared_device(self) -> None:
+        """Refuse what several categories at once would mix up."""
+        for flag, value, needed in (
+            ("devices", self.devices, 1),  # two threads would wait for each other's
+            ("hosts.count", self.hosts.count, 1),  # the hosts' orders would differ
+            ("profile", self.profile, False),  # jax traces one thing at a time
+        ):
+            if value != needed:
+                given = f"--{flag}" if value is True else f"--{flag} {value}"
+                raise ValueError(
+                    f"--at-once must be 1 with {given}, got {self.at_once}"
+                )
+
     @property
     def encoder_path(self) -> Path | None:
         """The pretrained network's weights."""
@@ -132,12 +155,10 @@ class FewShot:
     @property
     def data(self) -> dict[str, Any]:
         """Where `datasets` finds the data and keeps its prepared copy."""
-        return {
-            "data_dir": self.data_dir,
-            "cache_dir": self.cache_dir / "datasets",
-            "kind": self.kind,
-            "allow_partial": self.allow_partial,
-        }
+        partial = self.allow_partial
+        return data_source(
+            self.data_dir, self.cache_dir, self.kind, allow_partial=partial
+        )
 
     @classmethod
     def of_preset(cls, name: str, *, has_accelerator: bool = False) -> "FewShot":
@@ -192,7 +213,11 @@ def _resumed(settings: FewShot) -> FewShot:
         return settings
     started = from_json(FewShot, RunFolder.open(settings.resume).config)
     return dataclasses.replace(
-        started, out=None, resume=settings.resume, hosts=settings.hosts
+        started,
+        out=None,
+        resume=settings.resume,
+        hosts=settings.hosts,
+        at_once=settings.at_once,
     )
 
 
@@ -206,23 +231,30 @@ def _with_encoder(settings: FewShot) -> FewShot:
     return dataclasses.replace(settings, model=model)
 
 
-def _folder(settings: FewShot) -> RunFolder:
-    """Make the run's folder, or open the one to go on with."""
-    import jax
-
+def _check_machine(settings: FewShot) -> None:
+    """Refuse what these devices cannot do, before anything is prepared."""
+    from lfq_jax.guards import require_memory
     from lfq_jax.mesh import make_mesh
 
-    keep_compiled(settings.cache_dir)
+    make_mesh(settings.devices, batch_size=settings.train.batch_size)
+    if settings.at_once > 1:
+        require_memory(
+            settings.at_once,
+            settings.model,
+            settings.train,
+            anomalies=settings.anomalies + settings.validation_anomalies,
+            shots=settings.shots,
+        )
+
+
+def _folder(settings: FewShot) -> RunFolder:
+    """Make the run's folder, or open the one to go on with."""
     if settings.hosts.index:
         return throwaway(settings.resume)
-    make_mesh(settings.devices, batch_size=settings.train.batch_size)  # or a mistake
-    if settings.resume:
-        print(f"going on with {settings.resume}")
-        return RunFolder.open(settings.resume)
-    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
     name = f"{settings.dataset}-{settings.shots}shot-seed{settings.seed}"
-    path = settings.out or new_run_path(Path("runs"), name)
-    return RunFolder.create(path, as_json(settings), device)
+    return make_or_open(
+        as_json(settings), out=settings.out, resume=settings.resume, name=name
+    )
 
 
 def _train(
@@ -256,12 +288,19 @@ def _train(
         config=settings.agm,
         cache_dir=settings.cache_dir / "anomalies",
         python=settings.agm_python,
+        show_progress=shows_bars(settings.at_once),
         should_stop=should_stop,
     )
     data, held_out = split(load_shards(shards), held_out=settings.validation_anomalies)
     generated = time.monotonic() - started
     preparing = f"{category}: comparing with the shots and compiling, a minute"
-    with tqdm(desc=preparing, bar_format="{desc}", unit="step", leave=False) as bar:
+    with tqdm(
+        desc=preparing,
+        bar_format="{desc}",
+        unit="step",
+        leave=False,
+        disable=not shows_bars(settings.at_once),
+    ) as bar:
 
         def on_step(step: int, steps: int, figures: dict[str, float]) -> None:
             bar.total, bar.bar_format = steps, None
@@ -279,6 +318,7 @@ def _train(
             seed=settings.seed,
             folder=folder,
             devices=settings.devices,
+            at_once=settings.at_once,
             profile=folder / "profile" if settings.profile else None,
             encoder=load_encoder(settings.encoder_path)
             if settings.encoder_path
@@ -327,7 +367,13 @@ def _test(
     from lfq_jax.predict import predict
 
     started = time.monotonic()
-    progress = tqdm(examples, desc=f"{category}: scoring", unit="image", leave=False)
+    progress = tqdm(
+        examples,
+        desc=f"{category}: scoring",
+        unit="image",
+        leave=False,
+        disable=not shows_bars(settings.at_once),
+    )
     predictions = list(
         predict(
             trained.scorer,
@@ -430,22 +476,28 @@ def pick_shots(settings: FewShot) -> "dict[str, Shots]":
 
 def run(settings: FewShot, shots: "dict[str, Shots]", folder: RunFolder) -> None:
     """Every category that `folder` has no result of, then the table and the report."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
     from experiments.report import write_report
     from experiments.table import results_table
 
     done = {line["category"] for line in folder.results()}
-    with interruption() as should_stop:
-        for category, chosen in shots.items():
-            if category in done:
-                continue
-            line = run_category(
+    with interruption() as should_stop, logging_redirect_tqdm():
+        jobs = {
+            category: functools.partial(
+                run_category,
                 settings,
                 category,
                 chosen,
                 folder=folder.path / category,
                 should_stop=should_stop,
             )
-            folder.add_result(line)
+            for category, chosen in shots.items()
+            if category not in done
+        }
+        at_once = settings.at_once
+        for line in lines_of(jobs, at_once=at_once, should_stop=should_stop):
+            folder.add_result(line, order=list(shots))
     print(results_table(folder.results()))
     print(f"\npictures  {folder.path}/<category>/pictures")
     print(f"report    {write_report(folder.path)}")
@@ -460,16 +512,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         settings = _resumed(settings)
         settings = _with_encoder(settings)
+        keep_compiled(settings.cache_dir)
+        _check_machine(settings)
         shots = pick_shots(settings)
         folder = _folder(settings)
         try:
             run(settings, shots, folder)
         except KeyboardInterrupt:
+            at_once = f" --at-once {settings.at_once}" if settings.at_once > 1 else ""
             print(
                 f"stopped; go on with: python -m experiments.few_shot "
-                f"--resume {folder.path}",
+                f"--resume {folder.path}{at_once}",
                 file=sys.stderr,
             )
+            leave_running(INTERRUPTED)
             raise SystemExit(INTERRUPTED) from None
 
 

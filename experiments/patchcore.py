@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from experiments.command_line import read_command_line
-from experiments.run import RunFolder, cache_folder, keep_compiled, new_run_path
+from experiments.run import (
+    RunFolder,
+    cache_folder,
+    data_source,
+    keep_compiled,
+    make_or_open,
+)
 from lfq_jax.config import as_json
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
@@ -93,12 +99,10 @@ class PatchCore:
     @property
     def data(self) -> dict[str, Any]:
         """Where `datasets` finds the data and keeps its prepared copy."""
-        return {
-            "data_dir": self.data_dir,
-            "cache_dir": self.cache_dir / "datasets",
-            "kind": self.kind,
-            "allow_partial": self.allow_partial,
-        }
+        partial = self.allow_partial
+        return data_source(
+            self.data_dir, self.cache_dir, self.kind, allow_partial=partial
+        )
 
 
 def read_settings(argv: Sequence[str]) -> PatchCore:
@@ -223,13 +227,9 @@ def run(settings: PatchCore, shots: "dict[str, Shots]", folder: RunFolder) -> No
 
 def make_folder(settings: PatchCore) -> RunFolder:
     """The run's folder, with its settings and where they came from."""
-    import jax
-
     keep_compiled(settings.cache_dir)
-    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
     name = f"{settings.dataset}-{settings.shots}shot-seed{settings.seed}-patchcore"
-    path = settings.out or new_run_path(Path("runs"), name)
-    return RunFolder.create(path, as_json(settings), device)
+    return make_or_open(as_json(settings), out=settings.out, resume=None, name=name)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

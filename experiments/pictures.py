@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from datasets.shards import write_atomically
+from experiments.code_pictures import new_figure, one_at_a_time, write_figure
 from experiments.figure3 import contact_sheet, figure3, overlay
 from experiments.run_files import Series, TrainingLog
 
@@ -146,15 +147,13 @@ def _by_turns(queues: Sequence[Sequence[int]]) -> list[int]:
     return [queue[i] for i in range(longest) for queue in queues if i < len(queue)]
 
 
+@one_at_a_time
 def training_curves(metrics_path: Path, png_path: Path) -> None:
     """Draw losses, validation and code use over the steps, from metrics.jsonl.
 
     Raises:
       ValueError: where the log is missing, empty or damaged.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     log = TrainingLog.read(metrics_path)
     plots: list[tuple[str, Series]] = [
         ("loss", log.losses()),
@@ -166,8 +165,7 @@ def training_curves(metrics_path: Path, png_path: Path) -> None:
         raise ValueError(f"{metrics_path} holds no training log to draw")
     columns = min(3, len(plots))
     rows = -(-len(plots) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.0 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.6 * columns, 3.0 * rows)
     for i, (title, series) in enumerate(plots):
         axes = figure.add_subplot(rows, columns, i + 1)
         for name, (steps, values) in series.items():
@@ -178,9 +176,7 @@ def training_curves(metrics_path: Path, png_path: Path) -> None:
             axes.set_yscale("log")
         if len(series) > 1:
             axes.legend(fontsize=7)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    write_atomically(png_path, buffer.getvalue())
+    write_figure(figure, png_path)
 
 
 def _marker(steps: Sequence[float]) -> str:

@@ -22,8 +22,10 @@ from experiments.run import (
     INTERRUPTED,
     RunFolder,
     cache_folder,
+    data_source,
     interruption,
-    new_run_path,
+    keep_compiled,
+    make_or_open,
 )
 from lfq_jax.config import (
     AugmentConfig,
@@ -139,11 +141,7 @@ class CompareQuantizers:
     @property
     def data(self) -> dict[str, Any]:
         """Where `datasets` finds the data and keeps its prepared copy."""
-        return {
-            "data_dir": self.data_dir,
-            "cache_dir": self.cache_dir / "datasets",
-            "kind": self.kind,
-        }
+        return data_source(self.data_dir, self.cache_dir, self.kind)
 
     @property
     def schedule(self) -> TrainConfig:
@@ -214,20 +212,6 @@ def _shots(settings: CompareQuantizers) -> "dict[tuple[str, int], Shots]":
         for category in named
         for seed in settings.seeds
     }
-
-
-def _folder(settings: CompareQuantizers) -> RunFolder:
-    """Make the run's folder, or open the one to go on with."""
-    import jax
-
-    jax.config.update("jax_compilation_cache_dir", str(settings.cache_dir / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    if settings.resume:
-        print(f"going on with {settings.resume}")
-        return RunFolder.open(settings.resume)
-    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
-    path = settings.out or new_run_path(Path("runs"), "quantizers")
-    return RunFolder.create(path, as_json(settings), device)
 
 
 def _anomalies(
@@ -330,7 +314,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings = _resumed(settings)
         models = _models(settings)
         chosen = _shots(settings)
-        folder = _folder(settings)
+        keep_compiled(settings.cache_dir)
+        folder = make_or_open(
+            as_json(settings),
+            out=settings.out,
+            resume=settings.resume,
+            name="quantizers",
+        )
         try:
             run(settings, models, chosen, folder)
         except KeyboardInterrupt:

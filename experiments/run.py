@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,18 @@ def cache_folder() -> Path:
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "lfquiad"
+
+
+def data_source(
+    data_dir: Path | None, cache_dir: Path, kind: str, *, allow_partial: bool = False
+) -> dict[str, Any]:
+    """Where `datasets` finds the data and keeps its prepared copy: its arguments."""
+    return {
+        "data_dir": data_dir,
+        "cache_dir": cache_dir / "datasets",
+        "kind": kind,
+        "allow_partial": allow_partial,
+    }
 
 
 def keep_compiled(cache_dir: Path) -> None:
@@ -144,11 +156,38 @@ class RunFolder:
             return []
         return [json.loads(line) for line in self.results_path.read_text().splitlines()]
 
-    def add_result(self, line: dict[str, Any]) -> None:
-        """Append one finished category; the file is whole at any moment."""
+    def add_result(
+        self, line: dict[str, Any], *, order: Sequence[str] | None = None
+    ) -> None:
+        """Add one finished category; the file is whole at any moment.
+
+        Args:
+          order: of the categories, where they do not finish in it. Default: append.
+        """
         lines = [*self.results(), line]
+        if order is not None:
+            lines.sort(key=lambda each: order.index(each["category"]))
         text = "".join(json.dumps(each, sort_keys=True) + "\n" for each in lines)
         write_atomically(self.results_path, text)
+
+
+def make_or_open(
+    config: dict[str, Any], *, out: Path | None, resume: Path | None, name: str
+) -> RunFolder:
+    """A run's new folder, or the one to go on with.
+
+    Args:
+      config: the settings, for a new one.
+      out: the new folder; None: runs/<date>-<time>-<name>.
+      resume: the one to go on with.
+    """
+    import jax
+
+    if resume:
+        print(f"going on with {resume}")
+        return RunFolder.open(resume)
+    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
+    return RunFolder.create(out or new_run_path(Path("runs"), name), config, device)
 
 
 def new_run_path(runs: Path, name: str) -> Path:

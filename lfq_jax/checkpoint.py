@@ -1,6 +1,7 @@
 """Checkpoints of a run: atomic, through Orbax, with the config beside the weights."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,11 @@ from lfq_jax.step import TrainState
 
 # what Orbax and its storage raise for a file that was cut short
 _DAMAGE = (ValueError, OSError, KeyError, TypeError, RuntimeError)
+
+
+# Orbax numbers the saves of a process by one counter, which a save in another thread
+# would move on: the first would wait for the second's signals, in vain.
+_SAVING = threading.Lock()
 
 
 class Progress(NamedTuple):
@@ -33,11 +39,20 @@ class Checkpoints:
     A save happens in the background, into a temporary folder that is renamed when it is
     whole, so a killed process leaves the one before. Of several hosts the first one
     writes and reads, and tells the others.
+
+    Args:
+      folder: where it lies.
+      config: what the training was started with.
+      at_once: how many trainings of this process save, each in a thread of its own.
+        Of several, one saves at a time, and waits for it.
     """
 
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, config: dict[str, Any], *, at_once: int = 1
+    ) -> None:
         self.folder = folder.resolve()
         self.config = config
+        self.waits = at_once > 1
         self._manager: ocp.CheckpointManager | None = None
         if not is_first_host():
             return
@@ -70,7 +85,10 @@ class Checkpoints:
             progress=ocp.args.StandardSave(_savable(progress)),
             config=ocp.args.JsonSave(self.config),
         )
-        self._manager.save(step, args=args)
+        with _SAVING:
+            self._manager.save(step, args=args)
+            if self.waits:
+                self._manager.wait_until_finished()
 
     def restore(self, like: Progress) -> Progress | None:
         """The last checkpoint, or None where there is none.

@@ -34,13 +34,17 @@ def data_bytes(
     return each * (anomalies + (train.good_images if model.reference else shots))
 
 
-def stays_on_host(config: TrainConfig, size: int) -> bool:
-    """Whether data of `size` bytes are sent step by step; says so in the log."""
+def stays_on_host(config: TrainConfig, size: int, *, at_once: int = 1) -> bool:
+    """Whether data of `size` bytes are sent step by step; a warning says that they are.
+
+    Of the memory, each of `at_once` trainings that share the device has its part.
+    """
     statistics = jax.local_devices()[0].memory_stats() or {}
-    room = SHARE * statistics.get("bytes_limit", float("inf"))
+    room = SHARE * statistics.get("bytes_limit", float("inf")) / at_once
     on_host = config.data_on == "host" or (config.data_on == "auto" and size > room)
     where = "the host, sent step by step" if on_host else "the device"
-    log.info("training data: %.0f MB, on %s", size / 1e6, where)
+    level = logging.WARNING if on_host else logging.INFO
+    log.log(level, "training data: %.0f MB, on %s", size / 1e6, where)
     return on_host
 
 

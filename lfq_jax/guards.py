@@ -3,13 +3,20 @@
 import contextlib
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from lfq_jax.config import ModelConfig, TrainConfig
+from lfq_jax.data import Samples, TrainingData
+from lfq_jax.model import Model
+from lfq_jax.reference import channels
 from lfq_jax.step import Interval, Trainer, TrainState
 
 GIB = 2**30
+_COPIES = 4  # of the photographs: as read, varied, compared, and where steps draw
 
 
 def require_finite(interval: Interval, *, step: int, has_checkpoint: bool) -> None:
@@ -43,8 +50,13 @@ def require_finite(interval: Interval, *, step: int, has_checkpoint: bool) -> No
 
 
 @contextlib.contextmanager
-def memory_errors(trainer: Trainer, state: TrainState, data: Any) -> Iterator[None]:
+def memory_errors(
+    trainer: Trainer, state: TrainState, data: Any, *, at_once: int = 1
+) -> Iterator[None]:
     """Say what a training step needed where the device has too little memory.
+
+    Args:
+      at_once: how many trainings share the device.
 
     Raises:
       ValueError: names what was needed and the fields that lower it.
@@ -57,10 +69,11 @@ def memory_errors(trainer: Trainer, state: TrainState, data: Any) -> Iterator[No
         if "RESOURCE_EXHAUSTED" not in message and "ut of memory" not in message:
             raise
         config, model = trainer.config, trainer.model.config
+        shared = f"--at-once ({at_once}), " if at_once > 1 else ""
         raise ValueError(
             f"out of memory: a training step needs "
             f"{trainer.planned_bytes(*shapes) / GIB:.1f} GiB by the compiler's plan"
-            f"{_has()}; lower train.batch_size ({config.batch_size}), "
+            f"{_has()}; lower {shared}train.batch_size ({config.batch_size}), "
             f"train.crop_px ({config.crop_px}) or model.image_px ({model.image_px}), "
             f"or set model.remat ({model.remat}) or model.compute_dtype "
             f"({model.compute_dtype}) to bfloat16"
@@ -75,3 +88,67 @@ def _shape(x: Any) -> jax.ShapeDtypeStruct:
 def _has() -> str:
     limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     return f", the device has {limit / GIB:.1f} GiB" if limit else ""
+
+
+def require_memory(
+    at_once: int, model: ModelConfig, train: TrainConfig, *, anomalies: int, shots: int
+) -> None:
+    """Refuse more trainings at once than memory has room for, before any is started.
+
+    Args:
+      at_once: how many share the device.
+      anomalies: synthetic anomalies of each, the held-out ones among them.
+      shots: good parts of each.
+
+    Raises:
+      ValueError: says what they need and how many there is room for.
+    """
+    each = training_bytes(model, train, anomalies=anomalies, shots=shots)
+    free = _free_bytes()
+    if free is None or at_once * each <= free:
+        return
+    raise ValueError(
+        f"--at-once {at_once} needs about {at_once * each / GIB:.1f} GiB, "
+        f"{each / GIB:.1f} for each category, and {free / GIB:.1f} are free: there is "
+        f"room for {max(1, int(free // each))}"
+    )
+
+
+def training_bytes(
+    model: ModelConfig, train: TrainConfig, *, anomalies: int, shots: int
+) -> int:
+    """What a training takes, as far as it is known before: its photographs, and a step
+    by the compiler's plan."""
+    trainer = Trainer(Model(model), train, steps=train.steps(shots), is_texture=True)
+    state = jax.eval_shape(trainer.init, jax.random.key(0))
+    good = train.good_images if model.reference else shots
+    data = TrainingData(_samples(model, anomalies), _samples(model, good))
+    photographs = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(data))
+    # the plan counts them once
+    return trainer.planned_bytes(state, data) + (_COPIES - 1) * photographs
+
+
+def _samples(model: ModelConfig, count: int) -> Samples:
+    """Shapes of `count` prepared photographs."""
+    px, grid = model.image_px, model.image_px // model.stem
+    compared = channels(model.reference, is_texture=True) if model.reference else 0
+    shapes: Any = (
+        jax.ShapeDtypeStruct((count, px, px, 3), jnp.uint8),
+        jax.ShapeDtypeStruct((count, px, px, 3), jnp.uint8),
+        jax.ShapeDtypeStruct((count, px, px), jnp.uint8),
+        jax.ShapeDtypeStruct((count, grid, grid, compared), jnp.float16),
+    )
+    return Samples(*shapes)
+
+
+def _free_bytes() -> int | None:
+    """Of the device, or of this machine where it computes itself; None: not known."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    kib = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return 1024 * int(kib[0]) if kib else None

@@ -43,8 +43,17 @@ class Preparation:
     encoder: Encoder | None = None
     """The pretrained network of `model.reference.encoder`."""
 
-    def memory(self, shots: UInt8[np.ndarray, "k h w 3"]) -> Reference | None:
-        """What a detector compares new images with; None without a reference."""
+    def memory(
+        self,
+        shots: UInt8[np.ndarray, "k h w 3"],
+        *,
+        others: list[Reference] | None = None,
+    ) -> Reference | None:
+        """What a detector compares new images with; None without a reference.
+
+        Args:
+          others: what `others` gives of these shots, where that is known.
+        """
         if self.model.reference is None:
             return None
         memory = self._remember(self._sight(shots), list(shots))
@@ -52,7 +61,8 @@ class Preparation:
         memory = jax.tree.map(jnp.copy, memory)
         if not self.is_texture:
             return memory
-        return memory._replace(usual=self.others(shots)[0].usual)
+        others = others or self.others(shots)
+        return memory._replace(usual=others[0].usual)
 
     @property
     def _where(self) -> dict:
@@ -87,7 +97,12 @@ class Preparation:
         )
 
     def others(self, shots: UInt8[np.ndarray, "k h w 3"]) -> list[Reference]:
-        """For every shot, the memory of the other shots; of one, of varied copies."""
+        """For every shot, the memory of the other shots; of one, of varied copies.
+
+        Empty without a reference.
+        """
+        if self.model.reference is None:
+            return []
         sight = self._sight(shots)
         if len(shots) > 1:
             rest = [
@@ -140,11 +155,17 @@ class Preparation:
                 found[chosen] = _compared(memory, *both, **self._where)
         return samples._replace(references=jnp.asarray(found))
 
-    def training(self, data: Photographs, *, good: int) -> TrainingData:
-        """What the step draws from; `good` good parts, where they are varied here."""
+    def training(
+        self, data: Photographs, *, good: int, others: list[Reference] | None = None
+    ) -> TrainingData:
+        """What the step draws from; `good` good parts, where they are varied here.
+
+        Args:
+          others: what `others` gives of its shots, where that is known.
+        """
         if self.model.reference is None:
             return TrainingData(self._anomalous(data), self._plain(data.normals))
-        return self._ready(data, good=good, stream=1)
+        return self._ready(data, good=good, stream=1, others=others)
 
     def reader(self, training: TrainingData) -> Reader | None:
         """What reads the distances beside the discriminator, fitted on `training`."""
@@ -156,16 +177,29 @@ class Preparation:
         masks = np.concatenate([each.masks for each in both])
         return fit_reader(distances, masks, seed=self.seed)
 
-    def validation(self, data: Photographs) -> TrainingData:
-        """Every anomaly once, varied, and as many good parts."""
-        return self._ready(data, good=len(data.images), stream=3)
+    def validation(
+        self, data: Photographs, *, others: list[Reference] | None = None
+    ) -> TrainingData:
+        """Every anomaly once, varied, and as many good parts.
 
-    def _ready(self, data: Photographs, *, good: int, stream: int) -> TrainingData:
+        Args:
+          others: what `others` gives of its shots, where that is known.
+        """
+        return self._ready(data, good=len(data.images), stream=3, others=others)
+
+    def _ready(
+        self,
+        data: Photographs,
+        *,
+        good: int,
+        stream: int,
+        others: list[Reference] | None,
+    ) -> TrainingData:
         of_good = np.arange(good) % len(data.normals)
         anomalous = self.varied(self._anomalous(data), stream=stream)
         normal = self.varied(self._plain(data.normals[of_good]), stream=stream + 1)
         if self.model.reference is not None:
-            others = self.others(data.normals)
+            others = others or self.others(data.normals)
             anomalous = self.compared(anomalous, data.sources, others)
             normal = self.compared(normal, of_good, others)
         return TrainingData(anomalous, normal)

@@ -24,6 +24,7 @@ from lfq_jax.mesh import any_host, local, make_mesh, place
 from lfq_jax.metrics_file import MetricsFile
 from lfq_jax.model import Model, Variables
 from lfq_jax.prepare import Preparation
+from lfq_jax.reference import Reference
 from lfq_jax.scoring import Scorer
 from lfq_jax.step import Trainer
 from lfq_jax.thresholds import Thresholds
@@ -65,9 +66,15 @@ class Validation(NamedTuple):
         return np.asarray(self.masks.any((1, 2)), np.int64)
 
 
-def make_validation(preparation: Preparation, data: Photographs) -> Validation:
-    """Every held-out anomaly once, and as many varied good parts."""
-    prepared = preparation.validation(data)
+def make_validation(
+    preparation: Preparation, data: Photographs, others: list[Reference] | None = None
+) -> Validation:
+    """Every held-out anomaly once, and as many varied good parts.
+
+    Args:
+      others: what `preparation.others` gives of its shots, where that is known.
+    """
+    prepared = preparation.validation(data, others=others)
     samples = jax.tree.map(lambda a, g: np.concatenate([a, g]), *prepared)
     return Validation(samples.images, samples.masks > 0, samples.references)
 
@@ -108,6 +115,7 @@ def train(
     seed: int,
     folder: Path,
     devices: int = 1,
+    at_once: int = 1,
     profile: Path | None = None,
     encoder: Encoder | None = None,
     on_step: OnStep = lambda *_: None,
@@ -124,6 +132,7 @@ def train(
       devices: how many of every host share a batch; 0 for all. Where `jax.distributed`
         runs, every host calls this alike, in a folder of its own; the first one keeps
         the checkpoints.
+      at_once: how many trainings share the device, each in a thread of its own.
       profile: gets a trace of the second interval of steps, for jax's profiler.
       encoder: the pretrained network that `model_config.reference.encoder` speaks of.
       on_step: called with (step, steps, last figures) after every scan.
@@ -154,13 +163,18 @@ def train(
     on_host = stays_on_host(
         train_config,
         data_bytes(model_config, train_config, anomalies=len(data.images), shots=shots),
+        at_once=at_once,
     )
     cpu = jax.local_devices(backend="cpu")[0]
     with jax.default_device(cpu) if on_host else nullcontext():
-        prepared = preparation.training(data, good=train_config.good_images)
+        others = preparation.others(data.normals)
+        good = train_config.good_images
+        prepared = preparation.training(data, good=good, others=others)
+    if on_host:  # what is compared on the device is remembered there
+        others = None
     state = trainer.init(
         jax.random.fold_in(key, 2),
-        preparation.memory(data.normals),
+        preparation.memory(data.normals, others=others),
         preparation.reader(prepared),
     )
     # A copy: the step donates its state's buffers.
@@ -173,8 +187,9 @@ def train(
         "shots": shots,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(folder / "checkpoints", config)
-    validation = make_validation(preparation, held_out)
+    checkpoints = Checkpoints(folder / "checkpoints", config, at_once=at_once)
+    validation = make_validation(preparation, held_out, others)
+    del others  # its memory, which the training may need
     try:
         progress = checkpoints.restore(progress) or progress
         progress = _loop(
@@ -188,6 +203,7 @@ def train(
             key=step_key,
             shots=shots,
             steps=steps,
+            at_once=at_once,
             checkpoints=checkpoints,
             metrics_path=folder / "metrics.jsonl",
             profile=profile,
@@ -231,6 +247,7 @@ def _loop(
     key: jax.Array,
     shots: int,
     steps: int,
+    at_once: int,
     checkpoints: Checkpoints,
     metrics_path: Path,
     profile: Path | None,
@@ -255,7 +272,7 @@ def _loop(
             if profile and step == compiled_at + config.log_every:
                 tracing = jax.profiler.trace(str(profile))
             data = feed.at(step)
-            with memory_errors(trainer, state, data), tracing:
+            with memory_errors(trainer, state, data, at_once=at_once), tracing:
                 state, interval = trainer.run(state, data, key)
                 feed.prepare(step + config.log_every)
                 line = {n: float(value) for n, value in interval.figures.items()}

@@ -1,6 +1,9 @@
 """Who imports whom: torch and jax never meet, and --help loads neither."""
 
 import ast
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,24 @@ def test_only_the_data_file_of_the_learning_side_reads_data_sets():
         if "datasets" in _imported(path)
     ]
     assert found == ["data.py"]
+
+
+COMMANDS = ("accuracy", "calibrate", "few_shot", "patchcore", "predict", "quantizers")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_answers_at_once_and_never_imports_jax(command: str):
+    code = (
+        "import sys\n"
+        f"from experiments import {command}\n"
+        f"try: {command}.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'jax', 'torch', 'matplotlib', 'tensorflow_datasets'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    started = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=PROJECT, stdout=subprocess.DEVNULL
+    )
+    seconds = time.monotonic() - started
+    assert seconds < 10, "one second on an idle machine; see experiments/bench"

@@ -69,21 +69,6 @@ def refusal(capsys, *arguments: str) -> str:
     return capsys.readouterr().err
 
 
-def test_help_answers_at_once_and_never_imports_jax():
-    code = (
-        "import sys\n"
-        "from experiments import calibrate, predict\n"
-        "for each in (calibrate, predict):\n"
-        "    try: each.main(['--help'])\n"
-        "    except SystemExit: pass\n"
-        "heavy = {'jax', 'torch', 'tensorflow_datasets'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code], check=True, cwd=PROJECT, stdout=subprocess.DEVNULL
-    )
-
-
 def test_every_photograph_gets_a_row_that_says_what_the_detector_says(
     run, images, tmp_path, capsys
 ):

@@ -207,6 +207,22 @@ def test_a_single_shot_is_compared_with_varied_copies_of_itself():
     assert bool(jnp.isfinite(ready.anomalous.references).all())
 
 
+def test_what_is_known_of_the_shots_need_not_be_found_again():
+    data = _photographs()
+    preparation = Preparation(MODEL, AugmentConfig(), is_texture=True, seed=0)
+    others = preparation.others(data.normals)
+    pairs = (
+        (preparation.validation(data), preparation.validation(data, others=others)),
+        (
+            preparation.memory(data.normals),
+            preparation.memory(data.normals, others=others),
+        ),
+    )
+    for found, known in pairs:
+        same = zip(jax.tree.leaves(found), jax.tree.leaves(known), strict=True)
+        assert all(np.array_equal(a, b) for a, b in same)
+
+
 def test_preparation_is_the_same_every_time():
     augment_config = AugmentConfig(noise=0.02, shift=0.05, contrast=0.1)
     preparation = Preparation(MODEL, augment_config, is_texture=True, seed=3)

@@ -141,7 +141,7 @@ def test_a_log_cut_short_loses_that_line_alone(tmp_path):
 
 def test_data_sent_by_the_host_give_the_same_bits(finished, tmp_path, caplog):
     config = dataclasses.replace(SHORT, data_on="host")
-    with caplog.at_level("INFO"):
+    with caplog.at_level("WARNING"):
         run(tmp_path, train_config=config)
     assert "on the host, sent step by step" in caplog.text
     logs = [(each / "metrics.jsonl").read_text() for each in (finished, tmp_path)]

@@ -15,6 +15,7 @@ from lfq_jax.saved_detector import Saved
 from lfq_jax.scoring import WINDOW_SIGMAS
 
 EPSILON = 1e-5  # of the batch norms, flax's default
+MOMENTUM = 0.1  # of their running statistics, in PyTorch's sense
 LAST = torch.channels_last
 
 
@@ -262,7 +263,10 @@ def _conv(x: torch.Tensor, params: dict[str, torch.Tensor]) -> torch.Tensor:
     return F.conv2d(x, kernel, params["bias"], padding=kernel.shape[-1] // 2)
 
 
-def _stage(x: torch.Tensor, params: Any, statistics: Any) -> torch.Tensor:
+def _stage(
+    x: torch.Tensor, params: Any, statistics: Any, *, training: bool = False
+) -> torch.Tensor:
+    """Convolution, batch norm and ReLU by turns. Training moves the statistics."""
     for i in sorted(params["units"]):
         unit, norm = params["units"][i], statistics["units"][i]["norm"]
         scale = unit["norm"]
@@ -272,8 +276,11 @@ def _stage(x: torch.Tensor, params: Any, statistics: Any) -> torch.Tensor:
             norm["var"],
             scale["scale"],
             scale["bias"],
+            training=training,
+            momentum=MOMENTUM,
             eps=EPSILON,
-        ).relu_()
+        )
+        x = x.relu() if training else x.relu_()
     return x
 
 

@@ -6,6 +6,7 @@ known to be cheaper than the usual way is taken over, so that nothing is won by 
 SSIM's window as two banded matrices, and the entropy of all codes from two halves.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -14,10 +15,10 @@ import torch
 import torch.nn.functional as F
 
 from experiments.bench.torch_detector import (
-    EPSILON,
     _conv,
     _depth_to_space,
     _space_to_depth,
+    _stage,
     _tensor,
     _tensors,
     _upsampled,
@@ -30,7 +31,7 @@ from lfq_jax.model import Variables
 from lfq_jax.quantizers.config import LFQConfig
 
 Layout = Literal["nchw", "channels_last"]
-MOMENTUM = 0.1  # of the running statistics, in PyTorch's sense
+_trained = functools.partial(_stage, training=True)
 
 
 class TorchStep:
@@ -126,7 +127,7 @@ class TorchStep:
         encoder = params["encoder"]["stages"]
         for i in sorted(encoder):
             x = F.max_pool2d(x, 2) if i else x
-            x = _stage(x, encoder[i], statistics["encoder"]["stages"][i])
+            x = _trained(x, encoder[i], statistics["encoder"]["stages"][i])
         z = _conv(x, params["pre"]).float()
         codes = torch.where(z >= 0, 1.0, -1.0)
         loss = _lfq_loss(
@@ -135,7 +136,7 @@ class TorchStep:
         x = _conv(codes + (z - z.detach()), params["post"])
         decoder = params["decoder"]["stages"]
         for i in sorted(decoder):
-            x = _stage(_upsampled(x), decoder[i], statistics["decoder"]["stages"][i])
+            x = _trained(_upsampled(x), decoder[i], statistics["decoder"]["stages"][i])
         x = _conv(x, params["decoder"]["head"])
         return _depth_to_space(x, self.model.stem).float(), loss
 
@@ -155,13 +156,13 @@ class TorchStep:
         x, skips = x.contiguous(memory_format=self.format), []
         for i in sorted(params["down"]):
             x = F.max_pool2d(x, 2) if i else x
-            x = _stage(x, params["down"][i], statistics["down"][i])
+            x = _trained(x, params["down"][i], statistics["down"][i])
             skips.append(x)
         skips.pop()
         for i in sorted(params["up"]):
-            x = _stage(_upsampled(x), params["up"][i], statistics["up"][i])
+            x = _trained(_upsampled(x), params["up"][i], statistics["up"][i])
             x = torch.cat([x, skips.pop()], 1)
-            x = _stage(x, params["join"][i], statistics["join"][i])
+            x = _trained(x, params["join"][i], statistics["join"][i])
         x = _conv(torch.cat([x, cells], 1), params["head"])
         return _depth_to_space(x, self.model.stem)
 
@@ -309,23 +310,6 @@ def _leaves(tree: Any) -> Any:
             yield from _leaves(each)
     else:
         yield tree.requires_grad_()
-
-
-def _stage(x: torch.Tensor, params: Any, statistics: Any) -> torch.Tensor:
-    for i in sorted(params["units"]):
-        unit, norm = params["units"][i], statistics["units"][i]["norm"]
-        scale = unit["norm"]
-        x = F.batch_norm(
-            _conv(x, unit["conv"]),
-            norm["mean"],
-            norm["var"],
-            scale["scale"],
-            scale["bias"],
-            training=True,
-            momentum=MOMENTUM,
-            eps=EPSILON,
-        ).relu()
-    return x
 
 
 def _lfq_loss(z: torch.Tensor, codes: torch.Tensor, config: LFQConfig) -> torch.Tensor:

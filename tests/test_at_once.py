@@ -1,0 +1,115 @@
+"""Several categories at the same time: order, errors and stops, without training."""
+
+import threading
+
+import pytest
+
+from experiments.at_once import Job, lines_of
+
+PATIENCE = 10.0
+
+
+def never() -> bool:
+    return False
+
+
+def finished(jobs: dict[str, Job], *, at_once: int, should_stop=never) -> list[str]:
+    """The categories in the order in which they are given."""
+    lines = lines_of(jobs, at_once=at_once, should_stop=should_stop)
+    return [line["category"] for line in lines]
+
+
+def job(category: str, *, after: threading.Event | None = None) -> Job:
+    def work() -> dict:
+        assert after is None or after.wait(PATIENCE)
+        return {"category": category}
+
+    return work
+
+
+def failing(error: BaseException, *, sets: threading.Event | None = None) -> Job:
+    def work() -> dict:
+        if sets:
+            sets.set()
+        raise error
+
+    return work
+
+
+def test_one_at_a_time_runs_in_the_thread_that_asks():
+    threads = []
+
+    def work() -> dict:
+        threads.append(threading.current_thread())
+        return {"category": "a"}
+
+    assert finished({"a": work}, at_once=1) == ["a"]
+    assert threads == [threading.main_thread()]
+
+
+def test_as_many_run_at_the_same_time_as_are_asked_for_and_no_more():
+    both, running, most = threading.Barrier(2), set(), []
+
+    def counted(category: str) -> Job:
+        def work() -> dict:
+            running.add(category)
+            both.wait(PATIENCE)  # passes where two run at the same time alone
+            most.append(len(running))
+            both.wait(PATIENCE)
+            running.discard(category)
+            return {"category": category}
+
+        return work
+
+    jobs = {name: counted(name) for name in "abcd"}
+    assert sorted(finished(jobs, at_once=2)) == ["a", "b", "c", "d"]
+    assert max(most) == 2
+
+
+def test_after_an_error_what_runs_is_given_and_nothing_more_is_started(capsys):
+    failed = threading.Event()
+    jobs = {
+        "slow": job("slow", after=failed),
+        "bad": failing(ValueError("of bad"), sets=failed),
+        "never": failing(AssertionError("it was started")),
+    }
+    given = []
+    with pytest.raises(ValueError, match="of bad"):
+        for line in lines_of(jobs, at_once=2, should_stop=never):
+            given.append(line["category"])
+    assert given == ["slow"]
+    capsys.readouterr()
+
+
+def test_of_several_errors_the_first_categorys_is_raised_and_none_hides_behind_a_stop():
+    first = threading.Event()
+    stopped = failing(KeyboardInterrupt(), sets=first)
+
+    def late() -> dict:
+        assert first.wait(PATIENCE)
+        raise ValueError("of b")
+
+    jobs = {"a": stopped, "b": late, "c": failing(OSError("of c"))}
+    with pytest.raises(ValueError, match="of b"):
+        finished(jobs, at_once=3)
+
+
+def test_after_a_stop_nothing_is_started_and_the_run_says_that_it_is_not_whole():
+    started, stopped = threading.Event(), threading.Event()
+
+    def first() -> dict:
+        assert started.wait(PATIENCE)
+        stopped.set()
+        return {"category": "a"}
+
+    def second() -> dict:
+        started.set()
+        assert stopped.wait(PATIENCE)
+        return {"category": "b"}
+
+    jobs = {"a": first, "b": second, "c": failing(AssertionError("it was started"))}
+    given = []
+    with pytest.raises(KeyboardInterrupt):
+        for line in lines_of(jobs, at_once=2, should_stop=stopped.is_set):
+            given.append(line["category"])
+    assert sorted(given) == ["a", "b"]
