@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import tyro
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # these import jax, which --help must not wait for
     from datasets.example import Example
     from lfq_jax.train import Trained
 
-PresetName = Literal["auto", "cpu", "paper"]
+PresetName = Literal["best", "cpu", "paper"]
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class FewShot:
     """What to do where a test image is also a training image, pixel by pixel."""
     categories: tuple[str, ...] = ()
     """Categories to run. None named: all of them."""
-    preset: PresetName = "auto"
-    """`paper`: the paper's sizes and schedule. `cpu`: smaller, minutes on two cores.
-    `auto`: `paper` where jax finds an accelerator, else `cpu`."""
+    preset: PresetName = "best"
+    """`best`: what has been most accurate so far. `cpu`: small, a minute a category on
+    two cores. `paper`: the paper's sizes and schedule, from scratch."""
     encoder: str = "scratch"
     """`pretrained:PATH`: compare the features of the pretrained network in this file
     (.npz or .safetensors), too. `scratch`: nothing was ever trained on other images."""
@@ -101,11 +101,11 @@ class FewShot:
     """Write a trace of one logging interval, of every category, for jax's profiler."""
     pictures: int = 40
     """Test images to draw at most, a category."""
-    model: ModelConfig = PRESETS["cpu"].model
+    model: ModelConfig = PRESETS["best"].model
     """The networks."""
-    train: TrainConfig = PRESETS["cpu"].train
+    train: TrainConfig = PRESETS["best"].train
     """The optimisation."""
-    score: ScoreConfig = PRESETS["cpu"].score
+    score: ScoreConfig = PRESETS["best"].score
     """From maps to decisions."""
 
     def __post_init__(self) -> None:
@@ -161,12 +161,12 @@ class FewShot:
         )
 
     @classmethod
-    def of_preset(cls, name: str, *, has_accelerator: bool = False) -> "FewShot":
+    def of_preset(cls, name: PresetName, *, has_accelerator: bool = False) -> "FewShot":
         preset = PRESETS[name]
         model = preset.model
         if has_accelerator:
             model = dataclasses.replace(model, compute_dtype="bfloat16")
-        return cls(model=model, train=preset.train, score=preset.score)
+        return cls(preset=name, model=model, train=preset.train, score=preset.score)
 
 
 def read_settings(
@@ -179,26 +179,17 @@ def read_settings(
     """
     prog = "python -m experiments.few_shot"
     named = flag_value(argv, "--preset")
-    default = FewShot.of_preset(named if named in PRESETS else "cpu")
-    settings = read_command_line(default, prog=prog, argv=argv)
+    name = cast(PresetName, named) if named in PRESETS else "best"
+    settings = read_command_line(FewShot.of_preset(name), prog=prog, argv=argv)
     if settings.hosts.count > 1:
         from datasets.errors import one_line_errors
 
         with one_line_errors():
             join(settings.hosts)
-    if settings.resume:
+    if settings.resume or not has_accelerator():
         return settings
-    chosen = settings.preset
-    if not has_accelerator():
-        return dataclasses.replace(settings, preset=_or(chosen, "cpu"))
-    chosen = _or(chosen, "paper")
-    default = FewShot.of_preset(chosen, has_accelerator=True)
-    settings = read_command_line(default, prog=prog, argv=argv)
-    return dataclasses.replace(settings, preset=chosen)
-
-
-def _or(preset: PresetName, automatic: PresetName) -> PresetName:
-    return automatic if preset == "auto" else preset
+    default = FewShot.of_preset(name, has_accelerator=True)
+    return read_command_line(default, prog=prog, argv=argv)
 
 
 def _has_accelerator() -> bool:

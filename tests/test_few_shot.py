@@ -317,11 +317,11 @@ def test_convolutions_are_in_bfloat16_where_there_is_an_accelerator():
         found = few_shot.read_settings(argv, has_accelerator=lambda: has_accelerator)
         return found.preset, found.model.compute_dtype
 
-    assert read(has_accelerator=False) == ("cpu", "float32")
-    assert read(has_accelerator=True) == ("paper", "bfloat16")
-    assert read("--preset", "cpu", has_accelerator=True) == ("cpu", "bfloat16")
+    assert read(has_accelerator=False) == ("best", "float32")
+    assert read(has_accelerator=True) == ("best", "bfloat16")
+    assert read("--preset", "paper", has_accelerator=True) == ("paper", "bfloat16")
     explicit = ("--model.compute-dtype", "float32")
-    assert read(*explicit, has_accelerator=True) == ("paper", "float32")
+    assert read(*explicit, has_accelerator=True) == ("best", "float32")
 
 
 def test_a_cache_that_cannot_be_written_to_costs_one_line_and_no_run(
