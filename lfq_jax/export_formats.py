@@ -3,8 +3,10 @@
 Every graph takes bytes [b p p 3] and gives OUTPUTS, weights and thresholds inside.
 """
 
+import contextlib
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +29,8 @@ GRAPH_FILES: dict[Format, str] = {
     "onnx": "model.onnx",
     "safetensors": "detector",
 }
+# Says, a hundred times, that a shape goes without saying in the graph: it does.
+_CHATTERER = "onnx_ir.serde"
 _ONNX_EXTRA = "pip install -c constraints.txt -e '.[onnx]'"
 
 Program = Callable[[UInt8[np.ndarray, "b p p 3"]], tuple[np.ndarray, ...]]
@@ -96,14 +100,27 @@ def _write_onnx(detector: Detector, folder: Path, batch_size: int) -> None:
         ) from error
     spec = _spec(detector, batch_size)
     graph = plain_graph(decision_program(detector), spec)
-    model = jax2onnx.to_onnx(
-        graph,
-        [spec],
-        opset=OPSET,
-        input_names=["images"],
-        output_names=list(OUTPUTS),
-    )
+    with _only_errors(_CHATTERER):
+        model = jax2onnx.to_onnx(
+            graph,
+            [spec],
+            opset=OPSET,
+            input_names=["images"],
+            output_names=list(OUTPUTS),
+        )
     onnx.save(model, folder / GRAPH_FILES["onnx"])
+
+
+@contextlib.contextmanager
+def _only_errors(name: str) -> Iterator[None]:
+    """Let this logger, which is another package's, speak of errors alone."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _open_onnx(folder: Path, threads: int) -> Program:
@@ -111,6 +128,7 @@ def _open_onnx(folder: Path, threads: int) -> Program:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors: not every constant that it leaves out
     session = onnxruntime.InferenceSession(
         folder / GRAPH_FILES["onnx"], options, providers=["CPUExecutionProvider"]
     )

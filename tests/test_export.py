@@ -107,9 +107,10 @@ def test_a_stablehlo_export_can_take_any_number_of_images(run):
     assert np.allclose(together[:2], alone, atol=1e-5)
 
 
-def test_onnx_takes_as_many_images_as_it_was_exported_for(run):
+def test_onnx_takes_as_many_images_as_it_was_exported_for(run, caplog):
     needs_onnx()
     command.main(["--run", str(run), "--format", "onnx", "--batch-size", "3"])
+    assert not [r for r in caplog.records if r.name.startswith("onnx")], "chatter"
     program = open_export(run / "plate" / "export-onnx")
     images = read_validation(run / "plate" / "detector")[3:6]
     expected = [found.score for found in lfq_jax.load(run)(list(images))]

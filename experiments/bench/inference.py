@@ -169,8 +169,10 @@ def _all_timed(
                     assert worker.stdin and worker.stdout
                     worker.stdin.write(f"[{size}, {settings.turn}]\n")
                     worker.stdin.flush()
-                    seconds = json.loads(worker.stdout.readline())
-                    times[way].setdefault(size, []).extend(seconds)
+                    answer = worker.stdout.readline()
+                    if not answer:
+                        raise SystemExit(f"{way} failed; its message stands above")
+                    times[way].setdefault(size, []).extend(json.loads(answer))
     finally:
         for worker in workers.values():
             worker.kill()

@@ -24,8 +24,10 @@ def prepared(path: str) -> np.ndarray:
     return np.asarray(image.resize((width, height), how))
 
 
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 3  # errors: not every constant that it leaves out
 session = onnxruntime.InferenceSession(
-    FOLDER / ABOUT["file"], providers=["CPUExecutionProvider"]
+    FOLDER / ABOUT["file"], options, providers=["CPUExecutionProvider"]
 )
 size = ABOUT["batch_size"]
 for name in sys.argv[1:]:
