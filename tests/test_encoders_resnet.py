@@ -12,7 +12,7 @@ import torch
 import agm_torch.libraries  # noqa: F401  (before all that imports torchvision)
 from lfq_jax.encoders import load_encoder
 from lfq_jax.encoders.resnet import read_resnet
-from lfq_jax.encoders.tensors import Tensors
+from tests.tiny_encoder import one_for_all
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -79,7 +79,7 @@ def test_the_real_sizes_are_known_by_name(name: str):
 
     with torch.device("meta"):
         peer = getattr(torchvision.models, name)(weights=None)
-    encoder = read_resnet(_one_for_all(peer))
+    encoder = read_resnet(one_for_all(peer))
     assert encoder is not None
     network, arrays = encoder
     assert network.name == name
@@ -89,15 +89,6 @@ def test_the_real_sizes_are_known_by_name(name: str):
     kernels = [array for path, array in arrays.items() if path.endswith("/kernel")]
     convolutions = [m for m in peer.modules() if isinstance(m, torch.nn.Conv2d)]
     assert len(kernels) == len(convolutions)
-
-
-def _one_for_all(peer: torch.nn.Module) -> Tensors:
-    """Tensors of the peer's names and shapes, which take no memory."""
-    shapes = {name: tuple(t.shape) for name, t in peer.state_dict().items()}
-    one = np.float32(1)
-    return Tensors(
-        Path("r.safetensors"), {n: np.broadcast_to(one, s) for n, s in shapes.items()}
-    )
 
 
 def test_relatives_with_other_blocks_are_refused():
@@ -111,7 +102,7 @@ def test_relatives_with_other_blocks_are_refused():
         with torch.device("meta"):
             peer = timm.create_model(name)
         with pytest.raises(ValueError, match=said):
-            read_resnet(_one_for_all(peer))
+            read_resnet(one_for_all(peer))
 
 
 def test_a_layer_that_is_missing_is_named(tmp_path: Path):

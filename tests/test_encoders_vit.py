@@ -14,6 +14,7 @@ import agm_torch.libraries  # noqa: F401  (before all that imports torchvision)
 from lfq_jax.encoders import load_encoder
 from lfq_jax.encoders.tensors import Tensors
 from lfq_jax.encoders.vit import read_vit
+from tests.tiny_encoder import one_for_all
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WIDTH, BLOCKS, NATIVE_PX = 128, 2, 70
@@ -127,22 +128,13 @@ def test_the_real_sizes_are_known_by_name(timm_name: str, width: int, name: str)
     with torch.device("meta"):
         peers = timm.create_model(timm_name), Dinov2Model(config)
     for peer in peers:
-        found = read_vit(_one_for_all(peer))
+        found = read_vit(one_for_all(peer))
         assert found is not None
         network, _ = found
         assert network.name == name
         assert network.native_patches == 37
         assert network.stages[-1] == ("norm", 14, width)
         assert len(network.stages) == 13
-
-
-def _one_for_all(peer: torch.nn.Module) -> Tensors:
-    """Tensors of the peer's names and shapes, which take no memory."""
-    shapes = {name: tuple(t.shape) for name, t in peer.state_dict().items()}
-    one = np.float32(1)
-    return Tensors(
-        Path("v.safetensors"), {n: np.broadcast_to(one, s) for n, s in shapes.items()}
-    )
 
 
 def test_relatives_are_refused_by_the_tensor_that_tells_them_apart():
@@ -156,7 +148,7 @@ def test_relatives_are_refused_by_the_tensor_that_tells_them_apart():
         with torch.device("meta"):
             peer = timm.create_model(name)
         with pytest.raises(ValueError, match=said):
-            read_vit(_one_for_all(peer))
+            read_vit(one_for_all(peer))
 
 
 def test_positions_that_are_no_square_and_odd_widths_are_refused():
