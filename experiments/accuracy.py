@@ -28,11 +28,11 @@ from experiments.accuracy_sets import DataSet, find_sets
 from experiments.accuracy_table import candidate_table, defect_table, summary
 from experiments.command_line import read_command_line
 from experiments.run import (
-    INTERRUPTED,
     RunFolder,
     cache_folder,
     keep_compiled,
     make_or_open,
+    resumable,
 )
 from lfq_jax.config import as_json, from_json
 
@@ -207,13 +207,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         for line in skipped:
             print(line)
-        try:
+        with resumable(PROG, folder.path):
             results = run(settings, jobs, sets, folder.path)
-        except KeyboardInterrupt:
-            print(
-                f"stopped; go on with: {PROG} --resume {folder.path}", file=sys.stderr
-            )
-            raise SystemExit(INTERRUPTED) from None
         show(results, baseline)
         print(f"\nruns      {folder.path}/<candidate>/<data set>-seed<seed>")
         if settings.write_baseline:

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from agm_torch.config import GeneratorConfig
 from experiments.command_line import read_command_line
 from experiments.run import (
-    INTERRUPTED,
     RunFolder,
     cache_folder,
     data_source,
     interruption,
     keep_compiled,
     make_or_open,
+    resumable,
 )
 from lfq_jax.config import (
     AugmentConfig,
@@ -321,15 +321,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             resume=settings.resume,
             name="quantizers",
         )
-        try:
+        with resumable("python -m experiments.quantizers", folder.path):
             run(settings, models, chosen, folder)
-        except KeyboardInterrupt:
-            print(
-                f"stopped; go on with: python -m experiments.quantizers "
-                f"--resume {folder.path}",
-                file=sys.stderr,
-            )
-            raise SystemExit(INTERRUPTED) from None
 
 
 if __name__ == "__main__":

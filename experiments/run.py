@@ -222,3 +222,13 @@ def interruption() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def resumable(command: str, folder: Path) -> Iterator[None]:
+    """Where the run in `folder` is stopped by Ctrl-C, say how to go on, and exit."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"stopped; go on with: {command} --resume {folder}", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
