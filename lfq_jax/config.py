@@ -90,7 +90,7 @@ class LossConfig:
     """a2 of eq. 3: the share of Dice; Focal has the rest."""
     focal_gamma: float = 2.0
     """Exponent of the focal loss (DRAEM)."""
-    feature_weight: float = 1.0
+    feature_weight: float = 0.1
     """Of the squared error of a pretrained encoder's features, where there is one."""
     ssim_window_px: int = 11
     """Side of SSIM's Gaussian window, in pixels; odd."""

@@ -235,9 +235,11 @@ class Model:
             self.config.discriminator_input, [image[..., :0]]
         )
         logits = discriminator(jnp.concatenate(seen, axis=-1), cells, **mode)
-        if variables.reader is not None and not training:
+        reference_config = self.config.reference
+        if reference_config and variables.reader is not None and not training:
             compared = cells[..., : self.reference_channels]
-            logits = _with_reader(logits, read(variables.reader, compared))
+            share = reference_config.reader_share
+            logits = _with_reader(logits, read(variables.reader, compared), share)
         outputs = Outputs(
             reconstruction=reconstruction,
             logits=logits,
@@ -286,12 +288,13 @@ class Model:
 
 
 def _with_reader(
-    logits: Float[Array, "b h w 2"], read: Float[Array, "b gh gw"]
+    logits: Float[Array, "b h w 2"], read: Float[Array, "b gh gw"], share: float
 ) -> Float[Array, "b h w 2"]:
-    """The mean of the discriminator's log-odds and the reader's."""
+    """The mean of the discriminator's log-odds and the reader's, who has `share`."""
     rows, columns = (logits.shape[i] // read.shape[i] for i in (1, 2))
     of_reader = jnp.repeat(jnp.repeat(read, rows, axis=1), columns, axis=2)
-    both = 0.5 * (logits[..., 1] - logits[..., 0] + of_reader)
+    of_network = logits[..., 1] - logits[..., 0]
+    both = (1 - share) * of_network + share * of_reader
     return jnp.stack([-0.5 * both, 0.5 * both], axis=-1)
 
 

@@ -56,9 +56,10 @@ class ReferenceConfig:
     """Compare the features of a pretrained network beside those of the filter bank."""
     shows_features: bool = False
     """Whether the discriminator sees the whitened features beside the distances."""
-    reads: bool = True
-    """Whether a logistic regression on the distances is fitted before training, and
-    averaged with the discriminator."""
+    reader_share: float = 0.8
+    """Share in [0, 1] that a logistic regression on the distances, fitted before
+    training, has in the log-odds of an anomaly; the discriminator has the rest. 0: none
+    is fitted."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.levels <= 6:
@@ -71,5 +72,7 @@ class ReferenceConfig:
             )
         if not 0 <= self.poses <= 8:
             raise ValueError(f"poses must be in [0, 8], got {self.poses}")
+        if not 0 <= self.reader_share <= 1:
+            raise ValueError(f"reader_share must be in [0, 1], got {self.reader_share}")
         if not 0 <= self.window <= 8:
             raise ValueError(f"window must be in [0, 8], got {self.window}")

@@ -85,7 +85,7 @@ def test_a_detector_finds_what_it_learnt_and_what_it_never_saw(tmp_path):
     assert 11 <= column <= 23
 
 
-def test_the_reader_has_half_a_voice_in_scoring(tmp_path):
+def test_the_reader_has_its_share_in_scoring(tmp_path):
     trained = run(tmp_path, train_config=dataclasses.replace(TRAIN, epochs=1))
     reader = trained.variables.reader
     assert reader is not None
@@ -99,9 +99,10 @@ def test_the_reader_has_half_a_voice_in_scoring(tmp_path):
 
     alone = log_odds(trained.variables._replace(reader=None))
     silent = reader._replace(weights=0 * reader.weights, bias=0 * reader.bias)
-    halved = log_odds(trained.variables._replace(reader=silent))
-    np.testing.assert_allclose(halved, alone / 2, atol=1e-5)
-    assert not np.allclose(log_odds(trained.variables), halved, atol=0.1)
+    quieter = log_odds(trained.variables._replace(reader=silent))
+    share = trained.scorer.model.config.reference.reader_share
+    np.testing.assert_allclose(quieter, (1 - share) * alone, atol=1e-5)
+    assert not np.allclose(log_odds(trained.variables), quieter, atol=0.1)
 
 
 def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path):

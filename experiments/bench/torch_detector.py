@@ -36,6 +36,7 @@ class TorchDetector:
         self.patches = _tensor(memory.filters.patches)
         self.of_patches = (self.patches**2).sum(-1)
         self.reader = tuple(map(_tensor, saved.variables.reader))
+        self.share = model.reference.reader_share
         self.kernels = {
             name: _tensor(kernel).permute(3, 2, 0, 1).contiguous()
             for name, kernel in (
@@ -73,7 +74,8 @@ class TorchDetector:
         ]
         read = torch.einsum("bfhw,f->bhw", torch.cat(seen, 1), weights) + bias
         read = read.repeat_interleave(self.stem, 1).repeat_interleave(self.stem, 2)
-        return 0.5 * (of_network[:, 1] - of_network[:, 0] + read)
+        of_network = of_network[:, 1] - of_network[:, 0]
+        return (1 - self.share) * of_network + self.share * read
 
     def _reconstructed(self, unit: torch.Tensor) -> torch.Tensor:
         params, statistics = (each["reconstructive"] for each in self.networks)
