@@ -11,7 +11,7 @@ import pytest
 import lfq_jax
 from experiments import few_shot
 from experiments.pretrained import with_encoder
-from lfq_jax.config import PRESETS, AugmentConfig, ModelConfig, TrainConfig
+from lfq_jax.config import PRESETS, AugmentConfig, LossConfig, ModelConfig, TrainConfig
 from lfq_jax.data import Photographs
 from lfq_jax.encoders import default_stages, load_encoder, network_as_text
 from lfq_jax.encoders.network_text import network_from_text
@@ -187,6 +187,7 @@ def test_the_decoder_learns_to_give_back_the_features_of_the_part_without_its_an
         log_every=60,
         reconstructive_learning_rate=3e-3,
         anomalous_share=0.5,
+        loss=LossConfig(feature_weight=1.0),
     )
     trainer = Trainer(model, train, steps=120, is_texture=False)
     state = trainer.init(jax.random.key(0), preparation.memory(normals))

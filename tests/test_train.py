@@ -100,7 +100,9 @@ def test_the_reader_has_its_share_in_scoring(tmp_path):
     alone = log_odds(trained.variables._replace(reader=None))
     silent = reader._replace(weights=0 * reader.weights, bias=0 * reader.bias)
     quieter = log_odds(trained.variables._replace(reader=silent))
-    share = trained.scorer.model.config.reference.reader_share
+    reference = trained.scorer.model.config.reference
+    assert reference is not None
+    share = reference.reader_share
     np.testing.assert_allclose(quieter, (1 - share) * alone, atol=1e-5)
     assert not np.allclose(log_odds(trained.variables), quieter, atol=0.1)
 
