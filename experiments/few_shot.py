@@ -91,7 +91,9 @@ class FewShot:
     validation_anomalies: int = 24
     """Synthetic anomalies held out to choose the best step and the threshold."""
     devices: int = 1
-    """Devices that share every batch, on each host. 0: all of them."""
+    """Devices that share every batch, on each host. 0: all of them. Without an
+    accelerator as many as there are cores may be asked for, each with threads of its
+    own."""
     hosts: HostsConfig = field(default_factory=HostsConfig)
     """Several machines that train together."""
     at_once: int = 1
@@ -186,10 +188,20 @@ def read_settings(
 
         with one_line_errors():
             join(settings.hosts)
-    if settings.resume or not has_accelerator():
+    if settings.resume:
+        return settings
+    _share_cores(settings)
+    if not has_accelerator():
         return settings
     default = FewShot.of_preset(name, has_accelerator=True)
     return read_command_line(default, prog=prog, argv=argv)
+
+
+def _share_cores(settings: FewShot) -> None:
+    if settings.devices > 1:
+        from lfq_jax.mesh import share_cores
+
+        share_cores(settings.devices)
 
 
 def _has_accelerator() -> bool:
@@ -502,6 +514,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with one_line_errors():
         settings = _resumed(settings)
+        _share_cores(settings)
         settings = _with_encoder(settings)
         keep_compiled(settings.cache_dir)
         _check_machine(settings)

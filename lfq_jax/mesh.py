@@ -5,6 +5,8 @@ the batch, in the losses, the norms and the entropy of the codes, is over all de
 before anything is made of it. Weights and data lie on every device.
 """
 
+import contextlib
+import os
 from typing import Any
 
 import jax
@@ -14,6 +16,28 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 DATA = "data"  # the mesh's only axis
+_COUNT_FLAG = "xla_force_host_platform_device_count"
+
+
+def share_cores(devices: int) -> None:
+    """Make the processor `devices` devices, where it is what jax computes on.
+
+    Each computes in threads of its own, so that the cores share a batch. More devices
+    than cores are not made. Before jax is asked for a device; later it does nothing, as
+    where XLA_FLAGS says how many there are.
+    """
+    wanted = min(devices, _cores())
+    if wanted < 2 or _COUNT_FLAG in os.environ.get("XLA_FLAGS", ""):
+        return
+    with contextlib.suppress(RuntimeError):  # jax has its devices already
+        jax.config.update("jax_num_cpu_devices", wanted)
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def make_mesh(devices: int, *, batch_size: int) -> Mesh | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -74,6 +75,41 @@ def test_more_devices_than_there_are_and_batches_that_do_not_divide_are_refused(
     with pytest.raises(ValueError, match=r"1, 2, 3, 6 would do, or a multiple of 4"):
         make_mesh(4, batch_size=6)
     assert make_mesh(1, batch_size=1) is None
+
+
+_CORES = """
+import os, sys
+from lfq_jax.mesh import share_cores
+share_cores(int(sys.argv[1]))
+import jax
+found = jax.local_device_count()
+share_cores(2)  # too late, and no error
+print(found, len(os.sched_getaffinity(0)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "flags", "wanted"),
+    [
+        (1, "", lambda cores: 1),
+        (2, "", lambda cores: min(2, cores)),
+        (9000, "", lambda cores: cores),
+        (2, "--xla_force_host_platform_device_count=3", lambda cores: 3),
+    ],
+)
+def test_the_cores_of_a_processor_are_devices_where_it_is_asked_for(
+    asked, flags, wanted
+):
+    done = subprocess.run(
+        [sys.executable, "-c", _CORES, str(asked)],
+        cwd=PROJECT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    found, cores = map(int, done.stdout.split())
+    assert found == wanted(cores)
 
 
 _HOST = """

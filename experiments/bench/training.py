@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # it imports jax, which --help must not wait for
     from experiments.bench.training_setup import Setup
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-WAYS = ("jax", "torch_nchw", "torch_channels_last", "torch_compiled")
+SHARED = "jax_devices"  # ours, the batch shared by as many devices as there are cores
+WAYS = ("jax", SHARED, "torch_nchw", "torch_channels_last", "torch_compiled")
 Part = Literal["ways", "overhead", "memory", "where", "start_up", "devices"]
 PARTS: tuple[Part, ...] = ("ways", "overhead", "memory", "where", "start_up", "devices")
 READY = "ready"
@@ -153,6 +154,10 @@ def _devices(settings: Settings) -> list[dict[str, Any]]:
 
 def _work(settings: Settings) -> None:
     """Be one of the processes."""
+    from lfq_jax.mesh import share_cores
+
+    if settings.worker == SHARED:  # before anything asks jax for a device
+        share_cores(settings.cores)
     from experiments.bench import training_parts
     from experiments.bench.training_setup import setup
 
@@ -189,8 +194,8 @@ def _stepper(way: str, cores: int, made: "Setup") -> Callable[[], None]:
     """One whole training step, its images drawn within, and waited for."""
     from experiments.bench import training_parts
 
-    if way == "jax":
-        return training_parts.jax_stepper(made)
+    if way in ("jax", SHARED):
+        return training_parts.jax_stepper(made, devices=cores if way == SHARED else 1)
     import torch
 
     from experiments.bench.torch_training import torch_stepper

@@ -31,19 +31,24 @@ _SHARED_STEPS = 20
 _KEY = jax.random.key(1)
 
 
-def jax_stepper(made: Setup) -> Callable[[], None]:
+def jax_stepper(made: Setup, *, devices: int = 1) -> Callable[[], None]:
     """Our step, as a run dispatches it, waited for."""
     trainer, data = ready(made)
+    mesh = make_mesh(devices, batch_size=trainer.config.batch_size)
     # one step in a scan where the steps are scanned, so that all ways do alike
     one = dataclasses.replace(trainer.config, log_every=1)
     stepping = type(trainer)(
-        trainer.model, one, steps=trainer.steps, is_texture=trainer.is_texture
+        trainer.model,
+        one,
+        steps=trainer.steps,
+        is_texture=trainer.is_texture,
+        mesh=mesh,
     )
-    state = stepping.init(jax.random.key(0))
+    state, data, key = place((stepping.init(jax.random.key(0)), data, _KEY), mesh)
 
     def step() -> None:
         nonlocal state
-        state, metrics = stepping.run(state, data, _KEY)
+        state, metrics = stepping.run(state, data, key)
         jax.block_until_ready((state, metrics))
 
     return step
