@@ -169,6 +169,7 @@ def _beside_torch(preset: "PresetName", dtype: "Dtype") -> None:
             *(sys.executable, "-m", "experiments.bench.training", "--parts", "ways"),
             *("--preset", preset, "--dtype", dtype, "--rounds", "5"),
             *("--cores", str(len(os.sched_getaffinity(0)))),
+            *("--ways", "jax", "torch_nchw", "torch_channels_last", "torch_compiled"),
         ],
         cwd=PROJECT,
         check=True,

@@ -72,13 +72,15 @@ class Settings:
 
 def main() -> None:
     """Measure and print tables and one JSON object."""
+    from datasets.errors import one_line_errors
     from experiments.command_line import read_command_line
 
     prog = "python -m experiments.bench.training"
     settings = read_command_line(Settings(), prog=prog, argv=sys.argv[1:])
     if settings.worker:
         _limit(settings.cores)
-        _work(settings)
+        with one_line_errors():
+            _work(settings)
         return
     measured: dict[str, Any] = {}
     for part in settings.parts:
