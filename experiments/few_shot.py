@@ -215,6 +215,7 @@ def _resumed(settings: FewShot) -> FewShot:
     if not settings.resume:
         return settings
     started = from_json(FewShot, RunFolder.open(settings.resume).config)
+    _share_cores(started)
     return dataclasses.replace(
         started,
         out=None,
@@ -514,7 +515,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with one_line_errors():
         settings = _resumed(settings)
-        _share_cores(settings)
         settings = _with_encoder(settings)
         keep_compiled(settings.cache_dir)
         _check_machine(settings)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from experiments.bench.training import SHARED, WAYS
 from experiments.command_line import read_command_line
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
@@ -169,7 +170,7 @@ def _beside_torch(preset: "PresetName", dtype: "Dtype") -> None:
             *(sys.executable, "-m", "experiments.bench.training", "--parts", "ways"),
             *("--preset", preset, "--dtype", dtype, "--rounds", "5"),
             *("--cores", str(len(os.sched_getaffinity(0)))),
-            *("--ways", "jax", "torch_nchw", "torch_channels_last", "torch_compiled"),
+            *("--ways", *(way for way in WAYS if way != SHARED)),
         ],
         cwd=PROJECT,
         check=True,

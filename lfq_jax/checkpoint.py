@@ -135,7 +135,8 @@ class Checkpoints:
                 f"checkpoint {self.folder}/{step} was written with another config: "
                 + "; ".join(drift)
             )
-        target = {_BYTES: ocp.utils.to_shape_dtype_struct(_packed(like))}
+        size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(like))
+        target = {_BYTES: jax.ShapeDtypeStruct((size,), np.uint8)}
         try:
             found = manager.restore(
                 step,
@@ -174,12 +175,10 @@ def _packed(progress: Progress) -> np.ndarray:
 
 
 def _unpacked(packed: np.ndarray, like: Progress) -> Progress:
-    leaves, tree = jax.tree.flatten(like)
-    found, start = [], 0
-    for leaf in map(np.asarray, leaves):
-        part = packed[start : start + leaf.nbytes]
-        found.append(part.view(leaf.dtype).reshape(leaf.shape).copy())
-        start += leaf.nbytes
+    leaves, tree = jax.tree.flatten(jax.tree.map(np.asarray, like))
+    ends = np.cumsum([leaf.nbytes for leaf in leaves])
+    parts = zip(leaves, np.split(packed, ends[:-1]), strict=True)
+    found = [part.view(x.dtype).reshape(x.shape).copy() for x, part in parts]
     return jax.tree.unflatten(tree, found)
 
 

@@ -11,10 +11,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array
 
 from experiments.bench.training_setup import Dtype, PresetName, Setup, ready, setup
+from lfq_jax.config import TrainConfig
+from lfq_jax.data import TrainingData
 from lfq_jax.mesh import make_mesh, place
 from lfq_jax.model import parameter_count
+from lfq_jax.step import Trainer, TrainState
 
 # Where an operation's name says it belongs; the first that fits counts.
 _SCOPES = (
@@ -33,18 +37,9 @@ _KEY = jax.random.key(1)
 
 def jax_stepper(made: Setup, *, devices: int = 1) -> Callable[[], None]:
     """Our step, as a run dispatches it, waited for."""
-    trainer, data = ready(made)
-    mesh = make_mesh(devices, batch_size=trainer.config.batch_size)
     # one step in a scan where the steps are scanned, so that all ways do alike
-    one = dataclasses.replace(trainer.config, log_every=1)
-    stepping = type(trainer)(
-        trainer.model,
-        one,
-        steps=trainer.steps,
-        is_texture=trainer.is_texture,
-        mesh=mesh,
-    )
-    state, data, key = place((stepping.init(jax.random.key(0)), data, _KEY), mesh)
+    one = dataclasses.replace(made.trainer.config, log_every=1)
+    stepping, state, data, key = _placed(ready(made), one, devices)
 
     def step() -> None:
         nonlocal state
@@ -52,6 +47,23 @@ def jax_stepper(made: Setup, *, devices: int = 1) -> Callable[[], None]:
         jax.block_until_ready((state, metrics))
 
     return step
+
+
+def _placed(
+    made: Setup, config: TrainConfig, devices: int
+) -> tuple[Trainer, TrainState, TrainingData, Array]:
+    """A trainer whose batch this many devices share (0: all), a fresh state, the data
+    and a key, where they compute."""
+    trainer, data = made
+    mesh = make_mesh(devices, batch_size=config.batch_size)
+    sharing = Trainer(
+        trainer.model,
+        config,
+        steps=trainer.steps,
+        is_texture=trainer.is_texture,
+        mesh=mesh,
+    )
+    return sharing, *place((sharing.init(jax.random.key(0)), data, _KEY), mesh)
 
 
 def overhead(made: Setup, rounds: int) -> dict[str, float]:
@@ -82,17 +94,7 @@ def overhead(made: Setup, rounds: int) -> dict[str, float]:
 
 def losses_shared(made: Setup) -> list[float]:
     """The losses of some steps on as many devices as there are."""
-    trainer, data = made
-    mesh = make_mesh(0, batch_size=trainer.config.batch_size)
-    sharing = type(trainer)(
-        trainer.model,
-        trainer.config,
-        steps=trainer.steps,
-        is_texture=trainer.is_texture,
-        mesh=mesh,
-    )
-    state = trainer.init(jax.random.key(0))
-    state, data, key = place((state, data, _KEY), mesh)
+    sharing, state, data, key = _placed(made, made.trainer.config, devices=0)
     step, found = jax.jit(sharing.step, donate_argnums=0), []
     for _ in range(_SHARED_STEPS):
         state, metrics = step(state, data, key)
