@@ -6,6 +6,7 @@ wrong in other places, and their mean, in which it has the greater share, is mos
 better than the network's.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -13,13 +14,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float16, UInt8
 
-BLURS = (0.0, 1.0, 2.5)
+WIDE = 16.0
+"""Deviation of the mean that stands for an image as a whole, in cells."""
+BLURS = (0.0, 1.0, 2.5, WIDE)
 """Deviations of the Gaussian means about a cell that it is read with, in cells."""
+CONTRAST = 0.5
+"""Share of the mean log-odds in the wide surroundings that is taken off a cell's. Good
+parts to come are strange as a whole (light, sheen, pose) more than variations of few
+shots let the regression expect; a defect is strange beside what lies around it."""
 PENALTY = 0.01
 """Of half the squared weights, beside the mean loss of a cell. Synthetic anomalies are
 not the defects to come, and the cells of an image are much alike: without it the
 regression learns which distances tell the synthetic ones, too."""
 _MOSTLY = 0.25  # a cell counts as anomalous from this share of its pixels on
+_ROUNDING = 1e-4  # a deviation that says nothing: distances are known to 1e-3
 _CELLS = {True: 20_000, False: 40_000}  # of each label that the fit sees at most
 
 
@@ -28,31 +36,44 @@ class Reader(NamedTuple):
 
     weights: Float[Array, "f"]
     bias: Float[Array, ""]
+    """With what good images have on average of the share that is taken off."""
 
 
-def _blur_matrix(size: int, sigma: float) -> np.ndarray:
-    cell = np.arange(size)
-    weights = np.exp(-0.5 * ((cell[:, None] - cell) / sigma) ** 2)
+def _blur_matrix(size: int, sigma: float, *, repeats_border: bool) -> np.ndarray:
+    """Gaussian weights of `size` cells about each of them. [size size]
+
+    Beyond the border lies nothing, or the cell at it again.
+    """
+    reach = math.ceil(4 * sigma) if repeats_border else 0
+    cell, other = np.arange(size), np.arange(-reach, size + reach)
+    weights = np.exp(-0.5 * ((cell[:, None] - other) / sigma) ** 2)
+    weights = weights @ np.eye(size)[other.clip(0, size - 1)]
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _blurred(
+    cells: Float[Array, "b h w c"], sigma: float, *, repeats_border: bool = False
+) -> Float[Array, "b h w c"]:
+    if not sigma:
+        return cells
+    down, across = (
+        _blur_matrix(size, sigma, repeats_border=repeats_border)
+        for size in cells.shape[1:3]
+    )
+    rows = jnp.einsum("ih,bhwc->biwc", down, cells)
+    return jnp.einsum("jw,biwc->bijc", across, rows)
 
 
 def _surroundings(distances: Float[Array, "b h w c"]) -> Float[Array, "b h w f"]:
     """Every cell's distances, and their means over larger and larger surroundings."""
-    found = []
-    for sigma in BLURS:
-        blurred = distances
-        if sigma:
-            down = _blur_matrix(distances.shape[1], sigma)
-            across = _blur_matrix(distances.shape[2], sigma)
-            blurred = jnp.einsum("ih,bhwc->biwc", down, blurred)
-            blurred = jnp.einsum("jw,biwc->bijc", across, blurred)
-        found.append(blurred)
-    return jnp.concatenate(found, axis=-1)
+    return jnp.concatenate([_blurred(distances, sigma) for sigma in BLURS], axis=-1)
 
 
 def read(reader: Reader, distances: Float[Array, "b h w c"]) -> Float[Array, "b h w"]:
     """Logit of an anomaly in every cell."""
-    return _surroundings(distances) @ reader.weights + reader.bias
+    fitted = _surroundings(distances) @ reader.weights
+    wide = _blurred(fitted[..., None], WIDE, repeats_border=True)[..., 0]
+    return fitted - CONTRAST * wide + reader.bias
 
 
 def fit_reader(
@@ -68,16 +89,18 @@ def fit_reader(
       masks: 1 where anomalous; at least one pixel is.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
 
     rng = np.random.default_rng((seed, 2))
-    cells, labels = _drawn_cells(distances, _shares(masks, distances.shape[1:3]), rng)
-    scaler = StandardScaler().fit(cells)
+    shares = _shares(masks, distances.shape[1:3])
+    cells, labels = _drawn_cells(distances, shares, rng)
+    mean, scale = cells.mean(0), cells.std(0)
+    scale = np.where(scale > _ROUNDING, scale, np.inf)
     # scikit-learn counts the penalty against the sum over cells
     regression = LogisticRegression(max_iter=1000, C=1 / (PENALTY * len(cells)))
-    regression.fit(scaler.transform(cells), labels)
-    weights = regression.coef_[0] / scaler.scale_
-    bias = np.asarray(regression.intercept_)[0] - weights @ scaler.mean_
+    regression.fit((cells - mean) / scale, labels)
+    weights = regression.coef_[0] / scale
+    bias = np.asarray(regression.intercept_)[0] - weights @ mean
+    bias += CONTRAST * (cells[~labels] @ weights).mean()
     return Reader(jnp.asarray(weights, jnp.float32), jnp.asarray(bias, jnp.float32))
 
 

@@ -10,12 +10,12 @@ from lfq_jax.reader import BLURS, fit_reader, read
 def _distances(count: int = 8, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Noise in two channels, and squares in which the second is a little larger."""
     rng = np.random.default_rng(seed)
-    distances = rng.normal(1.0, 0.3, (count, 16, 16, 2)).astype(np.float16)
-    masks = np.zeros((count, 64, 64), np.uint8)
+    distances = rng.normal(1.0, 0.3, (count, 32, 32, 2)).astype(np.float16)
+    masks = np.zeros((count, 128, 128), np.uint8)
     for i in range(count // 2):
-        row, column = rng.integers(0, 10, 2)
-        distances[i, row : row + 6, column : column + 6, 1] += 0.6
-        masks[i, 4 * row : 4 * (row + 6), 4 * column : 4 * (column + 6)] = 1
+        row, column = rng.integers(0, 20, 2)
+        distances[i, row : row + 12, column : column + 12, 1] += 0.6
+        masks[i, 4 * row : 4 * (row + 12), 4 * column : 4 * (column + 12)] = 1
     return distances, masks
 
 
@@ -27,6 +27,16 @@ def test_it_finds_what_it_was_fitted_to_find_in_what_it_never_saw():
     assert logits.shape == inside.shape
     assert (logits[inside] > 0).mean() > 0.8
     assert (logits[~inside] > 0).mean() < 0.1
+
+
+def test_what_is_larger_all_over_counts_less_than_the_same_in_one_place():
+    """Good parts to come may be strange as a whole."""
+    reader = fit_reader(*_distances(), seed=0)
+    distances = np.ones((3, 64, 64, 2), np.float32)
+    distances[1] += 0.6
+    distances[2, 28:36, 28:36] += 0.6
+    good, all_over, in_one_place = np.asarray(read(reader, jnp.asarray(distances)))
+    assert good[32, 32] < all_over[32, 32] < in_one_place[32, 32]
 
 
 def test_every_surrounding_of_every_channel_has_one_weight():
@@ -55,10 +65,10 @@ def test_the_same_seed_fits_the_same_weights_to_the_bit():
     np.testing.assert_array_equal(one.weights, two.weights)
 
 
-@pytest.mark.parametrize("side", [1, 64])
+@pytest.mark.parametrize("side", [1, 128])
 def test_an_anomaly_of_one_pixel_and_one_of_all_the_image_can_be_fitted(side: int):
     distances, _ = _distances()
-    masks = np.zeros((8, 64, 64), np.uint8)
+    masks = np.zeros((8, 128, 128), np.uint8)
     masks[0, :side, :side] = 1
     reader = fit_reader(distances, masks, seed=0)
     assert np.isfinite(reader.weights).all() and np.isfinite(reader.bias)
