@@ -39,7 +39,7 @@ class Reader(NamedTuple):
     """With what good images have on average of the share that is taken off."""
 
 
-def _blur_matrix(size: int, sigma: float, *, repeats_border: bool) -> np.ndarray:
+def blur_matrix(size: int, sigma: float, repeats_border: bool) -> np.ndarray:
     """Gaussian weights of `size` cells about each of them. [size size]
 
     Beyond the border lies nothing, or the cell at it again.
@@ -57,8 +57,7 @@ def _blurred(
     if not sigma:
         return cells
     down, across = (
-        _blur_matrix(size, sigma, repeats_border=repeats_border)
-        for size in cells.shape[1:3]
+        blur_matrix(size, sigma, repeats_border) for size in cells.shape[1:3]
     )
     rows = jnp.einsum("ih,bhwc->biwc", down, cells)
     return jnp.einsum("jw,biwc->bijc", across, rows)

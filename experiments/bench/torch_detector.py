@@ -69,10 +69,12 @@ class TorchDetector:
         of_network = self._discriminated(torch.cat([distances, residual], 1))
         weights, bias = self.reader
         seen = [
-            distances if not sigma else self._across(distances, ("blur", sigma))
+            distances if not sigma else self._across(distances, ("blur", sigma, False))
             for sigma in reader.BLURS
         ]
-        read = torch.einsum("bfhw,f->bhw", torch.cat(seen, 1), weights) + bias
+        read = torch.einsum("bfhw,f->bhw", torch.cat(seen, 1), weights)
+        wide = self._across(read, ("blur", reader.WIDE, True))
+        read = read - reader.CONTRAST * wide + bias
         read = read.repeat_interleave(self.stem, 1).repeat_interleave(self.stem, 2)
         of_network = of_network[:, 1] - of_network[:, 0]
         return (1 - self.share) * of_network + self.share * read
@@ -227,7 +229,7 @@ class TorchDetector:
         if key not in self._matrices:
             made = {
                 "sample": filters._sampling,
-                "blur": reader._blur_matrix,
+                "blur": reader.blur_matrix,
                 "window": losses._window_matrix,
             }[how[0]]
             self._matrices[key] = _tensor(made(x.shape[-1], *how[1:]))

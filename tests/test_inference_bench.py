@@ -1,0 +1,28 @@
+"""The inference benchmark's detector in PyTorch finds what ours finds."""
+
+import numpy as np
+import pytest
+
+from lfq_jax.scoring import Scorer
+from tests.tiny_detector import tiny
+
+
+@pytest.mark.parametrize("kind", ["object", "texture"])
+def test_pytorch_computes_the_same_maps_and_scores(kind):
+    pytest.importorskip("torch", reason="the agm extra is not installed")
+    from experiments.bench.torch_detector import TorchDetector
+    from lfq_jax.model import Model
+
+    saved, _, images = tiny(kind=kind)
+    memory = saved.variables.reference
+    assert memory is not None
+    # PyTorch leaves out what is usual near the border.
+    saved = saved._replace(
+        variables=saved.variables._replace(reference=memory._replace(usual=None))
+    )
+    scorer = Scorer(Model(saved.model, is_texture=kind == "texture"), saved.score)
+    ours = scorer(saved.variables, images)
+    maps, scores = TorchDetector(saved)(images)
+    np.testing.assert_allclose(maps, np.asarray(ours.maps), atol=1e-4)
+    np.testing.assert_allclose(scores, ours.scores["smoothed_max"], atol=1e-4)
+    assert np.ptp(maps) > 0.1
