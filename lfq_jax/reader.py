@@ -69,7 +69,7 @@ def _surroundings(distances: Float[Array, "b h w c"]) -> Float[Array, "b h w f"]
 
 
 def read(reader: Reader, distances: Float[Array, "b h w c"]) -> Float[Array, "b h w"]:
-    """Logit of an anomaly in every cell."""
+    """Logit of an anomaly in every cell, beside what lies around it."""
     fitted = _surroundings(distances) @ reader.weights
     wide = _blurred(fitted[..., None], WIDE, repeats_border=True)[..., 0]
     return fitted - CONTRAST * wide + reader.bias
