@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lfq_jax.model import Model
 from lfq_jax.scoring import Scorer
 from tests.tiny_detector import tiny
 
@@ -11,7 +12,6 @@ from tests.tiny_detector import tiny
 def test_pytorch_computes_the_same_maps_and_scores(kind):
     pytest.importorskip("torch", reason="the agm extra is not installed")
     from experiments.bench.torch_detector import TorchDetector
-    from lfq_jax.model import Model
 
     saved, _, images = tiny(kind=kind)
     memory = saved.variables.reference
