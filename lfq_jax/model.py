@@ -95,11 +95,23 @@ class Outputs(NamedTuple):
     features: Float[Array, "b gh gw f"]
     """The pretrained encoder's features as the decoder gives them back; f = 0 without
     one."""
+    of_score: Float[Array, "b h w 2"]
+    """Logits that the image score is read off: `logits`, or, where a regression is
+    fitted and scoring is meant, with that regression's own share in the score."""
 
     @property
     def probability(self) -> Float[Array, "b h w"]:
         """M_hat of eq. 4: probability that a pixel is anomalous, in [0, 1]."""
-        return jax.nn.sigmoid(self.logits[..., 1] - self.logits[..., 0])
+        return _probability(self.logits)
+
+    @property
+    def score_probability(self) -> Float[Array, "b h w"]:
+        """The same of what the image score is read off."""
+        return _probability(self.of_score)
+
+
+def _probability(logits: Float[Array, "*b 2"]) -> Float[Array, "*b"]:
+    return jax.nn.sigmoid(logits[..., 1] - logits[..., 0])
 
 
 class Model:
@@ -235,11 +247,11 @@ class Model:
             self.config.discriminator_input, [image[..., :0]]
         )
         logits = discriminator(jnp.concatenate(seen, axis=-1), cells, **mode)
-        reference_config = self.config.reference
+        of_score, reference_config = logits, self.config.reference
         if reference_config and variables.reader is not None and not training:
-            compared = cells[..., : self.reference_channels]
-            share = reference_config.reader_share
-            logits = _with_reader(logits, read(variables.reader, compared), share)
+            found = read(variables.reader, cells[..., : self.reference_channels])
+            of_score = _with_reader(logits, found, reference_config.score_share)
+            logits = _with_reader(logits, found, reference_config.reader_share)
         outputs = Outputs(
             reconstruction=reconstruction,
             logits=logits,
@@ -247,6 +259,7 @@ class Model:
             quantizer_loss=quantized.loss,
             quantizer_statistics=quantized.statistics,
             features=given_back,
+            of_score=of_score,
         )
         if not training:
             return outputs, variables

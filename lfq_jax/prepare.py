@@ -169,7 +169,8 @@ class Preparation:
 
     def reader(self, training: TrainingData) -> Reader | None:
         """What reads the distances beside the discriminator, fitted on `training`."""
-        if self.model.reference is None or not self.model.reference.reader_share:
+        config = self.model.reference
+        if config is None or not (config.reader_share or config.score_share):
             return None
         both = [jax.device_get(each) for each in training]
         known = np.concatenate([each.references for each in both])

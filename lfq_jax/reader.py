@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float16, UInt8
 
+from lfq_jax.precision import exact_products
+
 WIDE = 16.0
 """Deviation of the mean that stands for an image as a whole, in cells."""
 BLURS = (0.0, 1.0, 2.5, WIDE)
@@ -63,11 +65,13 @@ def _blurred(
     return jnp.einsum("jw,biwc->bijc", across, rows)
 
 
+@exact_products
 def _surroundings(distances: Float[Array, "b h w c"]) -> Float[Array, "b h w f"]:
     """Every cell's distances, and their means over larger and larger surroundings."""
     return jnp.concatenate([_blurred(distances, sigma) for sigma in BLURS], axis=-1)
 
 
+@exact_products
 def read(reader: Reader, distances: Float[Array, "b h w c"]) -> Float[Array, "b h w"]:
     """Logit of an anomaly in every cell, beside what lies around it."""
     fitted = _surroundings(distances) @ reader.weights

@@ -22,6 +22,7 @@ from lfq_jax.nearest import (
     surroundings,
 )
 from lfq_jax.poses import Poses, find_poses, remember_poses
+from lfq_jax.precision import exact_products
 from lfq_jax.reference_config import ReferenceConfig
 from lfq_jax.sight import (
     Seen,
@@ -63,6 +64,7 @@ def channels(config: ReferenceConfig, *, is_texture: bool) -> int:
     return searches * sum(len(kind) for kind in sizes) + of_features
 
 
+@exact_products
 def remember(
     sight: Sight,
     images: Sequence[UInt8[np.ndarray, "h w 3"]],
@@ -248,6 +250,7 @@ def _nearer(
     return mine + share * (theirs - mine)
 
 
+@exact_products
 def compare(
     reference: Reference,
     images: Float[Array, "b H W 3"],

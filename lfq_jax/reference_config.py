@@ -58,8 +58,11 @@ class ReferenceConfig:
     """Whether the discriminator sees the whitened features beside the distances."""
     reader_share: float = 0.8
     """Share in [0, 1] that a logistic regression on the distances, fitted before
-    training, has in the log-odds of an anomaly; the discriminator has the rest. 0: none
-    is fitted."""
+    training, has in the log-odds of an anomaly; the discriminator has the rest. Where
+    this and `score_share` are 0, none is fitted."""
+    score_share: float = 1.0
+    """The same in the log-odds that the image score is read off. The discriminator
+    draws an anomaly's outline better; alarms it raises on good parts cost more."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.levels <= 6:
@@ -72,7 +75,9 @@ class ReferenceConfig:
             )
         if not 0 <= self.poses <= 8:
             raise ValueError(f"poses must be in [0, 8], got {self.poses}")
-        if not 0 <= self.reader_share <= 1:
-            raise ValueError(f"reader_share must be in [0, 1], got {self.reader_share}")
+        for name in ("reader_share", "score_share"):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {share}")
         if not 0 <= self.window <= 8:
             raise ValueError(f"window must be in [0, 8], got {self.window}")

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, UInt8
 from lfq_jax.config import ImageScore, ScoreConfig
 from lfq_jax.losses import gaussian_smooth
 from lfq_jax.model import Model, Variables
+from lfq_jax.precision import exact_products
 
 IMAGE_SCORES: tuple[ImageScore, ...] = get_args(ImageScore)
 WINDOW_SIGMAS = 3.0  # where the Gaussian window is cut
@@ -69,6 +70,7 @@ class Scorer:
         return self.model, self.config
 
     @functools.partial(jax.jit, static_argnums=0)
+    @exact_products
     def __call__(
         self,
         variables: Variables,
@@ -78,9 +80,8 @@ class Scorer:
         """Score images of the model's own size; `reference` as in `Model.apply`."""
         unit = images.astype(jnp.float32) / 255.0
         outputs, _ = self.model.apply(variables, unit, reference, training=False)
-        probability = outputs.probability
         return Scored(
-            maps=smooth(probability, self.config.smoothing_sigma),
-            scores=image_scores(probability, self.config),
+            maps=smooth(outputs.probability, self.config.smoothing_sigma),
+            scores=image_scores(outputs.score_probability, self.config),
             reconstructions=jnp.clip(outputs.reconstruction, 0.0, 1.0),
         )

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, UInt8
 from lfq_jax.encoders import Encoder, network_from_text
 from lfq_jax.filters import describe, group_sizes
 from lfq_jax.memory import Projection, principal_components, whitening
+from lfq_jax.precision import exact_products
 from lfq_jax.reference_config import EncoderConfig, ReferenceConfig
 
 _LENGTH = 4.0
@@ -65,6 +66,7 @@ def reconstructed_sizes(config: ReferenceConfig | None) -> tuple[int, ...]:
     return tuple(min(count, width) for width in _stage_widths(config.encoder))
 
 
+@exact_products
 def see(
     sight: Sight,
     images: Float[Array, "b H W 3"],
@@ -116,6 +118,7 @@ def _on_grid(
     return jnp.concatenate(resized, axis=-1)
 
 
+@exact_products
 def fit_sight(
     shots: UInt8[np.ndarray, "k h w 3"],
     config: ReferenceConfig,

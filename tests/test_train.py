@@ -91,11 +91,15 @@ def test_the_reader_has_its_share_in_scoring(tmp_path):
     assert reader is not None
     image = photographs().images[0]
 
-    def log_odds(variables):
+    def both(variables):
         outputs, _ = trained.scorer.model.apply(
             variables, jnp.asarray(image[None]) / 255.0, training=False
         )
-        return np.asarray(outputs.logits[0, ..., 1] - outputs.logits[0, ..., 0])
+        both = outputs.logits[0], outputs.of_score[0]
+        return [np.asarray(each[..., 1] - each[..., 0]) for each in both]
+
+    def log_odds(variables):
+        return both(variables)[0]
 
     alone = log_odds(trained.variables._replace(reader=None))
     silent = reader._replace(weights=0 * reader.weights, bias=0 * reader.bias)
@@ -105,6 +109,12 @@ def test_the_reader_has_its_share_in_scoring(tmp_path):
     share = reference.reader_share
     np.testing.assert_allclose(quieter, (1 - share) * alone, atol=1e-5)
     assert not np.allclose(log_odds(trained.variables), quieter, atol=0.1)
+
+    # The image score has a share of its own: here the regression's alone.
+    assert reference.score_share == 1
+    np.testing.assert_allclose(both(trained.variables._replace(reader=silent))[1], 0)
+    of_map, of_score = both(trained.variables)
+    np.testing.assert_allclose(of_map, quieter + share * of_score, atol=1e-4)
 
 
 def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path):

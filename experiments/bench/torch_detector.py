@@ -37,6 +37,7 @@ class TorchDetector:
         self.of_patches = (self.patches**2).sum(-1)
         self.reader = tuple(map(_tensor, saved.variables.reader))
         self.share = model.reference.reader_share
+        self.score_share = model.reference.score_share
         self.kernels = {
             name: _tensor(kernel).permute(3, 2, 0, 1).contiguous()
             for name, kernel in (
@@ -54,15 +55,18 @@ class TorchDetector:
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         unit = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
         unit = unit.contiguous(memory_format=LAST)
-        logits = self._logits(unit)
-        probability = torch.sigmoid(logits)
+        of_network, of_reader = self._log_odds(unit)
+        of_map, of_score = (
+            torch.sigmoid((1 - share) * of_network + share * of_reader)
+            for share in (self.share, self.score_share)
+        )
         config = self.saved.score
-        maps = self._smooth(probability, config.smoothing_sigma)
-        score = self._smooth(probability, config.max_sigma).amax((1, 2))
+        maps = self._smooth(of_map, config.smoothing_sigma)
+        score = self._smooth(of_score, config.max_sigma).amax((1, 2))
         return maps.numpy(), score.numpy()
 
-    def _logits(self, unit: torch.Tensor) -> torch.Tensor:
-        """Log-odds of an anomaly, b h w."""
+    def _log_odds(self, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of an anomaly, b h w, by the discriminator and by the regression."""
         reconstruction = self._reconstructed(unit)
         distances = self._compared(unit)
         residual = self._residual(unit, reconstruction)
@@ -76,8 +80,7 @@ class TorchDetector:
         wide = self._across(read, ("blur", reader.WIDE, True))
         read = read - reader.CONTRAST * wide + bias
         read = read.repeat_interleave(self.stem, 1).repeat_interleave(self.stem, 2)
-        of_network = of_network[:, 1] - of_network[:, 0]
-        return (1 - self.share) * of_network + self.share * read
+        return of_network[:, 1] - of_network[:, 0], read
 
     def _reconstructed(self, unit: torch.Tensor) -> torch.Tensor:
         params, statistics = (each["reconstructive"] for each in self.networks)
