@@ -4,15 +4,19 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.bench.training_setup import training_data
 from lfq_jax.model import Model
 from lfq_jax.quantizers import make
+from lfq_jax.reader import read
+from lfq_jax.reference import compare
 from lfq_jax.scoring import Scorer
 from lfq_jax.step import Trainer
 from tests.test_train import MODEL, SCORE, TRAIN, photographs, run
+from tests.tiny_detector import tiny
 
 pytestmark = [
     pytest.mark.gpu,
@@ -64,6 +68,29 @@ def test_a_detector_learns_and_two_runs_are_alike(tmp_path):
     assert again.validation["pixel_auroc"] == pytest.approx(
         trained.validation["pixel_auroc"], abs=0.02
     )
+
+
+@pytest.mark.parametrize("kind", ["object", "texture"])
+def test_distances_and_the_regression_are_those_of_the_cpu(kind):
+    # Small differences of large products: TF32 would lose them.
+    saved, _, images = tiny(kind=kind)
+    config = saved.model.reference
+    assert config is not None and saved.variables.reader is not None
+
+    @jax.jit
+    def found(memory, reader, images):
+        unit = images.astype(jnp.float32) / 255
+        distances = compare(memory, unit, config, stride=saved.model.stem)
+        return distances, read(reader, distances)
+
+    def on(device):
+        both = saved.variables.reference, saved.variables.reader
+        return jax.device_get(found(*jax.device_put((*both, images), device)))
+
+    of_cpu = on(jax.local_devices(backend="cpu")[0])
+    for ours, theirs in zip(on(jax.devices()[0]), of_cpu, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-3)
+        assert np.ptp(theirs) > 0.5
 
 
 def test_the_scores_are_those_of_the_cpu():

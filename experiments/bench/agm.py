@@ -9,6 +9,8 @@ with numpy, scipy and Pillow in the way of the peers. With `--diffusion` the pap
 generator is measured too: see `agm_diffusion.py`.
 """
 
+import dataclasses
+import functools
 import json
 import os
 import tempfile
@@ -37,6 +39,9 @@ class Settings:
     """What the generator is given."""
     diffusion: bool = False
     """Measure the generator of Stable Diffusion as well: wants a GPU and weights."""
+    random_weights: bool = False
+    """With --diffusion: paint with random weights of Stable Diffusion v1-4's sizes, in
+    the same time. 2.1 GB are written to a temporary folder."""
     agm: GeneratorConfig = field(default_factory=GeneratorConfig)
     """With --diffusion: which models, where, and with which options."""
 
@@ -64,15 +69,29 @@ def _measure(settings: Settings) -> None:
         **_shards(settings),
     }
     if settings.diffusion:
-        from experiments.bench.agm_diffusion import diffusion_figures
-
-        figures |= diffusion_figures(
-            _photograph(settings.image_px),
-            config=settings.agm,
-            kind=settings.kind,
-            seconds=settings.seconds,
-        )
+        figures |= _diffusion(settings)
     print(json.dumps(figures, indent=1))
+
+
+def _diffusion(settings: Settings) -> dict[str, Any]:
+    """The paper's generator, where the flags say what with."""
+    from experiments.bench.agm_diffusion import diffusion_figures
+
+    measured = functools.partial(
+        diffusion_figures,
+        _photograph(settings.image_px),
+        kind=settings.kind,
+        seconds=settings.seconds,
+    )
+    if not settings.random_weights:
+        return measured(config=settings.agm)
+    from experiments.bench.random_stable_diffusion import save_random_stable_diffusion
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = save_random_stable_diffusion(Path(scratch) / "sd")
+        model = dataclasses.replace(settings.agm.diffusion, model=str(folder))
+        config = dataclasses.replace(settings.agm, diffusion=model)
+        return measured(config=config) | {"diffusion_weights": "random"}
 
 
 def _rate(make: Callable[[int], object], seconds: float) -> float:

@@ -1,6 +1,6 @@
 """How fast the paper's generator makes anomalies, and what memory it takes.
 
-    python -m experiments.bench.agm --diffusion
+    python -m experiments.bench.agm --diffusion [--random-weights]
 
 Whole records are measured: outlines, crops, inversion, denoising, blending and gates,
 in full batches, with the weights that the flags name. Loading is timed apart.

@@ -1,0 +1,81 @@
+"""Stable Diffusion v1-4 in its published sizes, with random weights.
+
+It paints noise, in the time and memory that the published weights take: what a speed
+needs where nothing can be fetched.
+"""
+
+import json
+from pathlib import Path
+
+
+def save_random_stable_diffusion(folder: Path) -> Path:
+    """A folder as `CompVis/stable-diffusion-v1-4` has it, 2.1 GB in float16.
+
+    UNet of 860 million weights, VAE of 84, text encoder of 123.
+    """
+    import torch
+
+    from agm_torch.content.pipelines import quiet  # settles how libraries load
+
+    # isort: split
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
+        StableDiffusionPipeline,
+    )
+    from diffusers.schedulers.scheduling_pndm import PNDMScheduler
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+    with torch.device(device):
+        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
+        vae = AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=2,
+            sample_size=512,
+        )
+        sizes = CLIPTextConfig(
+            vocab_size=49408,
+            hidden_size=768,
+            intermediate_size=3072,
+            num_hidden_layers=12,
+            num_attention_heads=12,
+            max_position_embeddings=77,
+        )
+        text_encoder = CLIPTextModel(sizes)
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=_tokenizer(folder / "tokenizer"),
+        unet=unet,
+        scheduler=PNDMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            skip_prk_steps=True,
+            steps_offset=1,
+        ),
+        safety_checker=None,  # pyright: ignore[reportArgumentType]
+        feature_extractor=None,  # pyright: ignore[reportArgumentType]
+        requires_safety_checker=False,
+    )
+    with quiet():
+        pipeline.to(dtype=torch.float16).save_pretrained(folder)
+    return folder
+
+
+def _tokenizer(folder: Path):
+    """Byte pairs without merges: one token a letter, as many as the encoder reads."""
+    from transformers import CLIPTokenizer
+
+    folder.mkdir(parents=True)
+    letters = [chr(code) for code in range(33, 127)]
+    tokens = [*letters, *(letter + "</w>" for letter in letters)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
+    vocabulary.write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    merges.write_text("#version: 0.2\n")
+    return CLIPTokenizer(str(vocabulary), str(merges), model_max_length=77)
