@@ -2,24 +2,24 @@
 
 import importlib.util
 
-_LIBRARIES = (
+DIFFUSION = ("torch", "torchvision", "diffusers", "transformers")
+GROUNDED_SAM = (
     "torch",
     "torchvision",
-    "diffusers",
     "transformers",
-    "huggingface_hub",
     "groundingdino",
     "segment_anything",
 )
+HUB = ("huggingface_hub",)
 
 
-def require_agm_extra() -> None:
-    """Raise where a library of the extra is missing; imports none of them.
+def require_agm_extra(libraries: tuple[str, ...]) -> None:
+    """Raise where one of the extra's `libraries` is missing; imports none of them.
 
     Raises:
       FileNotFoundError: names what is missing and how to get it.
     """
-    missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
+    missing = [name for name in libraries if importlib.util.find_spec(name) is None]
     if missing:
         raise FileNotFoundError(
             f"{', '.join(missing)} not installed: pip install -e '.[agm]', or name an "

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agm_torch.download import download
-from agm_torch.extra import require_agm_extra
+from agm_torch.extra import HUB, require_agm_extra
 from agm_torch.model_config import DiffusionConfig, GroundedSamConfig, WeightsConfig
 from agm_torch.weights_table import CHECKPOINTS, HUB_MODELS, HubModel
 from datasets.shards import file_sha256, write_atomically
@@ -228,7 +228,7 @@ def _folder_of_users(folder: Path, config: WeightsConfig) -> Found:
 
 
 def _hub_folder(entry: HubModel, config: WeightsConfig) -> Path:
-    require_agm_extra()
+    require_agm_extra(HUB)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

@@ -15,10 +15,11 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from experiments.bench.training import SHARED, WAYS
 from experiments.command_line import read_command_line
+from experiments.run import cache_folder, keep_compiled
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     from experiments.bench.training_setup import Dtype, PresetName
@@ -36,10 +37,17 @@ class Settings:
     """Run the tests that need an accelerator."""
     torch: bool = True
     """Time PyTorch's training step beside ours, where torch is installed."""
+    dtypes: tuple[Literal["float32", "bfloat16"], ...] = ("bfloat16", "float32")
+    """Precisions of the convolutions that are timed."""
+    batches: tuple[int, ...] = (1, 8)
+    """Images a step that are timed. Each takes minutes to compile."""
 
     def __post_init__(self) -> None:
         if self.repetitions < 1:
             raise ValueError(f"repetitions must be at least 1, got {self.repetitions}")
+        for batch in self.batches:
+            if batch < 1:
+                raise ValueError(f"batches must be at least 1, got {batch}")
 
 
 class Row(NamedTuple):
@@ -56,8 +64,11 @@ def main() -> None:
     """Tests, then training and scoring, then PyTorch."""
     prog = "python -m experiments.gpu_check"
     settings = read_command_line(Settings(), prog=prog, argv=sys.argv[1:])
+    # Several processes share the device, and jax would take three quarters of it.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
+    keep_compiled(cache_folder())
     has_accelerator = jax.default_backend() != "cpu"
     preset: PresetName = "paper" if has_accelerator else "cpu"
     if not has_accelerator:
@@ -72,9 +83,9 @@ def main() -> None:
         print(f"tests: {_tested()}\n", flush=True)
     print("| dtype | batch | training images/s | scoring images/s | peak GiB |")
     print("|---|---|---|---|---|")
-    dtypes: tuple[Dtype, ...] = ("float32", "bfloat16")
-    for dtype in dtypes if has_accelerator else dtypes[:1]:
-        for batch in (1, 8):
+    dtypes: tuple[Dtype, ...] = settings.dtypes if has_accelerator else ("float32",)
+    for dtype in dtypes:
+        for batch in settings.batches:
             row = measured(preset, dtype, batch, settings.repetitions)
             peak = "-" if row.peak_gib is None else f"{row.peak_gib:.1f}"
             print(
@@ -99,7 +110,7 @@ def _tested() -> str:
     environment = {**os.environ, "JAX_PLATFORMS": "", "XLA_FLAGS": ""}
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-W", "default"),
+            *(sys.executable, "-m", "pytest", "-m", "gpu", "-W", "default"),
             *("-p", "no:cacheprovider", "tests/test_on_accelerator.py"),
         ],
         cwd=PROJECT,

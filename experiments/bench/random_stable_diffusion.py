@@ -4,8 +4,10 @@ It paints noise, in the time and memory that the published weights take: what a 
 needs where nothing can be fetched.
 """
 
+import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 
 def save_random_stable_diffusion(folder: Path) -> Path:
@@ -18,19 +20,14 @@ def save_random_stable_diffusion(folder: Path) -> Path:
     from agm_torch.content.pipelines import quiet  # settles how libraries load
 
     # isort: split
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
-        StableDiffusionPipeline,
-    )
-    from diffusers.schedulers.scheduling_pndm import PNDMScheduler
     from transformers import CLIPTextConfig, CLIPTextModel
 
+    diffusers: Any = importlib.import_module("diffusers")  # its stubs are too narrow
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     with torch.device(device):
-        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
-        vae = AutoencoderKL(
+        unet = diffusers.UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
+        vae = diffusers.AutoencoderKL(
             block_out_channels=(128, 256, 512, 512),
             down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4,
@@ -46,20 +43,20 @@ def save_random_stable_diffusion(folder: Path) -> Path:
             max_position_embeddings=77,
         )
         text_encoder = CLIPTextModel(sizes)
-    pipeline = StableDiffusionPipeline(
+    pipeline = diffusers.StableDiffusionPipeline(
         vae=vae,
         text_encoder=text_encoder,
         tokenizer=_tokenizer(folder / "tokenizer"),
         unet=unet,
-        scheduler=PNDMScheduler(
+        scheduler=diffusers.PNDMScheduler(
             beta_start=0.00085,
             beta_end=0.012,
             beta_schedule="scaled_linear",
             skip_prk_steps=True,
             steps_offset=1,
         ),
-        safety_checker=None,  # pyright: ignore[reportArgumentType]
-        feature_extractor=None,  # pyright: ignore[reportArgumentType]
+        safety_checker=None,
+        feature_extractor=None,
         requires_safety_checker=False,
     )
     with quiet():
