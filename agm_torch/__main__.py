@@ -13,6 +13,7 @@ from agm_torch.command_line import (
     Preview,
     Weights,
 )
+from agm_torch.usage import parsed
 
 # many small matrix products: threads would only wait for each other
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -21,10 +22,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 def main() -> int:
     """Parse the command line, then import what the command needs."""
-    command = tyro.cli(
-        Command,  # pyright: ignore[reportArgumentType]
-        prog="python -m agm_torch",
-        description="Normal image -> anomalous image and mask.",
+    command = parsed(
+        lambda: tyro.cli(
+            Command,  # pyright: ignore[reportArgumentType]
+            prog="python -m agm_torch",
+            description="Normal image -> anomalous image and mask.",
+        )
     )
     from datasets.errors import one_line_errors
 

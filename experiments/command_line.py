@@ -1,10 +1,11 @@
 """Command lines: typed flags from a dataclass, and one clear line for a mistake."""
 
-import sys
 from collections.abc import Sequence
 from typing import TypeVar
 
 import tyro
+
+from agm_torch.usage import parsed
 
 T = TypeVar("T")
 
@@ -13,10 +14,10 @@ def read_command_line(default: T, *, prog: str, argv: Sequence[str]) -> T:
     """`argv` as changes to `default`, a frozen dataclass.
 
     A flag that does not exist, or a value that the dataclass refuses, ends the process
-    with exit status 2 and a message that names it.
+    with exit status 2 and one line that names it.
     """
-    try:
-        return tyro.cli(
+    return parsed(
+        lambda: tyro.cli(
             type(default),
             default=default,
             args=list(argv),
@@ -24,9 +25,13 @@ def read_command_line(default: T, *, prog: str, argv: Sequence[str]) -> T:
             # A nested choice is made by its own flag, not by a subcommand.
             config=(tyro.conf.AvoidSubcommands,),
         )
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    )
+
+
+def read_flags(kind: type[T], *, prog: str, argv: Sequence[str] | None = None) -> T:
+    """As `read_command_line`, of a dataclass that may have fields without defaults."""
+    args = None if argv is None else list(argv)
+    return parsed(lambda: tyro.cli(kind, args=args, prog=prog))
 
 
 def flag_value(argv: Sequence[str], name: str) -> str | None:

@@ -6,7 +6,6 @@ python -m experiments.quantizer_report runs/<id>
 import base64
 import html
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from string import Template
 from typing import Any
 
 import tyro
+
+from experiments.command_line import read_flags
 
 ASSETS = Path(__file__).resolve().parent / "report_assets"
 
@@ -147,10 +148,8 @@ def _details(name: str, value: object) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line: prints the page's path."""
-    command = tyro.cli(
-        ComparisonReport,
-        prog="python -m experiments.quantizer_report",
-        args=sys.argv[1:] if argv is None else list(argv),
+    command = read_flags(
+        ComparisonReport, prog="python -m experiments.quantizer_report", argv=argv
     )
     from datasets.errors import one_line_errors
 

@@ -4,13 +4,14 @@ python -m experiments.report runs/<id>
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
 import tyro
+
+from experiments.command_line import read_flags
 
 ASSETS = Path(__file__).resolve().parent / "report_assets"
 SCRIPTS = ("decisions.js", "charts.js", "histogram.js", "gallery.js", "report.js")
@@ -67,11 +68,7 @@ def _as_script_data(value: object) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line: prints the page's path."""
-    command = tyro.cli(
-        Report,
-        prog="python -m experiments.report",
-        args=sys.argv[1:] if argv is None else list(argv),
-    )
+    command = read_flags(Report, prog="python -m experiments.report", argv=argv)
     from datasets.errors import one_line_errors
 
     with one_line_errors():

@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from agm_torch.config import GeneratorConfig, Kind
+from experiments.command_line import read_flags
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Settings:
 
 def main() -> None:
     """Measure and print one JSON object."""
-    settings = tyro.cli(Settings, prog="python -m experiments.bench.agm")
+    settings = read_flags(Settings, prog="python -m experiments.bench.agm")
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # a figure for one core; numpy is imported after this
     from datasets.errors import one_line_errors

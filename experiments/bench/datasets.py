@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tyro
+from experiments.command_line import read_flags
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Settings:
 
 def main() -> None:
     """Measure and print one JSON object."""
-    settings = tyro.cli(Settings, prog="python -m experiments.bench.datasets")
+    settings = read_flags(Settings, prog="python -m experiments.bench.datasets")
     import datasets
 
     with tempfile.TemporaryDirectory() as scratch:

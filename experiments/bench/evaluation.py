@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import tyro
+from experiments.command_line import read_flags
 
 Method = Literal["streaming", "exact", "global_sort", "sklearn"]
 
@@ -44,7 +44,7 @@ class Settings:
 
 def main() -> None:
     """Measure and print one JSON object."""
-    settings = tyro.cli(Settings, prog="python -m experiments.bench.evaluation")
+    settings = read_flags(Settings, prog="python -m experiments.bench.evaluation")
     if settings.worker:
         print(json.dumps(_measured(settings.worker, settings)))
         return

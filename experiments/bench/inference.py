@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tyro
+from experiments.command_line import read_flags
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +76,7 @@ class Settings:
 
 def main() -> None:
     """Measure and print a table and one JSON object."""
-    settings = tyro.cli(Settings, prog="python -m experiments.bench.inference")
+    settings = read_flags(Settings, prog="python -m experiments.bench.inference")
     from lfq_jax.run_detectors import detector_folder
 
     folder = detector_folder(settings.run, settings.category)

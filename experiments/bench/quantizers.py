@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import tyro
+from experiments.command_line import read_flags
 
 Method = Literal["ours", "dense", "peer"]
 ARRAYS = {"ours": 0, "dense": 4, "peer": 8}
@@ -58,11 +58,7 @@ class Settings:
 
 def main() -> None:
     """Measure and print one JSON object, and the table on stderr."""
-    try:
-        settings = tyro.cli(Settings, prog="python -m experiments.bench.quantizers")
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    settings = read_flags(Settings, prog="python -m experiments.bench.quantizers")
     if settings.worker:
         for row in _rows(settings.worker, settings):
             print(json.dumps(row), flush=True)

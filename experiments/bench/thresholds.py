@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
+from experiments.command_line import read_flags
 
 RULES = ("max_f1", "false_alarm_rate")
 FIRST = 1000  # renderings from here on are in no split
@@ -44,7 +44,7 @@ def good_parts(category: str, count: int) -> list:
 
 def main() -> None:
     """Measure and print two tables and one JSON object."""
-    settings = tyro.cli(Settings, prog="python -m experiments.bench.thresholds")
+    settings = read_flags(Settings, prog="python -m experiments.bench.thresholds")
     from experiments.run import cache_folder, keep_compiled
     from lfq_jax.run_detectors import trained_categories
 

@@ -1,0 +1,86 @@
+"""A mistake on a command line is one line that names it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agm_torch.usage import usage_line
+from experiments.command_line import read_command_line, read_flags
+from experiments.few_shot import FewShot
+from experiments.report import Report
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def said(capsys, *argv: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        read_command_line(FewShot(), prog="few_shot", argv=argv)
+    assert end.value.code == 2
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("error: ") and err.count("\n") == 1
+    return err.removeprefix("error: ").rstrip()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (
+            "--shot 2",
+            "unrecognized options: --shot, 2; perhaps you meant --shots; "
+            "all flags: few_shot --help",
+        ),
+        ("--shots two", "--shots must be a whole number, got 'two'"),
+        ("--shots 0", "--shots must be at least 1, got 0"),
+        ("--train.warmup x", "--train.warmup must be a number, got 'x'"),
+        ("--train.batch-size 0", "--train.batch-size must be at least 1, got 0"),
+        (
+            "--train.decay-at a",
+            "--train.decay-at must be written as --train.decay-at [FLOAT [FLOAT ...]], "
+            "got ['a']",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(capsys, argv, message):
+    assert said(capsys, *argv.split()) == message
+
+
+def test_a_wrong_choice_is_told_the_right_ones(capsys):
+    told = said(capsys, "--preset", "fast")
+    assert "'fast'" in told and "--preset" in told and "'paper'" in told
+
+
+def test_long_words_are_not_broken(capsys):
+    path = "/" + "/".join(["a-folder-with-a-long-name"] * 12)
+    assert path in said(capsys, path)
+
+
+def test_what_is_missing_is_named(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        read_flags(Report, prog="report", argv=[])
+    assert capsys.readouterr().err == "error: missing: PATH; all flags: report --help\n"
+
+
+def test_help_is_printed_as_it_is(capsys):
+    with pytest.raises(SystemExit) as end:
+        read_command_line(FewShot(), prog="few_shot", argv=["--help"])
+    assert not end.value.code and "--shots INT" in capsys.readouterr().out
+
+
+def test_a_box_of_another_shape_is_still_one_line():
+    assert usage_line("something\n   else\n") == "something else"
+    assert usage_line("") == "the command line cannot be read"
+
+
+def test_the_generators_commands_answer_alike():
+    done = subprocess.run(
+        [sys.executable, "-m", "agm_torch", "generate", "--images", "a"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2 and not done.stdout
+    told = "error: missing: --category; all flags: python -m agm_torch generate --help"
+    assert done.stderr == told + "\n"
