@@ -103,6 +103,10 @@ class FewShot:
     """Write a trace of one logging interval, of every category, for jax's profiler."""
     pictures: int = 40
     """Test images to draw at most, a category."""
+    texture_px: int = PRESETS["best"].texture_px
+    """Side of the square that textures are seen at, where the shots have as many pixels
+    a side; else, and for objects, --model.image-px. 0, or an --model.image-px that is
+    named: always that."""
     model: ModelConfig = PRESETS["best"].model
     """The networks."""
     train: TrainConfig = PRESETS["best"].train
@@ -123,6 +127,13 @@ class FewShot:
             raise ValueError(f"--at-once must be at least 1, got {self.at_once}")
         if self.at_once > 1:
             self._check_shared_device()
+        if self.texture_px:
+            try:
+                self._at(self.texture_px)
+            except ValueError as error:
+                raise ValueError(
+                    str(error).replace("image_px", "--texture-px")
+                ) from None
         if self.pictures < 0:
             raise ValueError(f"--pictures must be at least 0, got {self.pictures}")
         if not self.encoder_path and self.encoder != "scratch":
@@ -148,6 +159,25 @@ class FewShot:
                     f"--at-once must be 1 with {given}, got {self.at_once}"
                 )
 
+    def of_category(self, kind: str, sides_px: Sequence[int]) -> "FewShot":
+        """The settings for one category.
+
+        Args:
+          kind: `texture` or `object`.
+          sides_px: all sides of the shots.
+        """
+        large = kind == "texture" and 0 < self.texture_px <= min(sides_px)
+        return self._at(self.texture_px) if large else self
+
+    @property
+    def largest(self) -> "FewShot":
+        """The settings of the categories that take most memory."""
+        return self._at(max(self.texture_px, self.model.image_px))
+
+    def _at(self, image_px: int) -> "FewShot":
+        model = dataclasses.replace(self.model, image_px=image_px)
+        return dataclasses.replace(self, model=model, texture_px=0)
+
     @property
     def encoder_path(self) -> Path | None:
         """The pretrained network's weights."""
@@ -168,7 +198,13 @@ class FewShot:
         model = preset.model
         if has_accelerator:
             model = dataclasses.replace(model, compute_dtype="bfloat16")
-        return cls(preset=name, model=model, train=preset.train, score=preset.score)
+        return cls(
+            preset=name,
+            texture_px=preset.texture_px,
+            model=model,
+            train=preset.train,
+            score=preset.score,
+        )
 
 
 def read_settings(
@@ -182,7 +218,14 @@ def read_settings(
     prog = "python -m experiments.few_shot"
     named = flag_value(argv, "--preset")
     name = cast(PresetName, named) if named in PRESETS else "best"
-    settings = read_command_line(FewShot.of_preset(name), prog=prog, argv=argv)
+
+    def default(has_accelerator: bool) -> FewShot:
+        of_preset = FewShot.of_preset(name, has_accelerator=has_accelerator)
+        if flag_value(argv, "--model.image-px") is None:
+            return of_preset
+        return dataclasses.replace(of_preset, texture_px=0)
+
+    settings = read_command_line(default(False), prog=prog, argv=argv)
     if settings.hosts.count > 1:
         from datasets.errors import one_line_errors
 
@@ -193,8 +236,7 @@ def read_settings(
     _share_cores(settings)
     if not has_accelerator():
         return settings
-    default = FewShot.of_preset(name, has_accelerator=True)
-    return read_command_line(default, prog=prog, argv=argv)
+    return read_command_line(default(True), prog=prog, argv=argv)
 
 
 def _share_cores(settings: FewShot) -> None:
@@ -244,7 +286,7 @@ def _check_machine(settings: FewShot) -> None:
     if settings.at_once > 1:
         require_memory(
             settings.at_once,
-            settings.model,
+            settings.largest.model,
             settings.train,
             anomalies=settings.anomalies + settings.validation_anomalies,
             shots=settings.shots,
@@ -417,10 +459,13 @@ def run_category(
 
     started = time.monotonic()
     kind = shots.examples[0].kind
+    normals = [example.image for example in shots.examples]
+    sides_px = [side for image in normals for side in image.shape[:2]]
+    settings = settings.of_category(kind, sides_px)
     folder.mkdir(parents=True, exist_ok=True)
     trained, made = _train(
         settings,
-        [example.image for example in shots.examples],
+        normals,
         category=category,
         kind=kind,
         folder=folder,
@@ -438,6 +483,7 @@ def run_category(
         "preset": settings.preset,
         "category": category,
         "kind": kind,
+        "image_px": settings.model.image_px,
         "shots": settings.shots,
         "seed": settings.seed,
         "encoder": encoder_name(settings.model),
