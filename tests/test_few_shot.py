@@ -74,6 +74,7 @@ def test_the_datasets_package_is_this_projects_own():
         (["--dataset", "render_ad"], "rendered_ad"),
         (["--categories", "capsul"], "did you mean capsule"),
         (["--preset", "cpuu"], "cpu"),
+        (["--texture-px", "100"], "--texture-px must be a multiple of 8"),
         (["--shot", "2"], "--shots"),
         (["--shots", "0"], "shots must be at least 1, got 0"),
         (["--shots", "-1"], "shots must be at least 1, got -1"),
@@ -322,6 +323,33 @@ def test_convolutions_are_in_bfloat16_where_there_is_an_accelerator():
     assert read("--preset", "paper", has_accelerator=True) == ("paper", "bfloat16")
     explicit = ("--model.compute-dtype", "float32")
     assert read(*explicit, has_accelerator=True) == ("best", "float32")
+
+
+def test_textures_are_seen_larger_where_the_shots_are():
+    def px(kind: str, *sides: int, flags: tuple[str, ...] = ()) -> int:
+        settings = few_shot.read_settings(flags, has_accelerator=lambda: False)
+        return settings.of_category(kind, sides).model.image_px
+
+    assert px("texture", 1024, 384) == 384
+    assert px("texture", 1024, 383) == px("object", 1024, 1024) == 256
+    assert px("texture", 700, flags=("--preset", "cpu")) == 256
+    assert px("texture", 700, flags=("--preset", "paper")) == 256
+    assert px("texture", 700, flags=("--model.image-px", "128")) == 128
+    assert px("texture", 700, flags=("--texture-px", "320")) == 320
+    both = ("--model.image-px", "128", "--texture-px", "320")
+    assert px("texture", 700, flags=both) == 320
+    assert px("texture", 700, flags=("--texture-px", "0")) == 256
+
+
+def test_a_texture_is_trained_and_scored_at_its_own_size(capsys, parts, tmp_path):
+    where = ("--dataset", "folder", "--data-dir", str(parts), "--kind", "texture")
+    flags = (*where, *TINY, "--texture-px", "40", "--categories", "plate")
+    few_shot.main([*flags, "--out", str(tmp_path / "run")])
+    capsys.readouterr()
+    (line,) = _without_times(tmp_path / "run")
+    assert line["image_px"] == 40
+    detector = tmp_path / "run" / "plate" / "detector"
+    assert json.loads((detector / "config.json").read_text())["model"]["image_px"] == 40
 
 
 def test_a_cache_that_cannot_be_written_to_costs_one_line_and_no_run(
