@@ -104,9 +104,9 @@ class FewShot:
     pictures: int = 40
     """Test images to draw at most, a category."""
     texture_px: int = PRESETS["best"].texture_px
-    """Side of the square that textures are seen at, where the shots have as many pixels
-    a side; else, and for objects, --model.image-px. 0, or an --model.image-px that is
-    named: always that."""
+    """Textures are seen as large as the shots are, but up to this side of the square;
+    objects, and shots that are smaller, at --model.image-px. 0, or an --model.image-px
+    that is named: always at that."""
     model: ModelConfig = PRESETS["best"].model
     """The networks."""
     train: TrainConfig = PRESETS["best"].train
@@ -127,13 +127,8 @@ class FewShot:
             raise ValueError(f"--at-once must be at least 1, got {self.at_once}")
         if self.at_once > 1:
             self._check_shared_device()
-        if self.texture_px:
-            try:
-                self._at(self.texture_px)
-            except ValueError as error:
-                raise ValueError(
-                    str(error).replace("image_px", "--texture-px")
-                ) from None
+        if self.texture_px < 0:
+            raise ValueError(f"--texture-px must be at least 0, got {self.texture_px}")
         if self.pictures < 0:
             raise ValueError(f"--pictures must be at least 0, got {self.pictures}")
         if not self.encoder_path and self.encoder != "scratch":
@@ -166,13 +161,16 @@ class FewShot:
           kind: `texture` or `object`.
           sides_px: all sides of the shots.
         """
-        large = kind == "texture" and 0 < self.texture_px <= min(sides_px)
-        return self._at(self.texture_px) if large else self
+        if kind != "texture":
+            return self
+        px = min(self.texture_px, *sides_px)
+        px -= px % self.model.px_divisor
+        return self._at(max(px, self.model.image_px))
 
     @property
     def largest(self) -> "FewShot":
         """The settings of the categories that take most memory."""
-        return self._at(max(self.texture_px, self.model.image_px))
+        return self.of_category("texture", [self.texture_px])
 
     def _at(self, image_px: int) -> "FewShot":
         model = dataclasses.replace(self.model, image_px=image_px)

@@ -69,8 +69,14 @@ class ModelConfig:
             _check(self.image_px % divisor == 0, "image_px", self.image_px, rule)
 
     @property
+    def px_divisor(self) -> int:
+        """What image_px must be a multiple of."""
+        levels = self.reference.levels if self.reference else 1
+        return math.lcm(self.divisor, 2 ** (levels - 1))
+
+    @property
     def divisor(self) -> int:
-        """What the sides of an image must be multiples of."""
+        """What the sides of a crop must be multiples of."""
         stages = max(len(self.reconstructive_widths), len(self.discriminative_widths))
         return self.stem * 2 ** (stages - 1)
 
@@ -264,8 +270,8 @@ class Preset:
     train: TrainConfig
     score: ScoreConfig
     texture_px: int = 0
-    """Side of the square images of textures, where photographs are as large; 0: as
-    objects."""
+    """Textures are seen as large as the photographs are, but up to this side of the
+    square; 0: as objects."""
 
 
 _PAPER = Preset(ModelConfig(), TrainConfig(), ScoreConfig())

@@ -74,7 +74,7 @@ def test_the_datasets_package_is_this_projects_own():
         (["--dataset", "render_ad"], "rendered_ad"),
         (["--categories", "capsul"], "did you mean capsule"),
         (["--preset", "cpuu"], "cpu"),
-        (["--texture-px", "100"], "--texture-px must be a multiple of 8"),
+        (["--texture-px", "-1"], "--texture-px must be at least 0, got -1"),
         (["--shot", "2"], "--shots"),
         (["--shots", "0"], "shots must be at least 1, got 0"),
         (["--shots", "-1"], "shots must be at least 1, got -1"),
@@ -330,8 +330,9 @@ def test_textures_are_seen_larger_where_the_shots_are():
         settings = few_shot.read_settings(flags, has_accelerator=lambda: False)
         return settings.of_category(kind, sides).model.image_px
 
-    assert px("texture", 1024, 384) == 384
-    assert px("texture", 1024, 383) == px("object", 1024, 1024) == 256
+    assert px("texture", 1024, 700) == 384
+    assert px("texture", 1024, 330) == 320
+    assert px("texture", 1024, 130) == px("object", 1024, 1024) == 256
     assert px("texture", 700, flags=("--preset", "cpu")) == 256
     assert px("texture", 700, flags=("--preset", "paper")) == 256
     assert px("texture", 700, flags=("--model.image-px", "128")) == 128
