@@ -17,7 +17,7 @@ from jaxtyping import Array, PRNGKeyArray
 from lfq_jax.config import ModelConfig, TrainConfig
 from lfq_jax.data import Chosen, Named, TrainingData
 from lfq_jax.mesh import place
-from lfq_jax.reference import channels
+from lfq_jax.reference import known_channels
 from lfq_jax.step import Trainer
 
 log = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ def data_bytes(
 ) -> int:
     """Size of all that a run draws from."""
     pixels = model.image_px**2
-    compared = channels(model.reference, is_texture=True) if model.reference else 0
-    each = 7 * pixels + 2 * compared * (model.image_px // model.stem) ** 2
+    known = known_channels(model.reference, is_texture=True)
+    each = 7 * pixels + 2 * known * (model.image_px // model.stem) ** 2
     return each * (anomalies + (train.good_images if model.reference else shots))
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from lfq_jax.config import ModelConfig, TrainConfig
 from lfq_jax.data import Samples, TrainingData
 from lfq_jax.model import Model
-from lfq_jax.reference import channels
+from lfq_jax.reference import known_channels
 from lfq_jax.step import Interval, Trainer, TrainState
 
 GIB = 2**30
@@ -131,12 +131,12 @@ def training_bytes(
 def _samples(model: ModelConfig, count: int) -> Samples:
     """Shapes of `count` prepared photographs."""
     px, grid = model.image_px, model.image_px // model.stem
-    compared = channels(model.reference, is_texture=True) if model.reference else 0
+    known = known_channels(model.reference, is_texture=True)
     shapes: Any = (
         jax.ShapeDtypeStruct((count, px, px, 3), jnp.uint8),
         jax.ShapeDtypeStruct((count, px, px, 3), jnp.uint8),
         jax.ShapeDtypeStruct((count, px, px), jnp.uint8),
-        jax.ShapeDtypeStruct((count, grid, grid, compared), jnp.float16),
+        jax.ShapeDtypeStruct((count, grid, grid, known), jnp.float16),
     )
     return Samples(*shapes)
 

@@ -18,7 +18,14 @@ from lfq_jax.config import AugmentConfig, ModelConfig
 from lfq_jax.data import Photographs, Sample, Samples, TrainingData
 from lfq_jax.encoders import Encoder
 from lfq_jax.reader import Reader, fit_reader
-from lfq_jax.reference import Reference, channels, compare, remember, usual_distances
+from lfq_jax.reference import (
+    Reference,
+    channels,
+    compare,
+    known_channels,
+    remember,
+    usual_distances,
+)
 from lfq_jax.sight import (
     Sight,
     fit_sight,
@@ -70,11 +77,10 @@ class Preparation:
 
     @property
     def _reference_shape(self) -> tuple[int, int, int]:
-        """Of all that is known of an image: what `compare` finds, and the features to
-        give back of the image without its anomaly."""
+        """Of all that is known of an image."""
         grid = self.model.image_px // self.model.stem
-        features = sum(reconstructed_sizes(self.model.reference))
-        return grid, grid, self._distances + 2 * features
+        known = known_channels(self.model.reference, is_texture=self.is_texture)
+        return grid, grid, known
 
     @property
     def _distances(self) -> int:

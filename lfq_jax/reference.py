@@ -27,6 +27,7 @@ from lfq_jax.reference_config import ReferenceConfig
 from lfq_jax.sight import (
     Seen,
     Sight,
+    reconstructed_sizes,
     see,
     seen,
     seen_by_filters,
@@ -62,6 +63,15 @@ def channels(config: ReferenceConfig, *, is_texture: bool) -> int:
     searches = 1 if is_texture or not config.window else 2
     of_features = sum(sizes[0]) if config.shows_features else 0
     return searches * sum(len(kind) for kind in sizes) + of_features
+
+
+def known_channels(config: ReferenceConfig | None, *, is_texture: bool) -> int:
+    """How many channels are prepared of a training image: all that `compare` finds,
+    and the features to give back of the image without its anomaly."""
+    if config is None:
+        return 0
+    features = sum(reconstructed_sizes(config))
+    return channels(config, is_texture=is_texture) + 2 * features
 
 
 @exact_products

@@ -106,6 +106,7 @@ def test_a_run_with_an_encoder_names_it_and_its_detector_stands_alone(
     copy.write_bytes(weights.read_bytes())
     arguments = ["--dataset", "folder", "--data-dir", str(parts), *TINY]
     arguments += ["--categories", "plate", "--encoder", f"pretrained:{copy}"]
+    arguments += ["--at-once", "2"]  # what two need is planned for first
     few_shot.main([*arguments, "--out", str(tmp_path / "run")])
     assert "squeezenet1_1" in capsys.readouterr().out
     (line,) = (tmp_path / "run" / "results.jsonl").read_text().splitlines()
