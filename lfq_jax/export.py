@@ -14,7 +14,7 @@ import numpy as np
 
 from lfq_jax.detector import Detector
 from lfq_jax.export_formats import GRAPH_FILES, WRITERS, Format, Program, open_export
-from lfq_jax.saved_detector import read_validation
+from lfq_jax.saved_detector import Saved, read_validation
 
 TOLERANCE = 1e-4
 """Largest difference of a map or a score that an export may have, in float32."""
@@ -148,7 +148,7 @@ def _about(detector: Detector, format: Format, batch_size: int) -> dict[str, Any
         "outputs": {
             "map": f"float32 [batch, {px}, {px}]: probability of an anomaly; resize "
             "bilinearly (half-pixel centres) to the photograph",
-            "score": f"float32 [batch]: {thresholds.image_score} of the map",
+            "score": f"float32 [batch]: {thresholds.image_score} of {_scored(saved)}",
             "calibrated": "float32 [batch]: share of good parts that score lower",
             "is_anomalous": "bool [batch]: score >= image threshold",
             "mask": f"bool [batch, {px}, {px}]: map >= pixel threshold",
@@ -160,3 +160,14 @@ def _about(detector: Detector, format: Format, batch_size: int) -> dict[str, Any
         "image_score": thresholds.image_score,
         "tolerance": TOLERANCE,
     }
+
+
+def _scored(saved: Saved) -> str:
+    """What the image score is read off."""
+    config = saved.model.reference
+    if config is None or saved.variables.reader is None:
+        return "the map before it is smoothed"
+    return (
+        "the map as it were with a share of "
+        f"{config.score_share:g} for the regression, for {config.reader_share:g}"
+    )
