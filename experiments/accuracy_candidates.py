@@ -49,7 +49,7 @@ def main_job(flags: Sequence[str]) -> FewShot:
 
 
 def as_draem(job: FewShot) -> FewShot:
-    """DRAEM within the main job's sizes and steps.
+    """DRAEM within the main job's steps and sizes, at `--model.image-px`.
 
     A continuous bottleneck, image and reconstruction for the discriminator, and DRAEM's
     anomalies: thresholded Perlin noise anywhere on the image, filled with textures.

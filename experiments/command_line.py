@@ -35,10 +35,16 @@ def read_flags(kind: type[T], *, prog: str, argv: Sequence[str] | None = None) -
 
 
 def flag_value(argv: Sequence[str], name: str) -> str | None:
-    """The value that `argv` gives `--name`, before the flags are parsed."""
+    """The value that `argv` gives `--name`, before the flags are parsed.
+
+    A parser takes `--some_name` for `--some-name`.
+    """
     for i, word in enumerate(argv):
-        if word == name and i + 1 < len(argv):
+        flag, is_joined, value = word.partition("=")
+        if flag.replace("_", "-") != name:
+            continue
+        if is_joined:
+            return value
+        if i + 1 < len(argv):
             return argv[i + 1]
-        if word.startswith(f"{name}="):
-            return word.split("=", 1)[1]
     return None

@@ -167,10 +167,10 @@ class FewShot:
         px -= px % self.model.px_divisor
         return self._at(max(px, self.model.image_px))
 
-    @property
-    def largest(self) -> "FewShot":
-        """The settings of the categories that take most memory."""
-        return self.of_category("texture", [self.texture_px])
+    def of_shots(self, shots: "Shots") -> "FewShot":
+        """The settings for the category that `shots` show."""
+        sides_px = [side for each in shots.examples for side in each.image.shape[:2]]
+        return self.of_category(shots.examples[0].kind, sides_px)
 
     def _at(self, image_px: int) -> "FewShot":
         model = dataclasses.replace(self.model, image_px=image_px)
@@ -254,7 +254,13 @@ def _resumed(settings: FewShot) -> FewShot:
     """The settings that the run to go on with was started with."""
     if not settings.resume:
         return settings
-    started = from_json(FewShot, RunFolder.open(settings.resume).config)
+    config = RunFolder.open(settings.resume).config
+    if "texture_px" not in config:
+        raise ValueError(
+            f"--resume {settings.resume} was started by an earlier version, which made "
+            "other detectors: run it anew"
+        )
+    started = from_json(FewShot, config)
     _share_cores(started)
     return dataclasses.replace(
         started,
@@ -277,14 +283,20 @@ def _with_encoder(settings: FewShot) -> FewShot:
 
 def _check_machine(settings: FewShot) -> None:
     """Refuse what these devices cannot do, before anything is prepared."""
-    from lfq_jax.guards import require_memory
     from lfq_jax.mesh import make_mesh
 
     make_mesh(settings.devices, batch_size=settings.train.batch_size)
-    if settings.at_once > 1:
+
+
+def _check_memory(settings: FewShot, shots: "dict[str, Shots]") -> None:
+    """Refuse more categories at once than there is memory for."""
+    from lfq_jax.guards import require_memory
+
+    if settings.at_once > 1 and shots:
+        models = [settings.of_shots(chosen).model for chosen in shots.values()]
         require_memory(
             settings.at_once,
-            settings.largest.model,
+            max(models, key=lambda model: model.image_px),
             settings.train,
             anomalies=settings.anomalies + settings.validation_anomalies,
             shots=settings.shots,
@@ -457,13 +469,11 @@ def run_category(
 
     started = time.monotonic()
     kind = shots.examples[0].kind
-    normals = [example.image for example in shots.examples]
-    sides_px = [side for image in normals for side in image.shape[:2]]
-    settings = settings.of_category(kind, sides_px)
+    settings = settings.of_shots(shots)
     folder.mkdir(parents=True, exist_ok=True)
     trained, made = _train(
         settings,
-        normals,
+        [example.image for example in shots.examples],
         category=category,
         kind=kind,
         folder=folder,
@@ -563,6 +573,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         keep_compiled(settings.cache_dir)
         _check_machine(settings)
         shots = pick_shots(settings)
+        _check_memory(settings, shots)
         folder = _folder(settings)
         try:
             run(settings, shots, folder)

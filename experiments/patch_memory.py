@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int32, UInt8
 from lfq_jax.data import to_square
 from lfq_jax.encoders import Encoder
 from lfq_jax.losses import gaussian_smooth
+from lfq_jax.precision import exact_products
 from lfq_jax.predict import ImagePrediction
 
 MAX = "max"
@@ -59,6 +60,7 @@ def _locally_aware(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
 
 
 @functools.partial(jax.jit, static_argnames="view")
+@exact_products
 def patch_features(
     encoder: Encoder, images: Float[Array, "b H W 3"], view: View
 ) -> Float[Array, "b h w f"]:
@@ -75,6 +77,7 @@ def patch_features(
 
 
 @functools.partial(jax.jit, static_argnames="count")
+@exact_products
 def farthest_first(
     points: Float[Array, "n f"], first: Int32[Array, ""], *, count: int
 ) -> Int32[Array, "m"]:
@@ -175,6 +178,7 @@ def _of_image(
 
 
 @functools.partial(jax.jit, static_argnames=("view", "neighbours", "sigma_px"))
+@exact_products
 def _score(
     memory: PatchMemory,
     images: Float[Array, "b h w 3"],

@@ -74,7 +74,7 @@ def memory_errors(
             f"out of memory: a training step needs "
             f"{trainer.planned_bytes(*shapes) / GIB:.1f} GiB by the compiler's plan"
             f"{_has()}; lower {shared}train.batch_size ({config.batch_size}), "
-            f"train.crop_px ({config.crop_px}) or model.image_px ({model.image_px}), "
+            f"train.crop_px ({config.crop_px}) or the images' side ({model.image_px}), "
             f"or set model.remat ({model.remat}) or model.compute_dtype "
             f"({model.compute_dtype}) to bfloat16"
         ) from error

@@ -14,6 +14,8 @@ from PIL import Image
 
 import datasets
 from experiments import few_shot
+from experiments.run import RunFolder
+from lfq_jax.config import as_json
 
 PROJECT = Path(__file__).resolve().parent.parent
 TINY = (
@@ -337,9 +339,18 @@ def test_textures_are_seen_larger_where_the_shots_are():
     assert px("texture", 700, flags=("--preset", "paper")) == 256
     assert px("texture", 700, flags=("--model.image-px", "128")) == 128
     assert px("texture", 700, flags=("--texture-px", "320")) == 320
+    assert px("texture", 700, flags=("--model.image_px=128",)) == 128
     both = ("--model.image-px", "128", "--texture-px", "320")
     assert px("texture", 700, flags=both) == 320
     assert px("texture", 700, flags=("--texture-px", "0")) == 256
+
+
+def test_a_run_of_an_earlier_version_is_not_gone_on_with(capsys, tmp_path):
+    run = RunFolder.create(tmp_path / "old", as_json(few_shot.FewShot()), "cpu")
+    kept = json.loads(run.config_path.read_text())
+    del kept["config"]["texture_px"]
+    run.config_path.write_text(json.dumps(kept))
+    assert "earlier version" in refusal(capsys, "--resume", str(run.path))
 
 
 def test_a_texture_is_trained_and_scored_at_its_own_size(capsys, parts, tmp_path):

@@ -40,7 +40,8 @@ class Settings:
     """Measure the generator of Stable Diffusion as well: wants a GPU and weights."""
     random_weights: bool = False
     """With --diffusion: paint with random weights of Stable Diffusion v1-4's sizes, in
-    the same time. 2.1 GB are written to a temporary folder."""
+    the same time. 2.1 GB are written to a temporary folder. Masks without weights, and
+    no gate for contrast."""
     agm: GeneratorConfig = field(default_factory=GeneratorConfig)
     """With --diffusion: which models, where, and with which options."""
 
@@ -89,7 +90,10 @@ def _diffusion(settings: Settings) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = save_random_stable_diffusion(Path(scratch) / "sd")
         model = dataclasses.replace(settings.agm.diffusion, model=str(folder))
-        config = dataclasses.replace(settings.agm, diffusion=model)
+        masks = "foreground" if settings.agm.masks == "auto" else settings.agm.masks
+        config = dataclasses.replace(
+            settings.agm, diffusion=model, masks=masks, min_contrast=0.0
+        )
         return measured(config=config) | {"diffusion_weights": "random"}
 
 
