@@ -19,7 +19,8 @@ def require_agm_extra(libraries: tuple[str, ...]) -> None:
     Raises:
       FileNotFoundError: names what is missing and how to get it.
     """
-    missing = [name for name in libraries if importlib.util.find_spec(name) is None]
+    wanted = dict.fromkeys(libraries)
+    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if missing:
         raise FileNotFoundError(
             f"{', '.join(missing)} not installed: pip install -e '.[agm]', or name an "

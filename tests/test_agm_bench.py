@@ -52,6 +52,27 @@ def test_the_papers_generator_is_measured_with_its_memory(tmp_path):
     assert config.generator == "texture"
 
 
+@pytest.mark.slow
+def test_random_weights_of_the_published_sizes_are_painted_with():
+    pytest.importorskip("diffusers", reason="the agm extra is not installed")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "experiments.bench.agm", "--diffusion"),
+            *("--random-weights", "--seconds", "0.1", "--shard-mb", "1"),
+            *("--agm.diffusion.steps", "2"),
+        ],
+        cwd=Path(__file__).resolve().parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    figures = json.loads(done.stdout)
+    assert figures["diffusion_weights"] == "random"
+    assert figures["diffusion_records_per_second"] > 0
+    # 860 million weights of the UNet alone, in two bytes or in four
+    assert figures["diffusion_peak_memory_mb"] > 1700
+
+
 def torch_device_name() -> str:
     import torch
 
