@@ -118,7 +118,7 @@ def _rewritten(section: list[str], usage: str) -> str:
     if where[0].isupper() or not of_field:  # the whole command, not a part of it
         return message
     name, rule = of_field.groups()
-    return f"--{where}.{name} {rule}".replace("_", "-", name.count("_"))
+    return f"--{where}.{name}".replace("_", "-") + f" {rule}"
 
 
 def _of_flag(flag: str, message: str, usage: str) -> str:

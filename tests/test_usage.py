@@ -36,6 +36,10 @@ def said(capsys, *argv: str) -> str:
         ("--train.warmup x", "--train.warmup must be a number, got 'x'"),
         ("--train.batch-size 0", "--train.batch-size must be at least 1, got 0"),
         (
+            "--agm.grounded-sam.box-threshold 2",
+            "--agm.grounded-sam.box-threshold must lie in [0.0, 1.0], got 2.0",
+        ),
+        (
             "--train.decay-at a",
             "--train.decay-at must be written as --train.decay-at [FLOAT [FLOAT ...]], "
             "got ['a']",
