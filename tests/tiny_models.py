@@ -30,6 +30,8 @@ from segment_anything.modeling import (
     TwoWayTransformer,
 )
 
+from experiments.bench.random_stable_diffusion import letters_tokenizer
+
 torch.set_num_threads(1)
 diffusers: Any = importlib.import_module("diffusers")  # its stubs are too narrow
 
@@ -228,15 +230,6 @@ def _text_sizes(tokenizer) -> dict:
 
 def _clip_tokenizer(folder: Path):
     """CLIP's byte-pair tokenizer with no merges: one token a letter."""
-    folder.mkdir(parents=True)
-    letters = [chr(code) for code in range(33, 127)]
-    tokens = [*letters, *(letter + "</w>" for letter in letters)]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {token: i for i, token in enumerate(tokens)}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = transformers.CLIPTokenizer(
-        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77
-    )
+    tokenizer = letters_tokenizer(folder)
     tokenizer.save_pretrained(folder)
     return tokenizer

@@ -46,7 +46,7 @@ def save_random_stable_diffusion(folder: Path) -> Path:
     pipeline = diffusers.StableDiffusionPipeline(
         vae=vae,
         text_encoder=text_encoder,
-        tokenizer=_tokenizer(folder / "tokenizer"),
+        tokenizer=letters_tokenizer(folder / "tokenizer"),
         unet=unet,
         scheduler=diffusers.PNDMScheduler(
             beta_start=0.00085,
@@ -64,7 +64,7 @@ def save_random_stable_diffusion(folder: Path) -> Path:
     return folder
 
 
-def _tokenizer(folder: Path):
+def letters_tokenizer(folder: Path):
     """Byte pairs without merges: one token a letter, as many as the encoder reads."""
     from transformers import CLIPTokenizer
 
