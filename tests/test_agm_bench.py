@@ -15,17 +15,18 @@ from experiments.bench.agm_diffusion import diffusion_figures
 from tests.agm_images import part
 
 
-def test_the_measurement_prints_every_figure():
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "experiments.bench.agm", "--image-px", "48"),
-            *("--seconds", "0.05", "--shard-mb", "1"),
-        ],
+def bench(*flags: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.bench.agm", *flags],
         cwd=Path(__file__).resolve().parent.parent,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout,
     )
+
+
+def test_the_measurement_prints_every_figure():
+    done = bench("--image-px", "48", "--seconds", "0.05", "--shard-mb", "1")
     figures = json.loads(done.stdout)
     assert figures["image_px"] == 48
     for name, value in figures.items():
@@ -55,17 +56,8 @@ def test_the_papers_generator_is_measured_with_its_memory(tmp_path):
 @pytest.mark.slow
 def test_random_weights_of_the_published_sizes_are_painted_with():
     pytest.importorskip("diffusers", reason="the agm extra is not installed")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "experiments.bench.agm", "--diffusion"),
-            *("--random-weights", "--seconds", "0.1", "--shard-mb", "1"),
-            *("--agm.diffusion.steps", "2"),
-        ],
-        cwd=Path(__file__).resolve().parent.parent,
-        capture_output=True,
-        text=True,
-        timeout=1200,
-    )
+    quick = ("--seconds", "0.1", "--shard-mb", "1", "--agm.diffusion.steps", "2")
+    done = bench("--diffusion", "--random-weights", *quick, timeout=1200)
     figures = json.loads(done.stdout)
     assert figures["diffusion_weights"] == "random"
     assert figures["diffusion_records_per_second"] > 0
@@ -80,17 +72,9 @@ def torch_device_name() -> str:
 
 
 def test_missing_weights_are_one_line_before_anything_is_printed(tmp_path):
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "experiments.bench.agm", "--image-px", "48"),
-            *("--seconds", "0.05", "--shard-mb", "1", "--diffusion"),
-            *("--agm.weights.offline", "--agm.weights.folder", str(tmp_path)),
-        ],
-        cwd=Path(__file__).resolve().parent.parent,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    quick = ("--image-px", "48", "--seconds", "0.05", "--shard-mb", "1")
+    nowhere = ("--agm.weights.offline", "--agm.weights.folder", str(tmp_path))
+    done = bench(*quick, "--diffusion", *nowhere)
     assert done.returncode == 2 and not done.stdout
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
