@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 from agm_torch.blend import Blend, blend
 from agm_torch.config import MIN_IMAGE_PX, GeneratorConfig, Kind
 from agm_torch.content import Judge, content_source
+from agm_torch.extra import DIFFUSION, GROUNDED_SAM, require_agm_extra
 from agm_torch.masks import draw_mask, region_source
 from agm_torch.masks.foreground import find_foreground
 from agm_torch.masks.shapes import Canvas, spot
@@ -33,13 +34,19 @@ class Anomaly(NamedTuple):
 
 
 class AnomalyGenerator:
-    """Breaks normal images of one kind. Weights, if any, load at the first call."""
+    """Breaks normal images of one kind. Weights, if any, are found and checked when it
+    is built, and load at the first call.
+
+    Raises:
+      FileNotFoundError: a library of the `agm` extra, or weights, are missing.
+    """
 
     def __init__(
         self, config: GeneratorConfig | None = None, *, kind: Kind = "object"
     ) -> None:
         self.config = config or GeneratorConfig()
         self.kind: Kind = kind
+        require_agm_extra(_libraries(self.config, kind))  # of all, before any weights
         self._regions = region_source(self.config, kind)
         self._content = content_source(self.config)
 
@@ -138,6 +145,12 @@ class AnomalyGenerator:
             rejects[reason] += 1
             return None
         return _anomaly(result, mask, content, beta, rejects)
+
+
+def _libraries(config: GeneratorConfig, kind: Kind) -> tuple[str, ...]:
+    """Of the `agm` extra, what the configured sources import later."""
+    outlines = GROUNDED_SAM if config.mask_source(kind) == "grounded_sam" else ()
+    return outlines + (DIFFUSION if config.generator == "diffusion" else ())
 
 
 def _check_image(image: np.ndarray) -> None:

@@ -291,12 +291,21 @@ def _check_machine(settings: FewShot) -> None:
 def _check_memory(settings: FewShot, shots: "dict[str, Shots]") -> None:
     """Refuse more categories at once than there is memory for."""
     from lfq_jax.guards import require_memory
+    from lfq_jax.model import Model
 
     if settings.at_once > 1 and shots:
-        models = [settings.of_shots(chosen).model for chosen in shots.values()]
+        models = [
+            Model(
+                settings.of_shots(chosen).model,
+                is_texture=chosen.examples[0].kind == "texture",
+            )
+            for chosen in shots.values()
+        ]
+        # of one size an object is the larger: it is searched for in place as well
+        largest = max(models, key=lambda m: (m.config.image_px, not m.is_texture))
         require_memory(
             settings.at_once,
-            max(models, key=lambda model: model.image_px),
+            largest,
             settings.train,
             anomalies=settings.anomalies + settings.validation_anomalies,
             shots=settings.shots,

@@ -25,11 +25,16 @@ SHARE = 0.5  # of a device's memory that the data may take
 
 
 def data_bytes(
-    model: ModelConfig, train: TrainConfig, *, anomalies: int, shots: int
+    model: ModelConfig,
+    train: TrainConfig,
+    *,
+    is_texture: bool,
+    anomalies: int,
+    shots: int,
 ) -> int:
     """Size of all that a run draws from."""
     pixels = model.image_px**2
-    known = known_channels(model.reference, is_texture=True)
+    known = known_channels(model.reference, is_texture=is_texture)
     each = 7 * pixels + 2 * known * (model.image_px // model.stem) ** 2
     return each * (anomalies + (train.good_images if model.reference else shots))
 

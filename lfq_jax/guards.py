@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lfq_jax.config import ModelConfig, TrainConfig
+from lfq_jax.config import TrainConfig
 from lfq_jax.data import Samples, TrainingData
 from lfq_jax.model import Model
 from lfq_jax.reference import known_channels
@@ -91,12 +91,13 @@ def _has() -> str:
 
 
 def require_memory(
-    at_once: int, model: ModelConfig, train: TrainConfig, *, anomalies: int, shots: int
+    at_once: int, model: Model, train: TrainConfig, *, anomalies: int, shots: int
 ) -> None:
     """Refuse more trainings at once than memory has room for, before any is started.
 
     Args:
       at_once: how many share the device.
+      model: the largest of them.
       anomalies: synthetic anomalies of each, the held-out ones among them.
       shots: good parts of each.
 
@@ -115,23 +116,26 @@ def require_memory(
 
 
 def training_bytes(
-    model: ModelConfig, train: TrainConfig, *, anomalies: int, shots: int
+    model: Model, train: TrainConfig, *, anomalies: int, shots: int
 ) -> int:
     """What a training takes, as far as it is known before: its photographs, and a step
     by the compiler's plan."""
-    trainer = Trainer(Model(model), train, steps=train.steps(shots), is_texture=True)
+    trainer = Trainer(
+        model, train, steps=train.steps(shots), is_texture=model.is_texture
+    )
     state = jax.eval_shape(trainer.init, jax.random.key(0))
-    good = train.good_images if model.reference else shots
+    good = train.good_images if model.config.reference else shots
     data = TrainingData(_samples(model, anomalies), _samples(model, good))
     photographs = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(data))
     # the plan counts them once
     return trainer.planned_bytes(state, data) + (_COPIES - 1) * photographs
 
 
-def _samples(model: ModelConfig, count: int) -> Samples:
+def _samples(model: Model, count: int) -> Samples:
     """Shapes of `count` prepared photographs."""
-    px, grid = model.image_px, model.image_px // model.stem
-    known = known_channels(model.reference, is_texture=True)
+    config = model.config
+    px, grid = config.image_px, config.image_px // config.stem
+    known = known_channels(config.reference, is_texture=model.is_texture)
     shapes: Any = (
         jax.ShapeDtypeStruct((count, px, px, 3), jnp.uint8),
         jax.ShapeDtypeStruct((count, px, px, 3), jnp.uint8),

@@ -162,7 +162,13 @@ def train(
     step_key = jax.random.fold_in(key, 3)
     on_host = stays_on_host(
         train_config,
-        data_bytes(model_config, train_config, anomalies=len(data.images), shots=shots),
+        data_bytes(
+            model_config,
+            train_config,
+            is_texture=is_texture,
+            anomalies=len(data.images),
+            shots=shots,
+        ),
         at_once=at_once,
     )
     cpu = jax.local_devices(backend="cpu")[0]

@@ -9,7 +9,6 @@ from jaxtyping import UInt8
 
 from agm_torch.config import GeneratorConfig
 from agm_torch.content.crops import Crop, crop_around, cut, latent_mask, paste_back
-from agm_torch.extra import DIFFUSION, require_agm_extra
 from agm_torch.prompts import PromptPair, cut_by_clip, load_bank
 from agm_torch.scene import Content, Request
 from agm_torch.weights import Found, find_model
@@ -30,7 +29,6 @@ class DiffusionContent:
     and loaded at the first draw."""
 
     def __init__(self, config: GeneratorConfig) -> None:
-        require_agm_extra(DIFFUSION)
         self._config = config.diffusion
         self._device = config.device
         self._bank = load_bank(self._config.prompts)

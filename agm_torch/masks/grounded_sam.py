@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from agm_torch.config import GeneratorConfig
-from agm_torch.extra import DIFFUSION, GROUNDED_SAM, require_agm_extra
 from agm_torch.masks.foreground import Foreground
 from agm_torch.prompts import load_bank
 from agm_torch.scene import Region
@@ -28,8 +27,6 @@ class GroundedSam:
     loaded at the first image."""
 
     def __init__(self, config: GeneratorConfig) -> None:
-        also = DIFFUSION if config.generator == "diffusion" else ()
-        require_agm_extra(GROUNDED_SAM + also)  # before any weights are fetched
         self._config = config
         options, weights = config.grounded_sam, config.weights
         self._bank = load_bank(config.diffusion.prompts)

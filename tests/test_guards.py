@@ -1,0 +1,33 @@
+"""More trainings at once than memory has room for are refused before any is started."""
+
+import re
+
+import pytest
+
+from lfq_jax.guards import GIB, require_memory, training_bytes
+from lfq_jax.model import Model
+from tests.test_train import TRAIN
+from tests.tiny_detector import MODEL
+
+SIZES = {"anomalies": 12, "shots": 2}
+
+
+def test_too_many_at_once_are_told_how_many_there_is_room_for():
+    model = Model(MODEL, is_texture=True)
+    require_memory(1, model, TRAIN, **SIZES)
+    with pytest.raises(ValueError) as caught:
+        require_memory(10**9, model, TRAIN, **SIZES)
+    said = str(caught.value)
+    assert said.startswith("--at-once 1000000000 needs about ")
+    room = re.fullmatch(r".* (\d\S*) are free: there is room for (\d+)", said)
+    assert room
+    each = training_bytes(model, TRAIN, **SIZES)
+    assert float(room[1]) * GIB == pytest.approx(int(room[2]) * each, rel=0.01)
+
+
+def test_an_object_takes_more_than_a_texture_by_its_second_search():
+    kinds = (True, False)
+    texture, object_ = (
+        training_bytes(Model(MODEL, is_texture=kind), TRAIN, **SIZES) for kind in kinds
+    )
+    assert texture < object_ < 2 * texture
