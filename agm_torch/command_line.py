@@ -68,7 +68,8 @@ class Generate(Images):
 
 @dataclass(frozen=True)
 class Preview(Images):
-    """Draw a contact sheet: normal image, mask, content, result, four to a row."""
+    """Draw a contact sheet, three anomalies to a row: normal image, mask, content,
+    result."""
 
     count: int = 12
     """How many anomalies."""

@@ -2,8 +2,7 @@
 
     python -m experiments.calibrate --run runs/<id> --good DIR
 
-With --defective DIR too, the largest F1 on both decides, and the image score is the one
-that tells them apart best.
+With --defective DIR too, the largest F1 on both decides.
 """
 
 import sys

@@ -93,7 +93,7 @@ class FewShot:
     devices: int = 1
     """Devices that share every batch, on each host. 0: all of them. Without an
     accelerator as many as there are cores may be asked for, each with threads of its
-    own."""
+    own. With --resume: those of the run, unless named."""
     hosts: HostsConfig = field(default_factory=HostsConfig)
     """Several machines that train together."""
     at_once: int = 1
@@ -250,8 +250,8 @@ def _has_accelerator() -> bool:
     return jax.default_backend() != "cpu"
 
 
-def _resumed(settings: FewShot) -> FewShot:
-    """The settings that the run to go on with was started with."""
+def _resumed(settings: FewShot, argv: Sequence[str]) -> FewShot:
+    """The settings of the run to go on with, but for the machine's."""
     if not settings.resume:
         return settings
     config = RunFolder.open(settings.resume).config
@@ -261,14 +261,17 @@ def _resumed(settings: FewShot) -> FewShot:
             "other detectors: run it anew"
         )
     started = from_json(FewShot, config)
-    _share_cores(started)
-    return dataclasses.replace(
+    named = flag_value(argv, "--devices") is not None
+    resumed = dataclasses.replace(
         started,
         out=None,
         resume=settings.resume,
         hosts=settings.hosts,
         at_once=settings.at_once,
+        devices=settings.devices if named else started.devices,
     )
+    _share_cores(resumed)
+    return resumed
 
 
 def _with_encoder(settings: FewShot) -> FewShot:
@@ -577,7 +580,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from datasets.errors import one_line_errors
 
     with one_line_errors():
-        settings = _resumed(settings)
+        settings = _resumed(settings, argv)
         settings = _with_encoder(settings)
         keep_compiled(settings.cache_dir)
         _check_machine(settings)

@@ -14,7 +14,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
 
 from agm_torch.config import GeneratorConfig
 from experiments.command_line import read_command_line
@@ -103,7 +105,7 @@ class CompareQuantizers:
     with."""
     cache_dir: Path = field(default_factory=cache_folder)
     """Prepared data and synthetic anomalies are kept here for the next run."""
-    agm_python: Path | None = None
+    agm_python: Annotated[Path | None, tyro.conf.arg(aliases=("--agm.python",))] = None
     """The Python that runs the generator, where torch lives in another environment."""
     agm: GeneratorConfig = field(default_factory=GeneratorConfig)
     """How synthetic anomalies are made."""

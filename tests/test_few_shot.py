@@ -353,6 +353,12 @@ def test_a_run_of_an_earlier_version_is_not_gone_on_with(capsys, tmp_path):
     assert "earlier version" in refusal(capsys, "--resume", str(run.path))
 
 
+def test_a_run_is_gone_on_with_on_as_many_devices_as_are_named(capsys, tmp_path):
+    run = RunFolder.create(tmp_path / "run", as_json(few_shot.FewShot()), "cpu")
+    said = refusal(capsys, "--resume", str(run.path), "--devices", "9000")
+    assert "devices must be in [0," in said and "9000" in said
+
+
 def test_a_texture_is_trained_and_scored_at_its_own_size(capsys, parts, tmp_path):
     where = ("--dataset", "folder", "--data-dir", str(parts), "--kind", "texture")
     flags = (*where, *TINY, "--texture-px", "40", "--categories", "plate")
