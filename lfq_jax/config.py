@@ -132,7 +132,8 @@ class AugmentConfig:
     flips: Literal["auto", "none", "both"] = "auto"
     """Mirror images. `auto`: both axes for textures, none for objects."""
     quarter_turns: Literal["auto", "never", "always"] = "auto"
-    """Turns by 90 degrees. `auto`: for textures."""
+    """Turns by 90 degrees. `auto`: for textures, after they were compared with the
+    shots, which are remembered as they lie; `always`: before."""
     rotation_degrees: float = 0.0
     """Largest rotation either way, in degrees."""
     shift: float = 0.0

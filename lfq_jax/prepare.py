@@ -5,6 +5,7 @@ one, each is varied once and compared with the shots it was not made from, which
 dear for every step; what is left to the step are mirrors, quarter turns and crops.
 """
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 
@@ -90,10 +91,20 @@ class Preparation:
     def _sight(self, shots: UInt8[np.ndarray, "k h w 3"]) -> Sight:
         return fit_sight(shots, **self._where, encoder=self.encoder)
 
+    @property
+    def _variation(self) -> AugmentConfig:
+        """What is drawn before images are compared. Grain that runs across is as far
+        from a memory of grain that runs along as a defect is: where good parts are not
+        said to lie so, only the step turns them, with their distances."""
+        if self.model.reference is None or self.augment.quarter_turns == "always":
+            return self.augment
+        return dataclasses.replace(self.augment, quarter_turns="never")
+
     def _remember(self, sight: Sight, images: list[np.ndarray]) -> Reference:
-        if self.is_texture and does_flip(self.augment, is_texture=True):
-            mirrored = [(x, x[::-1], x[:, ::-1], x[::-1, ::-1]) for x in images]
-            images = [np.ascontiguousarray(m) for group in mirrored for m in group]
+        if self.is_texture:
+            flips = does_flip(self.augment, is_texture=True)
+            turns = self._variation.quarter_turns == "always"
+            images = [x for image in images for x in _lying(image, flips, turns)]
         return remember(
             sight,
             images,
@@ -140,7 +151,7 @@ class Preparation:
         key = jax.random.fold_in(jax.random.key(self.seed), 1000 + stream)
         keys = jax.random.split(key, len(samples.images))
         vary = functools.partial(
-            _varied, config=self.augment, is_texture=self.is_texture
+            _varied, config=self._variation, is_texture=self.is_texture
         )
         parts = [
             vary(jax.tree.map(lambda x, c=chunk: x[c], samples), keys[chunk])
@@ -224,6 +235,17 @@ class Preparation:
             normals=jnp.asarray(data.normals[data.sources]),
             masks=jnp.asarray(data.masks),
         )
+
+
+def _lying(
+    image: UInt8[np.ndarray, "h w 3"], flips: bool, turns: bool
+) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    """The image in every way that it may lie, each once."""
+    quarters = (2 if flips else 4) if turns else 1
+    lying = [np.rot90(image, quarter) for quarter in range(quarters)]
+    if flips:
+        lying = [m for x in lying for m in (x, x[::-1], x[:, ::-1], x[::-1, ::-1])]
+    return [np.ascontiguousarray(x) for x in lying]
 
 
 def _chunks(count: int) -> list[np.ndarray]:

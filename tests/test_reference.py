@@ -1,6 +1,7 @@
 """The filter bank, the patch memory, and what they say of an image."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -229,6 +230,22 @@ def test_preparation_is_the_same_every_time():
     one, two = (preparation.training(_photographs(), good=3) for _ in range(2))
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("turns", ["auto", "always"])
+@pytest.mark.parametrize("flips", ["auto", "none"])
+def test_grain_is_compared_with_grain_that_runs_as_it_does(turns: Any, flips: Any):
+    config = AugmentConfig(quarter_turns=turns, flips=flips)
+    preparation = Preparation(MODEL, config, is_texture=True, seed=3)
+    good = preparation.training(_photographs(), good=24).good
+    typical = np.median(np.asarray(good.references, np.float32), axis=(1, 2)).max(-1)
+    assert typical.max() < 2 * typical.min()
+    memory = preparation.memory(_photographs().normals)
+    assert memory
+    across = jnp.asarray(np.rot90(_stripes(9))[None]) / 255.0
+    found = np.asarray(compare(memory, across, CONFIG, stride=4))
+    is_near = np.median(found, axis=(1, 2)).max() < 2 * typical.max()
+    assert is_near == (turns == "always")
 
 
 def _sample() -> Sample:
