@@ -227,7 +227,7 @@ def config_from_json(values: dict[str, Any]) -> GeneratorConfig:
 
 
 def folder_sha256(folder: Path) -> str:
-    """A name for a folder's contents: the files' names and sizes.
+    """A name for a folder's contents: the files' names and sizes, without hidden ones.
 
     Raises:
       FileNotFoundError: there is no such folder.
@@ -235,7 +235,12 @@ def folder_sha256(folder: Path) -> str:
     if not folder.is_dir():
         raise FileNotFoundError(f"dtd_dir {folder} is not a folder")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    listing = [(str(p.relative_to(folder)), p.stat().st_size) for p in files]
+    named = [(path.relative_to(folder), path.stat().st_size) for path in files]
+    listing = [
+        (str(name), size)
+        for name, size in named
+        if not any(part.startswith(".") for part in name.parts)
+    ]
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 

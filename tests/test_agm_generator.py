@@ -9,6 +9,7 @@ from PIL import Image
 
 from agm_torch.blend import blend
 from agm_torch.config import ContentWeights, GeneratorConfig, config_from_json
+from agm_torch.content.borrowed import TexturePhotographs
 from agm_torch.content.texture import PAINTS
 from agm_torch.generator import AnomalyGenerator
 from agm_torch.quality import contrast, rejection
@@ -284,7 +285,9 @@ def test_identity_names_what_decides_the_bytes_and_nothing_else(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.png").write_bytes(b"same")
+    (tmp_path / "b" / "._x.png").write_bytes(b"what a Mac keeps of a file")
     first, second = (
         GeneratorConfig(dtd_dir=tmp_path / name).identity("texture") for name in "ab"
     )
     assert first == second != plain
+    assert [p.name for p in TexturePhotographs(tmp_path / "b").paths] == ["x.png"]
