@@ -16,6 +16,7 @@ from PIL import Image
 
 from agm_torch.config import GeneratorConfig, Kind
 from agm_torch.job import Job
+from agm_torch.photographs import photograph_paths, read_photographs
 from agm_torch.process import Interrupted, generate
 from agm_torch.reporting import JsonReport
 from agm_torch.workers import visible_gpus
@@ -378,7 +379,7 @@ def test_photographs_that_cannot_be_used_are_named(tmp_path):
     (broken / "b.png").write_bytes(data[: len(data) // 2])
     for folder, message in (
         (small, "images[0] must be at least 32 pixels a side, got 40 x 31"),
-        (broken, "b.png is not a whole image"),
+        (broken, "b.png cannot be read as an image"),
         (empty, "empty holds no image"),
     ):
         failed = run(command(folder, tmp_path / "cache"))
@@ -393,6 +394,33 @@ def test_grey_and_sixteen_bit_photographs_are_read(tmp_path):
     assert done.returncode == 0, done.stderr
     shards = open_shards(Path(events(done.stdout)[-1]["path"]))
     assert np.array_equal(shards.normals[0], shards.normals[1])
+
+
+def test_photographs_are_read_as_the_data_sets_read_them(tmp_path):
+    grey = part()[:, :, 0].astype(np.uint16)
+    files = tmp_path / "twelve_bits"
+    files.mkdir()
+    Image.fromarray(grey << 4).save(files / "bright.png")
+    Image.fromarray((grey << 4) // 20).save(files / "dark.png")
+    (files / "._dark.png").write_bytes(b"what a Mac keeps of a file")
+    bright, dark = read_photographs(photograph_paths([files]))
+    assert np.array_equal(bright[..., 0], grey)
+    assert np.array_equal(dark[..., 0], grey // 20)
+
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    Image.fromarray(part(px=80)[:40]).save(tmp_path / "phone.png", exif=exif)
+    Image.fromarray(np.full((40, 40, 4), 99, np.uint8)).save(tmp_path / "clear.png")
+    phone, clear = read_photographs([tmp_path / "phone.png", tmp_path / "clear.png"])
+    assert np.array_equal(phone, np.rot90(part(px=80)[:40], -1))
+    assert (clear == 38).all()  # laid on black
+
+
+def test_a_photograph_of_too_many_pixels_is_told_in_one_line(tmp_path, monkeypatch):
+    Image.fromarray(part()).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"large\.png is too large"):
+        read_photographs([tmp_path / "large.png"])
 
 
 def test_a_typo_exits_2_with_a_suggestion(photographs, tmp_path):
