@@ -150,45 +150,55 @@ class GeneratorConfig:
             return "perlin"
         return "grounded_sam" if self.generator == "diffusion" else "foreground"
 
+    def models(
+        self, kind: Kind
+    ) -> tuple[GroundedSamConfig | None, DiffusionConfig | None]:
+        """What finds parts and what paints, where that is a model; else None."""
+        return (
+            self.grounded_sam if self.mask_source(kind) == "grounded_sam" else None,
+            self.diffusion if self.generator == "diffusion" else None,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, paths as text, as a manifest holds them."""
         return json.loads(json.dumps(dataclasses.asdict(self), default=str))
 
     def identity(self, kind: Kind) -> dict[str, Any]:
-        """What of the configuration decides the bytes, and nothing else."""
+        """What of the configuration decides the bytes, as far as it says.
+
+        Where models run, more does, which is known on the machine that runs them alone:
+        what `auto` is there, the versions of the libraries, the commit of a model on
+        the hub that was named without one. See `agm_torch.made_with`.
+        """
         values = self.to_json()
         values.pop("masks")
         values["mask_source"] = self.mask_source(kind)
         values["generator_version"] = GENERATOR_VERSION
         values["dtd_dir"] = self.dtd_dir and folder_sha256(self.dtd_dir)
         values.pop("weights")  # where files lie does not change what is in them
-        with_diffusion = self.generator == "diffusion"
-        with_sam = values["mask_source"] == "grounded_sam"
-        if not with_diffusion:
+        sam, diffusion = self.models(kind)
+        if not diffusion:
             values.pop("diffusion")
-        if not with_sam:
+        if not sam:
             values.pop("grounded_sam")
-        if not with_diffusion and not with_sam:
+        if not diffusion and not sam:
             values.pop("device")
             return values
         bank = self.diffusion.prompts or PROMPT_BANK
         values["prompts"] = hashlib.sha256(bank.read_bytes()).hexdigest()
-        values["models"] = self._models(with_diffusion, with_sam)
+        values["models"] = self._identities(kind)
         values["device"]["device"] = self.device.device.split(":")[0]
         for section, names in _PLACES_OF_MODELS.items():
             for name in names if section in values else ():
                 values[section].pop(name)
         return values
 
-    def _models(self, with_diffusion: bool, with_sam: bool) -> dict[str, str]:
+    def _identities(self, kind: Kind) -> dict[str, str]:
         """What the models are, wherever their files lie."""
         from agm_torch.weights import model_identities  # needs more than the stdlib
 
-        return model_identities(
-            self.weights,
-            grounded_sam=self.grounded_sam if with_sam else None,
-            diffusion=self.diffusion if with_diffusion else None,
-        )
+        sam, diffusion = self.models(kind)
+        return model_identities(self.weights, grounded_sam=sam, diffusion=diffusion)
 
 
 def job_identity(
@@ -201,7 +211,9 @@ def job_identity(
     image_px: int,
     images: Sequence[str],
 ) -> dict[str, Any]:
-    """All that decides the bytes of a shard folder; its hash is the folder's name.
+    """What decides the bytes of a shard folder; its hash is the folder's name.
+
+    All that does, for the generator without weights; see `GeneratorConfig.identity`.
 
     Args:
       images: sha256 of every normal image, in order.

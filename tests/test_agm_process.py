@@ -120,6 +120,38 @@ def test_a_fallback_of_the_foreground_is_counted(tmp_path):
     assert counted == {"whole image, no foreground found": 4}
 
 
+def test_what_began_a_folder_has_to_go_on_with_it(tmp_path, monkeypatch):
+    def here(**found: str) -> None:
+        monkeypatch.setattr("agm_torch.process.made_with", lambda job: found)
+
+    def stopped_after(records: int) -> None:
+        budget = iter(range(1 + records))  # one look is at the lock
+        with pytest.raises(Interrupted):
+            generate(job(), tmp_path, should_stop=lambda: next(budget, None) is None)
+
+    here(device="some GPU", dtype="bfloat16", torch="2.9.0")
+    stopped_after(0)
+    here(device="cpu", dtype="float32", torch="2.9.0")  # of no record: anybody may
+    stopped_after(5)
+    here(device="some GPU", dtype="bfloat16", torch="2.9.0")
+    with pytest.raises(
+        ValueError,
+        match="was begun with device cpu, dtype float32; here "
+        "device some GPU, dtype bfloat16 would make other bytes: ",
+    ):
+        generate(job(), tmp_path)
+    here(device="cpu", dtype="float32", torch="2.9.0")
+    seen = []
+    shards = open_shards(generate(job(), tmp_path, on_progress=seen.append))
+    assert seen[0] == 5, "nothing was lost"
+    assert shards.manifest["made_with"]["dtype"] == "float32"
+
+
+def test_without_models_nothing_but_the_key_decides(tmp_path):
+    folder = generate(job(), tmp_path)
+    assert "made_with" not in open_shards(folder).manifest
+
+
 def test_the_second_call_finds_what_the_first_made(tmp_path, monkeypatch):
     folder = generate(job(), tmp_path)
     monkeypatch.setattr("agm_torch.process._fill_all", None)
