@@ -13,6 +13,7 @@ from agm_torch.model_config import (
     DiffusionConfig,
     GroundedSamConfig,
     WeightsConfig,
+    check_range,
 )
 
 Kind = Literal["texture", "object"]
@@ -133,14 +134,14 @@ class GeneratorConfig:
     weights: WeightsConfig = field(default_factory=WeightsConfig)
 
     def __post_init__(self) -> None:
-        _check_range("beta_max", self.beta_max, 0.0, 0.95)
-        _check_range("min_area", self.min_area, 1e-5, 0.9)
-        _check_range("max_area", self.max_area, self.min_area, 0.9)
-        _check_range("min_change", self.min_change, 0.0, 64.0)
-        _check_range("min_contrast", self.min_contrast, 0.0, 10.0)
-        _check_range("silhouette_share", self.silhouette_share, 0.0, 1.0)
-        _check_range("max_redraws", self.max_redraws, 1, 1000)
-        _check_range("records_per_shard", self.records_per_shard, 1, 100_000)
+        check_range("beta_max", self.beta_max, 0.0, 0.95)
+        check_range("min_area", self.min_area, 1e-5, 0.9)
+        check_range("max_area", self.max_area, self.min_area, 0.9)
+        check_range("min_change", self.min_change, 0.0, 64.0)
+        check_range("min_contrast", self.min_contrast, 0.0, 10.0)
+        check_range("silhouette_share", self.silhouette_share, 0.0, 1.0)
+        check_range("max_redraws", self.max_redraws, 1, 1000)
+        check_range("records_per_shard", self.records_per_shard, 1, 100_000)
 
     def mask_source(self, kind: Kind) -> MaskSource:
         """Which of the three finds the place of an anomaly."""
@@ -254,11 +255,6 @@ def folder_sha256(folder: Path) -> str:
         if not any(part.startswith(".") for part in name.parts)
     ]
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
-
-
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name} must lie in [{low}, {high}], got {value}")
 
 
 def _from_json(cls: type, values: dict[str, Any]) -> Any:

@@ -273,6 +273,19 @@ def test_a_hub_model_named_without_a_commit_is_the_commit_that_is_here(
         assert found["diffusion"].identity == f"me/mine@{'d' * 40}"
 
 
+def test_weights_lie_in_the_cache_unless_they_have_a_folder_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LFQUIAD_WEIGHTS", "LFQUIAD_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert WeightsConfig().directory == tmp_path / "lfquiad" / "weights"
+    monkeypatch.setenv("LFQUIAD_CACHE", str(tmp_path / "moved"))
+    assert WeightsConfig().directory == tmp_path / "moved" / "weights"
+    monkeypatch.setenv("LFQUIAD_WEIGHTS", str(tmp_path / "apart"))
+    assert WeightsConfig().directory == tmp_path / "apart"
+
+
 def test_a_pinned_file_of_a_copied_model_folder_is_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
