@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from agm_torch.model_config import (
     DeviceConfig,
@@ -142,6 +142,13 @@ class GeneratorConfig:
         check_range("silhouette_share", self.silhouette_share, 0.0, 1.0)
         check_range("max_redraws", self.max_redraws, 1, 1000)
         check_range("records_per_shard", self.records_per_shard, 1, 100_000)
+        if self.generator == "texture" and self.dtd_dir is None:
+            weights = dataclasses.asdict(self.content)
+            if not any(weight for name, weight in weights.items() if name != "dtd"):
+                raise ValueError(
+                    "content must have a weight above 0 beside dtd where dtd_dir names "
+                    "no texture photographs"
+                )
 
     def mask_source(self, kind: Kind) -> MaskSource:
         """Which of the three finds the place of an anomaly."""
@@ -234,7 +241,7 @@ def config_from_json(values: dict[str, Any]) -> GeneratorConfig:
     """The inverse of `GeneratorConfig.to_json`.
 
     Raises:
-      ValueError: a field is unknown.
+      ValueError: a field is unknown, or its value is none that it takes.
     """
     return _from_json(GeneratorConfig, values)
 
@@ -262,10 +269,14 @@ def _from_json(cls: type, values: dict[str, Any]) -> Any:
     unknown = set(values) - set(hints)
     if unknown:
         raise ValueError(f"{cls.__name__} has no field {sorted(unknown)[0]!r}")
-    return cls(**{name: _decoded(hints[name], value) for name, value in values.items()})
+    return cls(**{n: _decoded(n, hints[n], value) for n, value in values.items()})
 
 
-def _decoded(hint: Any, value: Any) -> Any:
+def _decoded(name: str, hint: Any, value: Any) -> Any:
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise ValueError(
+            f"{name} must be one of {', '.join(get_args(hint))}, got {value!r}"
+        )
     if dataclasses.is_dataclass(hint):
         return _from_json(hint, value)  # pyright: ignore[reportArgumentType]
     if hint == Path | None and value is not None:
