@@ -7,6 +7,9 @@ RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS ?=
 
+# A venv that fails half-way leaves its python behind, without pip.
+.DELETE_ON_ERROR:
+
 .PHONY: help few-shot test test-slow check format lint types gpu-check clean
 
 help:

@@ -1,19 +1,18 @@
 """What `python -m agm_torch` can be asked. Nothing heavy is imported here."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from agm_torch.cache_folder import cache_folder
 from agm_torch.config import Engine, GeneratorConfig, Kind
 
 
 def default_cache() -> Path:
-    """`anomalies` in `LFQUIAD_CACHE` or the user's cache, where experiments look."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("LFQUIAD_CACHE") or Path(base) / "lfquiad") / "anomalies"
+    """Where experiments look."""
+    return cache_folder() / "anomalies"
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Export:
     shards: Path
     """A finished folder of the cache."""
     out: Path
-    """A folder that does not exist yet."""
+    """Where the category's folder is written to, which must not have one yet."""
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from agm_torch.model_config import (
     DeviceConfig,
     DiffusionConfig,
     GroundedSamConfig,
     WeightsConfig,
+    check_range,
 )
 
 Kind = Literal["texture", "object"]
@@ -133,14 +134,21 @@ class GeneratorConfig:
     weights: WeightsConfig = field(default_factory=WeightsConfig)
 
     def __post_init__(self) -> None:
-        _check_range("beta_max", self.beta_max, 0.0, 0.95)
-        _check_range("min_area", self.min_area, 1e-5, 0.9)
-        _check_range("max_area", self.max_area, self.min_area, 0.9)
-        _check_range("min_change", self.min_change, 0.0, 64.0)
-        _check_range("min_contrast", self.min_contrast, 0.0, 10.0)
-        _check_range("silhouette_share", self.silhouette_share, 0.0, 1.0)
-        _check_range("max_redraws", self.max_redraws, 1, 1000)
-        _check_range("records_per_shard", self.records_per_shard, 1, 100_000)
+        check_range("beta_max", self.beta_max, 0.0, 0.95)
+        check_range("min_area", self.min_area, 1e-5, 0.9)
+        check_range("max_area", self.max_area, self.min_area, 0.9)
+        check_range("min_change", self.min_change, 0.0, 64.0)
+        check_range("min_contrast", self.min_contrast, 0.0, 10.0)
+        check_range("silhouette_share", self.silhouette_share, 0.0, 1.0)
+        check_range("max_redraws", self.max_redraws, 1, 1000)
+        check_range("records_per_shard", self.records_per_shard, 1, 100_000)
+        if self.generator == "texture" and self.dtd_dir is None:
+            weights = dataclasses.asdict(self.content)
+            if not any(weight for name, weight in weights.items() if name != "dtd"):
+                raise ValueError(
+                    "content must have a weight above 0 beside dtd where dtd_dir names "
+                    "no texture photographs"
+                )
 
     def mask_source(self, kind: Kind) -> MaskSource:
         """Which of the three finds the place of an anomaly."""
@@ -150,45 +158,55 @@ class GeneratorConfig:
             return "perlin"
         return "grounded_sam" if self.generator == "diffusion" else "foreground"
 
+    def models(
+        self, kind: Kind
+    ) -> tuple[GroundedSamConfig | None, DiffusionConfig | None]:
+        """What finds parts and what paints, where that is a model; else None."""
+        return (
+            self.grounded_sam if self.mask_source(kind) == "grounded_sam" else None,
+            self.diffusion if self.generator == "diffusion" else None,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, paths as text, as a manifest holds them."""
         return json.loads(json.dumps(dataclasses.asdict(self), default=str))
 
     def identity(self, kind: Kind) -> dict[str, Any]:
-        """What of the configuration decides the bytes, and nothing else."""
+        """What of the configuration decides the bytes, as far as it says.
+
+        Where models run, more does, which is known on the machine that runs them alone:
+        what `auto` is there, the versions of the libraries, the commit of a model on
+        the hub that was named without one. See `agm_torch.made_with`.
+        """
         values = self.to_json()
         values.pop("masks")
         values["mask_source"] = self.mask_source(kind)
         values["generator_version"] = GENERATOR_VERSION
         values["dtd_dir"] = self.dtd_dir and folder_sha256(self.dtd_dir)
         values.pop("weights")  # where files lie does not change what is in them
-        with_diffusion = self.generator == "diffusion"
-        with_sam = values["mask_source"] == "grounded_sam"
-        if not with_diffusion:
+        sam, diffusion = self.models(kind)
+        if not diffusion:
             values.pop("diffusion")
-        if not with_sam:
+        if not sam:
             values.pop("grounded_sam")
-        if not with_diffusion and not with_sam:
+        if not diffusion and not sam:
             values.pop("device")
             return values
         bank = self.diffusion.prompts or PROMPT_BANK
         values["prompts"] = hashlib.sha256(bank.read_bytes()).hexdigest()
-        values["models"] = self._models(with_diffusion, with_sam)
+        values["models"] = self._identities(kind)
         values["device"]["device"] = self.device.device.split(":")[0]
         for section, names in _PLACES_OF_MODELS.items():
             for name in names if section in values else ():
                 values[section].pop(name)
         return values
 
-    def _models(self, with_diffusion: bool, with_sam: bool) -> dict[str, str]:
+    def _identities(self, kind: Kind) -> dict[str, str]:
         """What the models are, wherever their files lie."""
         from agm_torch.weights import model_identities  # needs more than the stdlib
 
-        return model_identities(
-            self.weights,
-            grounded_sam=self.grounded_sam if with_sam else None,
-            diffusion=self.diffusion if with_diffusion else None,
-        )
+        sam, diffusion = self.models(kind)
+        return model_identities(self.weights, grounded_sam=sam, diffusion=diffusion)
 
 
 def job_identity(
@@ -201,7 +219,9 @@ def job_identity(
     image_px: int,
     images: Sequence[str],
 ) -> dict[str, Any]:
-    """All that decides the bytes of a shard folder; its hash is the folder's name.
+    """What decides the bytes of a shard folder; its hash is the folder's name.
+
+    All that does, for the generator without weights; see `GeneratorConfig.identity`.
 
     Args:
       images: sha256 of every normal image, in order.
@@ -221,13 +241,13 @@ def config_from_json(values: dict[str, Any]) -> GeneratorConfig:
     """The inverse of `GeneratorConfig.to_json`.
 
     Raises:
-      ValueError: a field is unknown.
+      ValueError: a field is unknown, or its value is none that it takes.
     """
     return _from_json(GeneratorConfig, values)
 
 
 def folder_sha256(folder: Path) -> str:
-    """A name for a folder's contents: the files' names and sizes.
+    """A name for a folder's contents: the files' names and sizes, without hidden ones.
 
     Raises:
       FileNotFoundError: there is no such folder.
@@ -235,13 +255,13 @@ def folder_sha256(folder: Path) -> str:
     if not folder.is_dir():
         raise FileNotFoundError(f"dtd_dir {folder} is not a folder")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    listing = [(str(p.relative_to(folder)), p.stat().st_size) for p in files]
+    named = [(path.relative_to(folder), path.stat().st_size) for path in files]
+    listing = [
+        (str(name), size)
+        for name, size in named
+        if not any(part.startswith(".") for part in name.parts)
+    ]
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
-
-
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name} must lie in [{low}, {high}], got {value}")
 
 
 def _from_json(cls: type, values: dict[str, Any]) -> Any:
@@ -249,10 +269,14 @@ def _from_json(cls: type, values: dict[str, Any]) -> Any:
     unknown = set(values) - set(hints)
     if unknown:
         raise ValueError(f"{cls.__name__} has no field {sorted(unknown)[0]!r}")
-    return cls(**{name: _decoded(hints[name], value) for name, value in values.items()})
+    return cls(**{n: _decoded(n, hints[n], value) for n, value in values.items()})
 
 
-def _decoded(hint: Any, value: Any) -> Any:
+def _decoded(name: str, hint: Any, value: Any) -> Any:
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise ValueError(
+            f"{name} must be one of {', '.join(get_args(hint))}, got {value!r}"
+        )
     if dataclasses.is_dataclass(hint):
         return _from_json(hint, value)  # pyright: ignore[reportArgumentType]
     if hint == Path | None and value is not None:

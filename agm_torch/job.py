@@ -57,7 +57,7 @@ class Job:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """All that decides the bytes."""
+        """What decides the bytes, see `job_identity`."""
         return job_identity(
             self.config,
             category=self.category,
@@ -67,6 +67,11 @@ class Job:
             image_px=self.image_px,
             images=[image_sha256(normal) for normal in self.normals],
         )
+
+    @property
+    def loads_models(self) -> bool:
+        """Whether bytes depend on a device, on torch and on weights."""
+        return any(self.config.models(self.kind))
 
     @property
     def key(self) -> str:

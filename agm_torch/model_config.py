@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from agm_torch.cache_folder import cache_folder
+
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 
 
@@ -13,16 +15,16 @@ class WeightsConfig:
     """Where weights are looked for, and whether they may be fetched."""
 
     folder: Path | None = None
-    """Where downloaded files lie. Default: $LFQUIAD_WEIGHTS, or
-    ~/.cache/lfquiad/weights."""
+    """Where downloaded files lie. Default: $LFQUIAD_WEIGHTS, or `weights` in
+    $LFQUIAD_CACHE, or ~/.cache/lfquiad/weights."""
     offline: bool = False
     """Never open a connection."""
 
     @property
     def directory(self) -> Path:
         """`folder`, with its default filled in."""
-        default = Path.home() / ".cache" / "lfquiad" / "weights"
-        return self.folder or Path(os.environ.get("LFQUIAD_WEIGHTS") or default)
+        named = os.environ.get("LFQUIAD_WEIGHTS")
+        return self.folder or Path(named or cache_folder() / "weights")
 
     @property
     def may_connect(self) -> bool:
@@ -65,12 +67,12 @@ class GroundedSamConfig:
     """What to do where the detector finds nothing. The provenance says so."""
 
     def __post_init__(self) -> None:
-        _check_range("box_threshold", self.box_threshold, 0.0, 1.0)
-        _check_range("text_threshold", self.text_threshold, 0.0, 1.0)
-        _check_range("detector_px", self.detector_px, 32, 4096)
-        _check_range("max_boxes", self.max_boxes, 1, 100)
-        _check_range("min_proposal", self.min_proposal, 0.0, self.max_proposal)
-        _check_range("max_proposal", self.max_proposal, 0.0, 1.0)
+        check_range("box_threshold", self.box_threshold, 0.0, 1.0)
+        check_range("text_threshold", self.text_threshold, 0.0, 1.0)
+        check_range("detector_px", self.detector_px, 32, 4096)
+        check_range("max_boxes", self.max_boxes, 1, 100)
+        check_range("min_proposal", self.min_proposal, 0.0, self.max_proposal)
+        check_range("max_proposal", self.max_proposal, 0.0, 1.0)
         if not self.prompt.strip():
             raise ValueError('grounded_sam.prompt is empty; try "a {class_name}"')
 
@@ -133,13 +135,13 @@ class DiffusionConfig:
                 raise ValueError(
                     f"diffusion.{name} is empty: say what is meant, or leave it out"
                 )
-        _check_range("guidance", self.guidance, 0.0, 100.0)
-        _check_range("inversion_guidance", self.inversion_guidance, 0.0, 100.0)
-        _check_range("crop", self.crop, 1.0, 100.0)
-        _check_range("min_crop_px", self.min_crop_px, 16, 4096)
-        _check_range("batch", self.batch, 1, 1024)
+        check_range("guidance", self.guidance, 0.0, 100.0)
+        check_range("inversion_guidance", self.inversion_guidance, 0.0, 100.0)
+        check_range("crop", self.crop, 1.0, 100.0)
+        check_range("min_crop_px", self.min_crop_px, 16, 4096)
+        check_range("batch", self.batch, 1, 1024)
         if self.model_px is not None:
-            _check_range("model_px", self.model_px, 64, 4096)
+            check_range("model_px", self.model_px, 64, 4096)
 
     @property
     def model_name(self) -> str:
@@ -162,9 +164,12 @@ class DeviceConfig:
     cache's key; use workers for more cores."""
 
     def __post_init__(self) -> None:
-        _check_range("threads", self.threads, 1, 1024)
+        check_range("threads", self.threads, 1, 1024)
 
 
-def _check_range(name: str, value: float, low: float, high: float) -> None:
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raises:
+    ValueError: `value` does not lie in [low, high].
+    """
     if not low <= value <= high:
         raise ValueError(f"{name} must lie in [{low}, {high}], got {value}")

@@ -1,13 +1,12 @@
-"""Normal photographs from disk, whatever their format: u8 RGB."""
+"""The normal photographs that anomalies are made from."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
 
-_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+from datasets.images import bit_depth, image_files, read_image, stored_maximum
 
 
 def photograph_paths(sources: Sequence[Path]) -> list[Path]:
@@ -19,7 +18,7 @@ def photograph_paths(sources: Sequence[Path]) -> list[Path]:
     paths: list[Path] = []
     for source in sources:
         if source.is_dir():
-            found = sorted(p for p in source.iterdir() if p.suffix.lower() in _SUFFIXES)
+            found = image_files(source)
             if not found:
                 raise FileNotFoundError(f"images: the folder {source} holds no image")
             paths += found
@@ -30,18 +29,13 @@ def photograph_paths(sources: Sequence[Path]) -> list[Path]:
     return paths
 
 
-def read_photograph(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """One photograph; grey is repeated, 16 bits become 8, transparency is dropped.
+def read_photographs(paths: Sequence[Path]) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """Photographs of one camera, as `datasets.images.read_image` reads each.
+
+    Those of more than 8 bits keep one scale: the bit depth of the brightest.
 
     Raises:
-      ValueError: the file is no image, or cut short.
+      ValueError: a file is no image, or cut short.
     """
-    try:
-        with Image.open(path) as picture:
-            if picture.mode.startswith("I"):
-                grey = np.asarray(picture).astype(np.float32)
-                scale = 257.0 if grey.max() > 255 else 1.0
-                picture = Image.fromarray((grey / scale).round().astype(np.uint8))
-            return np.asarray(picture.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path} is not a whole image: {error}") from None
+    depth = bit_depth(max(map(stored_maximum, paths), default=0))
+    return [read_image(path, depth=depth) for path in paths]

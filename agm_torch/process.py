@@ -5,7 +5,6 @@ record at hand and writes what there is; a kill loses at most a minute.
 """
 
 import contextlib
-import importlib.metadata
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,11 +15,15 @@ from typing import Any
 from agm_torch.cache import locked
 from agm_torch.config import Engine
 from agm_torch.job import Job
+from agm_torch.made_with import (
+    forget_unless_begun,
+    keep_to,
+    library_versions,
+    made_with,
+    recorded,
+)
 from agm_torch.records import OpenShard, RecordMaker
 from datasets.shards import MANIFEST, ShardWriter, verify_shards
-
-_VERSIONS = ("numpy", "pillow", "scipy")
-_TORCH_VERSIONS = ("torch", "diffusers", "transformers")
 
 
 class Interrupted(Exception):
@@ -51,7 +54,8 @@ def generate(
     Raises:
       Interrupted: `should_stop` said so. The next call goes on where this one ended.
       OSError: the disk is full or read-only. What was written before stays valid.
-      ValueError: the cache has the folder, and it is damaged. Names the file.
+      ValueError: the cache has the folder, and it is damaged: names the file. Or it was
+        begun on another device, or with other libraries or models.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
@@ -70,9 +74,11 @@ def generate(
             folder, count=job.count, records_per_shard=job.config.records_per_shard
         )
         fill = _filler(engine, workers, ray_address)
+        forget_unless_begun(writer.partial)
         try:
             _fill_all(job, writer, fill, on_progress, should_stop)
         except BaseException:
+            forget_unless_begun(writer.partial)
             with contextlib.suppress(OSError):  # it holds something worth keeping
                 writer.partial.rmdir()
             raise
@@ -129,8 +135,10 @@ def fill_shards(
 
     Raises:
       Interrupted: `should_stop` said so; the records so far are written.
+      ValueError: the folder was begun with other libraries or models, or elsewhere.
     """
     maker = RecordMaker(job)
+    keep_to(writer.partial, made_with(job))
     for number in shards:
         shard = OpenShard(writer, number)
         while shard.missing:
@@ -140,14 +148,6 @@ def fill_shards(
             made = maker.make(shard.missing[: maker.batch])
             shard.add(made)
             on_records(len(made))
-
-
-def library_versions(job: Job) -> dict[str, str]:
-    """The libraries whose versions can change a job's bytes."""
-    names = _VERSIONS
-    if job.config.generator == "diffusion" or "device" in job.identity["config"]:
-        names += _TORCH_VERSIONS
-    return {name: importlib.metadata.version(name) for name in names}
 
 
 def _done_in(writer: ShardWriter, shard: int) -> int:
@@ -164,10 +164,12 @@ def _manifest(job: Job, writer: ShardWriter) -> dict[str, Any]:
             tally["rejects"].update(entry["rejects"])
             for name in ("shape", "content", "region"):
                 tally[name][entry[name]] += 1
+    circumstances = recorded(writer.partial)
     return {
         **job.identity,
         "key": job.key,
         "options": job.config.to_json(),
         "versions": {"python": platform.python_version(), **library_versions(job)},
+        **({"made_with": circumstances} if circumstances else {}),
         "tally": {name: dict(sorted(counts.items())) for name, counts in tally.items()},
     }

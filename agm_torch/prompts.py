@@ -11,9 +11,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from agm_torch.config import PROMPT_BANK
+
 logger = logging.getLogger(__name__)
 
-BANK = Path(__file__).with_name("prompts.toml")
 Words = Literal["paper", "category"]
 _FIELDS = {"class_name", "defect"}
 
@@ -106,7 +107,7 @@ def load_bank(path: Path | None = None) -> PromptBank:
       FileNotFoundError: there is no such file.
       ValueError: the file is not a bank; says what is missing or empty.
     """
-    path = path or BANK
+    path = path or PROMPT_BANK
     try:
         values = tomllib.loads(path.read_text())
         bank = _bank(values)

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from agm_torch.job import Job
-from agm_torch.process import Interrupted, library_versions
+from agm_torch.made_with import keep_to, library_versions, made_with
+from agm_torch.process import Interrupted
 from agm_torch.records import Made, OpenShard, RecordMaker
 from datasets.errors import is_users_mistake
 from datasets.shards import ShardWriter
@@ -38,6 +39,8 @@ class _Answer(NamedTuple):
     """The first of the records asked for, at least one."""
     refusal: str = ""
     """Why the request cannot be met, where the user has to mend something."""
+    made_with: dict[str, str] | None = None
+    """Of the actor's machine, once it is prepared."""
 
 
 class Maker:
@@ -54,13 +57,13 @@ class Maker:
           key: the job's, as the driver computes it.
           versions: the driver's libraries.
         """
-        return self._answered(lambda: self._prepared(key, versions))
+        return _answered(lambda: self._prepared(key, versions))
 
     def make(self, numbers: range) -> _Answer:
         """As many of these records as half a second allows, from the first on."""
-        return self._answered(lambda: self._made(numbers))
+        return _answered(lambda: _Answer(self._made(numbers)))
 
-    def _prepared(self, key: str, versions: dict[str, str]) -> list[Made]:
+    def _prepared(self, key: str, versions: dict[str, str]) -> _Answer:
         here = library_versions(self._job)
         differing = [
             f"{n} {here[n]}, not {v}" for n, v in versions.items() if here[n] != v
@@ -73,7 +76,7 @@ class Maker:
                 "make other bytes"
             )
         self._maker = RecordMaker(self._job)
-        return []
+        return _Answer([], made_with=made_with(self._job))
 
     def _made(self, numbers: range) -> list[Made]:
         assert self._maker is not None
@@ -84,13 +87,14 @@ class Maker:
             made += self._maker.make(numbers[start : start + self._maker.batch])
         return made
 
-    def _answered(self, work: Callable[[], list[Made]]) -> _Answer:
-        try:
-            return _Answer(work())
-        except (ValueError, OSError) as error:
-            if not is_users_mistake(error):
-                raise
-            return _Answer([], str(error))
+
+def _answered(work: Callable[[], _Answer]) -> _Answer:
+    try:
+        return work()
+    except (ValueError, OSError) as error:
+        if not is_users_mistake(error):
+            raise
+        return _Answer([], str(error))
 
 
 class _Call(NamedTuple):
@@ -135,7 +139,7 @@ def fill_with_ray(
     count = min(workers, len(waiting))
     with _cluster(count, address) as ray:
         calls = _prepared(ray, job, count)
-        _Work(ray, calls, waiting, on_records).run(should_stop)
+        _Work(ray, calls, waiting, writer, on_records).run(should_stop)
 
 
 class _Work:
@@ -146,10 +150,11 @@ class _Work:
         ray: Any,
         calls: dict[Any, _Call],
         waiting: deque[OpenShard],
+        writer: ShardWriter,
         on_records: Callable[[int], None],
     ) -> None:
         self._ray, self._calls, self._waiting = ray, calls, waiting
-        self._on_records = on_records
+        self._writer, self._on_records = writer, on_records
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Until every shard is whole, as `fill_with_ray`."""
@@ -181,11 +186,15 @@ class _Work:
                 shard.write()
                 self._waiting.appendleft(shard)
             return
-        if answer.refusal:
+        try:
+            if answer.refusal:
+                raise ValueError(answer.refusal)
+            keep_to(self._writer.partial, answer.made_with or {})
+        except ValueError:
             for call in [_Call(actor, shard), *self._busy]:
                 if call.shard is not None:
                     call.shard.write()
-            raise ValueError(answer.refusal)
+            raise
         if shard is not None:
             shard.add(answer.made)
             self._on_records(len(answer.made))

@@ -15,7 +15,7 @@ from agm_torch.cache import prune
 from agm_torch.command_line import Generate, Images
 from agm_torch.config import GeneratorConfig, config_from_json
 from agm_torch.job import Job
-from agm_torch.photographs import photograph_paths, read_photograph
+from agm_torch.photographs import photograph_paths, read_photographs
 from agm_torch.process import Interrupted, generate
 
 HEARTBEAT_SECONDS = 5.0
@@ -167,11 +167,10 @@ def read_job(command: Images, *, count: int) -> Job:
     """What the command line asks for, with its images read.
 
     Raises:
-      ValueError, FileNotFoundError: see `Job`, `read_photograph`.
+      ValueError, FileNotFoundError: see `Job`, `photograph_paths`, `read_photographs`.
     """
-    images = [read_photograph(path) for path in photograph_paths(command.images)]
     return Job(
-        images=tuple(images),
+        images=tuple(read_photographs(photograph_paths(command.images))),
         category=command.category,
         kind=command.kind,
         count=count,

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,7 +102,11 @@ def find_model(
         _checked(
             folder / file.name, file.sha256 or _hub_record(folder / file.name), config
         )
-    return Found(folder, f"{entry.repository}@{entry.revision or folder.name}")
+    is_snapshot = folder.parent.name == "snapshots"  # of the hub, by its commit
+    commit = folder.name if is_snapshot else entry.revision
+    if commit is None:
+        return _folder_of_users(folder, config)
+    return Found(folder, f"{entry.repository}@{commit}")
 
 
 def model_identities(
@@ -113,7 +118,8 @@ def model_identities(
     """What the chosen models are, wherever their files lie: hashes and commits.
 
     Opens no connection, and asks for no file that the table knows. As `Found.identity`
-    of the same model.
+    of the same model, unless it is on the hub and no commit was named, or the table has
+    no hash: then the name (`owner/name@main`) or the address stands for it.
 
     Raises:
       FileNotFoundError: a file or folder of a user's own is not there.
@@ -138,6 +144,29 @@ def model_identities(
         if diffusion.clip_margin is not None:
             identities["clip"] = _model_identity(diffusion.clip, None, config)
     return identities
+
+
+def find_models(
+    config: WeightsConfig,
+    *,
+    grounded_sam: GroundedSamConfig | None,
+    diffusion: DiffusionConfig | None,
+) -> Iterator[tuple[str, Found]]:
+    """The chosen models on this machine by their names, fetched where they are missing.
+
+    Raises:
+      FileNotFoundError, OSError, ValueError: as `find_checkpoint` and `find_model`.
+    """
+    if grounded_sam is not None:
+        sam = grounded_sam
+        yield "bert", find_model(sam.bert, config=config)
+        yield "dino", find_checkpoint(sam.dino, config=config, sha256=sam.dino_sha256)
+        yield "sam", find_checkpoint(sam.sam, config=config, sha256=sam.sam_sha256)
+    if diffusion is not None:
+        name, revision = diffusion.model_name, diffusion.revision
+        yield "diffusion", find_model(name, config=config, revision=revision)
+        if diffusion.clip_margin is not None:
+            yield "clip", find_model(diffusion.clip, config=config)
 
 
 def load_checkpoint(found: Found) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from agm_torch.command_line import Weights
 from agm_torch.model_config import WeightsConfig
-from agm_torch.weights import Found, find_checkpoint, find_model
+from agm_torch.weights import find_checkpoint, find_model, find_models
 from agm_torch.weights_table import CHECKPOINTS, HUB_MODELS, WeightFile
 
 
@@ -15,26 +15,13 @@ def weights_command(command: Weights) -> int:
         for line in listing(command.generator.weights):
             print(line)
         return 0
-    for found in fetched(command):
+    config = command.generator
+    sam = config.grounded_sam if config.masks in ("auto", "grounded_sam") else None
+    for _, found in find_models(
+        config.weights, grounded_sam=sam, diffusion=config.diffusion
+    ):
         print(f"{found.path}\n  {found.identity}")
     return 0
-
-
-def fetched(command: Weights) -> Iterator[Found]:
-    """Find or download everything that the diffusion generator would load.
-
-    Raises:
-      FileNotFoundError, OSError, ValueError: as `find_checkpoint` and `find_model`.
-    """
-    config = command.generator
-    sam, diffusion, weights = config.grounded_sam, config.diffusion, config.weights
-    if config.masks in ("auto", "grounded_sam"):
-        yield find_model(sam.bert, config=weights)
-        yield find_checkpoint(sam.dino, config=weights, sha256=sam.dino_sha256)
-        yield find_checkpoint(sam.sam, config=weights, sha256=sam.sam_sha256)
-    yield find_model(diffusion.model_name, config=weights, revision=diffusion.revision)
-    if diffusion.clip_margin is not None:
-        yield find_model(diffusion.clip, config=weights)
 
 
 def listing(config: WeightsConfig) -> Iterator[str]:

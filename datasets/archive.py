@@ -6,12 +6,14 @@ import lzma
 import os
 import shutil
 import tarfile
+import uuid
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from tqdm import tqdm
 
+from datasets.lock import alone_in
 from datasets.shards import file_sha256
 
 log = logging.getLogger(__name__)
@@ -32,8 +34,9 @@ def extract(
 ) -> None:
     """Extract a tar archive, however compressed, into the new folder `target`.
 
-    It is written under another name and renamed when whole. Files and folders alone
-    are extracted, with their times, never their owners or permissions.
+    It is written under another name and renamed when whole; where another process was
+    faster, its folder is taken. Files and folders alone are extracted, with their
+    times, never their owners or permissions.
 
     Raises:
       ValueError: for an archive that is cut short or none, that holds a link, a device
@@ -41,17 +44,25 @@ def extract(
         than `max_members`.
       OSError: where `target` cannot be written.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
     try:
         _extract(archive, temporary, max_bytes, max_members, progress)
-        os.rename(temporary, target)
+        _renamed(temporary, target)
     except _BROKEN as error:
         raise ValueError(
             f"{archive} is cut short or is no tar archive: {error}"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _renamed(temporary: Path, target: Path) -> None:
+    try:
+        os.rename(temporary, target)
+    except OSError:
+        if not target.is_dir():
+            raise
 
 
 def _extract(
@@ -135,8 +146,11 @@ def extracted(
     state = f"{archive.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
     digest = hashlib.sha256(state.encode()).hexdigest()[:12]
     target = scratch / "extracted" / f"{archive.name.split('.')[0]}-{digest}"
-    if not target.exists():
-        if sha256 is not None and file_sha256(archive) != sha256:
-            log.warning("%s is not the official archive by its sha256", archive)
-        extract(archive, target, progress=progress)
+    if target.exists():
+        return target
+    with alone_in(target.parent, leftovers=".*"):
+        if not target.exists():  # else another process has just made it
+            if sha256 is not None and file_sha256(archive) != sha256:
+                log.warning("%s is not the official archive by its sha256", archive)
+            extract(archive, target, progress=progress)
     return target

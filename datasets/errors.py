@@ -18,8 +18,10 @@ def is_users_mistake(error: BaseException) -> bool:
     """Whether the project itself refused an input, or the system refused a file.
 
     A `ValueError` raised by a line of this project is a check at the boundary, with
-    a message written for the user. One raised inside another library is a defect of
-    ours and keeps its traceback.
+    a message written for the user. One raised by a line of another library is a defect
+    of ours and keeps its traceback. What C code raises has no line of its own, and
+    counts as raised where it was called: `zip(strict=True)`, `list.index`, shapes that
+    numpy cannot broadcast.
     """
     if isinstance(error, OSError):
         return True

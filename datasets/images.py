@@ -19,14 +19,29 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_FORMAT = slice(24, 26)  # of the file: bit depth and colour type
 _EIGHT_BIT_RGB = bytes([8, 2])
 _WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
+_QUARTER_TURNS = frozenset({5, 6, 7, 8})  # EXIF orientations
 _OPENING = threading.Lock()  # warnings' filters belong to the whole process
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The images in `folder`, by name; none where there is no such folder."""
+def image_files(folder: Path, *, below: bool = False) -> list[Path]:
+    """The images in `folder`, by name; none where there is no such folder.
+
+    Hidden ones, such as the `._000.png` of a folder that was copied from a Mac, are
+    left out.
+
+    Args:
+      below: those of the folders below it too, unless they are hidden.
+    """
     if not folder.is_dir():
         return []
-    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    found = folder.rglob("*") if below else folder.iterdir()
+    images = (path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(path for path in images if not is_hidden(path, folder))
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether `path`, or a folder between it and `folder`, begins with a dot."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 @contextlib.contextmanager
@@ -64,6 +79,17 @@ def stored_maximum(path: Path) -> int:
     """The largest value in the file, which tells the bit depth of a 16-bit camera."""
     with _readable(path) as image:  # the header alone, unless it is such a camera's
         return int(np.asarray(image).max()) if image.mode in _WIDE_MODES else 255
+
+
+def image_shape(path: Path) -> tuple[int, int]:
+    """Height and width of what `read_image` makes of a file.
+
+    Raises:
+      ValueError: where the file is not an image.
+    """
+    with _readable(path) as image:
+        turns = image.getexif().get(ExifTags.Base.Orientation, 1) in _QUARTER_TURNS
+        return (image.width, image.height) if turns else (image.height, image.width)
 
 
 def pixel_count(path: Path) -> int:

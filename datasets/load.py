@@ -17,6 +17,7 @@ from datasets.folder.builder import Folder, FolderConfig
 from datasets.folder.layout import category_folders, read_layout
 from datasets.images import bit_depth, stored_maximum
 from datasets.leaks import OnLeak, exact_leaks, tell_leaks
+from datasets.lock import alone_in
 from datasets.mvtec_ad.builder import MvtecAd
 from datasets.names import NAMES
 from datasets.published import PublishedBuilder
@@ -24,6 +25,7 @@ from datasets.rendered_ad.builder import CATEGORIES, RenderedAd
 from datasets.visa.builder import Visa
 
 log = logging.getLogger(__name__)
+_UNFINISHED = "incomplete.*"  # TFDS renames such a folder when it is whole
 _QUIET = threading.RLock()  # stdout is the whole process's
 Split = Literal["train", "test"]
 PUBLISHED: dict[str, type[PublishedBuilder]] = {"mvtec_ad": MvtecAd, "visa": Visa}
@@ -159,11 +161,15 @@ def prepare(builder: Any) -> None:
     Raises:
       OSError: where the prepared copy cannot be written.
     """
-    if Path(builder.data_path).exists():
+    folder = Path(builder.data_dir)
+    if folder.exists():
         return
     tfds.disable_progress_bar()  # ours says what is being prepared, in one line
-    with _writing(Path(builder.data_dir)), _quiet():
-        builder.download_and_prepare()
+    with _writing(folder), alone_in(folder.parent, leftovers=_UNFINISHED), _quiet():
+        if folder.exists():  # another process has just made it
+            builder.info.read_from_directory(folder)
+        else:
+            builder.download_and_prepare()
 
 
 @contextmanager

@@ -7,15 +7,9 @@ from pathlib import Path
 
 def photographs_in(folder: Path) -> list[Path]:
     """Every image file in `folder` and below, by name; hidden ones are left out."""
-    from datasets.images import IMAGE_SUFFIXES
+    from datasets.images import image_files
 
-    found = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    return sorted(path for path in found if path.is_file())
+    return [path for path in image_files(folder, below=True) if path.is_file()]
 
 
 def check_folder(folder: Path | None, flag: str) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
-from datasets.images import read_mask_levels
+from datasets.images import image_shape, is_hidden, read_mask_levels
 from datasets.photographs import Category, Photograph
 from lfq_jax.ground_truth import (
     THRESHOLD,
@@ -44,6 +44,7 @@ def read_map(path: Path) -> Shaped[np.ndarray, "h w"]:
                 values = np.asarray(image)
     except (
         UnidentifiedImageError,
+        Image.DecompressionBombError,
         OSError,
         SyntaxError,
         ValueError,
@@ -82,7 +83,7 @@ def find_maps(folder: Path, category: Category) -> list[Path]:
     root = _category_maps(folder, category.name)
     found: dict[tuple[str, str], Path] = {}
     for path in sorted(root.glob("*/*")):
-        if path.suffix.lower() not in MAP_SUFFIXES:
+        if path.suffix.lower() not in MAP_SUFFIXES or is_hidden(path, root):
             continue
         key = (path.parent.name, path.stem)
         if key in found:
@@ -152,9 +153,7 @@ class MapsAndMasks:
         photograph = self.photographs[i]
         if photograph.mask is not None:
             return read_mask_levels(photograph.mask)
-        with Image.open(photograph.path) as image:  # the header alone
-            width, height = image.size
-        return np.zeros((height, width), np.uint8)
+        return np.zeros(image_shape(photograph.path), np.uint8)
 
     def pair(self, i: int) -> Pair:
         """Map and mask `i` as the rule compares them."""

@@ -14,18 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from agm_torch.cache_folder import cache_folder as cache_folder
+
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 INTERRUPTED = 130  # exit status, as a shell gives it for SIGINT
-
-
-def cache_folder() -> Path:
-    """Where prepared data and shards are kept: `LFQUIAD_CACHE`, or the user's cache."""
-    named = os.environ.get("LFQUIAD_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "lfquiad"
 
 
 def data_source(

@@ -8,7 +8,13 @@ import pytest
 from PIL import Image
 
 from agm_torch.blend import blend
-from agm_torch.config import ContentWeights, GeneratorConfig, config_from_json
+from agm_torch.config import (
+    ContentWeights,
+    GeneratorConfig,
+    ShapeWeights,
+    config_from_json,
+)
+from agm_torch.content.borrowed import TexturePhotographs
 from agm_torch.content.texture import PAINTS
 from agm_torch.generator import AnomalyGenerator
 from agm_torch.quality import contrast, rejection
@@ -18,6 +24,9 @@ from tests.agm_images import part, texture
 KINDS = {"texture": texture, "object": part}
 
 
+ONLY_DTD = GeneratorConfig().to_json()["content"].keys() - {"dtd"}
+
+
 def draw(kind, seeds, *, config=None, px=64):
     generator = AnomalyGenerator(config, kind=kind)
     (scene,) = generator.scenes([KINDS[kind](px=px)], category="x")
@@ -25,9 +34,10 @@ def draw(kind, seeds, *, config=None, px=64):
     return scene.image, generator.draw([scene] * len(rngs), rngs)
 
 
-def only(name):
+def only(*names, **options):
     zeros = {field.name: 0.0 for field in dataclasses.fields(ContentWeights)}
-    return GeneratorConfig(content=ContentWeights(**{**zeros, name: 1.0}))
+    weights = ContentWeights(**{**zeros, **dict.fromkeys(names, 1.0)})
+    return GeneratorConfig(content=weights, **options)
 
 
 def soft_mask(alpha):
@@ -139,12 +149,21 @@ def test_texture_photographs_are_used_where_given(tmp_path):
     for name in ("a.jpg", "b.png"):
         pixels = rng.integers(0, 256, (50, 70, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "banded" / name)
-    config = dataclasses.replace(only("dtd"), dtd_dir=tmp_path)
+    config = only("dtd", dtd_dir=tmp_path)
     _, anomalies = draw("texture", range(5), config=config)
     assert any(a.provenance["content"] == "dtd" for a in anomalies)
     with pytest.raises(FileNotFoundError, match="holds no image"):
         (tmp_path / "empty").mkdir()
         AnomalyGenerator(GeneratorConfig(dtd_dir=tmp_path / "empty"))
+
+
+def test_photographs_that_are_not_given_are_not_drawn_for_want_of_better():
+    thin = ShapeWeights(
+        **{**dict.fromkeys(GeneratorConfig().to_json()["shapes"], 0.0), "curve": 1.0}
+    )
+    config = dataclasses.replace(only("dtd", "warp"), shapes=thin)
+    _, anomalies = draw("texture", range(3), config=config)
+    assert {a.provenance["content"] for a in anomalies} <= {"warp", "plain"}
 
 
 def test_blending_follows_the_papers_equation():
@@ -262,6 +281,14 @@ def test_images_need_not_be_square():
         ({"content": {"blur": -1.0}}, "blur"),
         ({"shapes": dict.fromkeys(GeneratorConfig().to_json()["shapes"], 0)}, "above"),
         ({"betamax": 1.0}, "betamax"),
+        ({"generator": "difusion"}, "generator must be one of texture, diffusion, got"),
+        ({"masks": "perlinn"}, "masks must be one of auto, perlin, foreground, "),
+        ({"diffusion": {"pipeline": "x"}}, "pipeline must be one of diffedit, inpaint"),
+        ({"device": {"precision": "fp8"}}, "precision must be one of auto, fp32, "),
+        (
+            {"content": dict.fromkeys(ONLY_DTD, 0.0)},
+            "content must have a weight above 0 beside dtd where dtd_dir names no",
+        ),
     ],
 )
 def test_configurations_that_make_no_sense_are_refused(values, message):
@@ -284,7 +311,9 @@ def test_identity_names_what_decides_the_bytes_and_nothing_else(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.png").write_bytes(b"same")
+    (tmp_path / "b" / "._x.png").write_bytes(b"what a Mac keeps of a file")
     first, second = (
         GeneratorConfig(dtd_dir=tmp_path / name).identity("texture") for name in "ab"
     )
     assert first == second != plain
+    assert [p.name for p in TexturePhotographs(tmp_path / "b").paths] == ["x.png"]

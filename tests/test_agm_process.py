@@ -16,6 +16,7 @@ from PIL import Image
 
 from agm_torch.config import GeneratorConfig, Kind
 from agm_torch.job import Job
+from agm_torch.photographs import photograph_paths, read_photographs
 from agm_torch.process import Interrupted, generate
 from agm_torch.reporting import JsonReport
 from agm_torch.workers import visible_gpus
@@ -117,6 +118,38 @@ def test_a_fallback_of_the_foreground_is_counted(tmp_path):
     shards = open_shards(generate(asked, tmp_path))
     counted = shards.manifest["tally"]["region"]
     assert counted == {"whole image, no foreground found": 4}
+
+
+def test_what_began_a_folder_has_to_go_on_with_it(tmp_path, monkeypatch):
+    def here(**found: str) -> None:
+        monkeypatch.setattr("agm_torch.process.made_with", lambda job: found)
+
+    def stopped_after(records: int) -> None:
+        budget = iter(range(1 + records))  # one look is at the lock
+        with pytest.raises(Interrupted):
+            generate(job(), tmp_path, should_stop=lambda: next(budget, None) is None)
+
+    here(device="some GPU", dtype="bfloat16", torch="2.9.0")
+    stopped_after(0)
+    here(device="cpu", dtype="float32", torch="2.9.0")  # of no record: anybody may
+    stopped_after(5)
+    here(device="some GPU", dtype="bfloat16", torch="2.9.0")
+    with pytest.raises(
+        ValueError,
+        match="was begun with device cpu, dtype float32; here "
+        "device some GPU, dtype bfloat16 would make other bytes: ",
+    ):
+        generate(job(), tmp_path)
+    here(device="cpu", dtype="float32", torch="2.9.0")
+    seen = []
+    shards = open_shards(generate(job(), tmp_path, on_progress=seen.append))
+    assert seen[0] == 5, "nothing was lost"
+    assert shards.manifest["made_with"]["dtype"] == "float32"
+
+
+def test_without_models_nothing_but_the_key_decides(tmp_path):
+    folder = generate(job(), tmp_path)
+    assert "made_with" not in open_shards(folder).manifest
 
 
 def test_the_second_call_finds_what_the_first_made(tmp_path, monkeypatch):
@@ -378,7 +411,7 @@ def test_photographs_that_cannot_be_used_are_named(tmp_path):
     (broken / "b.png").write_bytes(data[: len(data) // 2])
     for folder, message in (
         (small, "images[0] must be at least 32 pixels a side, got 40 x 31"),
-        (broken, "b.png is not a whole image"),
+        (broken, "b.png cannot be read as an image"),
         (empty, "empty holds no image"),
     ):
         failed = run(command(folder, tmp_path / "cache"))
@@ -393,6 +426,33 @@ def test_grey_and_sixteen_bit_photographs_are_read(tmp_path):
     assert done.returncode == 0, done.stderr
     shards = open_shards(Path(events(done.stdout)[-1]["path"]))
     assert np.array_equal(shards.normals[0], shards.normals[1])
+
+
+def test_photographs_are_read_as_the_data_sets_read_them(tmp_path):
+    grey = part()[:, :, 0].astype(np.uint16)
+    files = tmp_path / "twelve_bits"
+    files.mkdir()
+    Image.fromarray(grey << 4).save(files / "bright.png")
+    Image.fromarray((grey << 4) // 20).save(files / "dark.png")
+    (files / "._dark.png").write_bytes(b"what a Mac keeps of a file")
+    bright, dark = read_photographs(photograph_paths([files]))
+    assert np.array_equal(bright[..., 0], grey)
+    assert np.array_equal(dark[..., 0], grey // 20)
+
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    Image.fromarray(part(px=80)[:40]).save(tmp_path / "phone.png", exif=exif)
+    Image.fromarray(np.full((40, 40, 4), 99, np.uint8)).save(tmp_path / "clear.png")
+    phone, clear = read_photographs([tmp_path / "phone.png", tmp_path / "clear.png"])
+    assert np.array_equal(phone, np.rot90(part(px=80)[:40], -1))
+    assert (clear == 38).all()  # laid on black
+
+
+def test_a_photograph_of_too_many_pixels_is_told_in_one_line(tmp_path, monkeypatch):
+    Image.fromarray(part()).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"large\.png is too large"):
+        read_photographs([tmp_path / "large.png"])
 
 
 def test_a_typo_exits_2_with_a_suggestion(photographs, tmp_path):

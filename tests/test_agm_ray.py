@@ -16,7 +16,7 @@ from PIL import Image
 
 from agm_torch.config import GeneratorConfig
 from agm_torch.job import Job
-from agm_torch.process import library_versions
+from agm_torch.made_with import library_versions
 from agm_torch.ray_engine import Maker, fill_with_ray
 from agm_torch.records import RecordMaker
 from datasets.shards import ShardWriter

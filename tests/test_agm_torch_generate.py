@@ -28,6 +28,7 @@ from tests import tiny_models
 
 PROJECT = Path(__file__).resolve().parent.parent
 COUNT = 9
+LIBRARIES = ("numpy", "pillow", "scipy", "torch", "diffusers", "transformers")
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,12 @@ def test_the_manifest_says_what_made_the_records(models: Path, unbroken: Path) -
     assert manifest["tally"]["content"] == {"diffedit": COUNT}
     assert {"torch", "diffusers", "transformers"} <= set(manifest["versions"])
     known = manifest["config"]["models"]
+    assert manifest["made_with"] == {
+        "device": "cpu",
+        "dtype": "float32",
+        **{name: manifest["versions"][name] for name in LIBRARIES},
+        **known,
+    }
     sam = hashlib.sha256((models / "sam.pth").read_bytes()).hexdigest()
     assert known["sam"] == sam and set(known) == {"sam", "dino", "bert", "diffusion"}
     for made in shards.provenance:

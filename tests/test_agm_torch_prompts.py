@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agm_torch.prompts import BANK, PromptPair, cut_by_clip, load_bank
+from agm_torch.config import PROMPT_BANK
+from agm_torch.prompts import PromptPair, cut_by_clip, load_bank
 
 MVTEC_AD = (
     "bottle cable capsule carpet grid hazelnut leather metal_nut pill screw tile "
@@ -78,7 +79,7 @@ def test_a_prompt_that_says_nothing_or_names_no_field_is_refused(
 
 
 def test_a_bank_of_ones_own_replaces_the_packages(tmp_path: Path) -> None:
-    text = BANK.read_text().replace("version = 1", "version = 7")
+    text = PROMPT_BANK.read_text().replace("version = 1", "version = 7")
     path = tmp_path / "mine.toml"
     path.write_text(text.replace("damaged {class_name}", "rusty {class_name}"))
     bank = load_bank(path)
@@ -99,7 +100,7 @@ def test_a_damaged_bank_says_what_is_wrong(
     tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     path = tmp_path / "mine.toml"
-    text = BANK.read_text()
+    text = PROMPT_BANK.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
     with pytest.raises(ValueError) as caught:

@@ -20,7 +20,12 @@ from agm_torch.config import GeneratorConfig
 from agm_torch.download import download
 from agm_torch.generator import AnomalyGenerator
 from agm_torch.model_config import DiffusionConfig, GroundedSamConfig, WeightsConfig
-from agm_torch.weights import find_checkpoint, find_model, model_identities
+from agm_torch.weights import (
+    find_checkpoint,
+    find_model,
+    find_models,
+    model_identities,
+)
 from agm_torch.weights_table import Checkpoint, HubModel, WeightFile
 
 PAYLOAD = bytes(range(256)) * 4096
@@ -249,6 +254,36 @@ def test_a_file_of_the_hub_cache_is_compared_with_the_hubs_own_record(
     blob.write_bytes(PAYLOAD[:-1] + b"!")
     with pytest.raises(ValueError, match=rf"expected {SHA256}: refused"):
         find()
+
+
+def test_a_hub_model_named_without_a_commit_is_the_commit_that_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="the agm extra is missing")
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    repository = tmp_path / "hub" / "models--me--mine"
+    (repository / "snapshots" / ("d" * 40)).mkdir(parents=True)
+    (repository / "refs").mkdir()
+    for name in ("main", "v2"):
+        (repository / "refs" / name).write_text("d" * 40)
+    config = WeightsConfig(folder=tmp_path / "weights", offline=True)
+    for revision in (None, "v2"):
+        chosen = DiffusionConfig(model="me/mine", revision=revision)
+        found = dict(find_models(config, grounded_sam=None, diffusion=chosen))
+        assert found["diffusion"].identity == f"me/mine@{'d' * 40}"
+
+
+def test_weights_lie_in_the_cache_unless_they_have_a_folder_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LFQUIAD_WEIGHTS", "LFQUIAD_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert WeightsConfig().directory == tmp_path / "lfquiad" / "weights"
+    monkeypatch.setenv("LFQUIAD_CACHE", str(tmp_path / "moved"))
+    assert WeightsConfig().directory == tmp_path / "moved" / "weights"
+    monkeypatch.setenv("LFQUIAD_WEIGHTS", str(tmp_path / "apart"))
+    assert WeightsConfig().directory == tmp_path / "apart"
 
 
 def test_a_pinned_file_of_a_copied_model_folder_is_checked(

@@ -4,11 +4,15 @@ import io
 import logging
 import os
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from datasets.archive import extract, extracted
+from datasets.lock import alone_in
 from datasets.shards import file_sha256
 
 MODES = {"tar": "w:", "tar.gz": "w:gz", "tar.xz": "w:xz"}
@@ -130,6 +134,45 @@ def test_an_archive_is_extracted_once_and_anew_when_it_changes(tmp_path):
     assert (folder / "mark").exists()
     archive_of(archive, files(6))
     assert extracted(archive, scratch, sha256=None, progress=False) != folder
+
+
+def test_what_killed_extractions_left_is_cleared(tmp_path):
+    archive = archive_of(tmp_path / "x.tar", files())
+    home = tmp_path / "scratch/extracted"
+    for name in (f".x-0123.{os.getpid()}", ".other-4567.89"):
+        (home / name / "a").mkdir(parents=True)
+    folder = extracted(archive, tmp_path / "scratch", sha256=None, progress=False)
+    assert sorted(p.name for p in home.iterdir()) == [".lock", folder.name]
+
+
+def test_what_somebody_still_extracts_is_waited_for_and_taken(tmp_path, caplog):
+    archive = archive_of(tmp_path / "x.tar", files())
+    home = tmp_path / "scratch/extracted"
+
+    def ask() -> Path:
+        return extracted(archive, tmp_path / "scratch", sha256=None, progress=False)
+
+    with ThreadPoolExecutor() as pool:
+        with alone_in(home, leftovers=".*"):
+            asked = [pool.submit(ask) for _ in range(2)]
+            others = home / ".others"
+            others.mkdir()
+            while len(caplog.messages) < 2:
+                time.sleep(0.01)
+            assert others.is_dir() and not any(a.done() for a in asked)
+        first, second = (a.result() for a in asked)
+    assert first == second
+    assert sorted(p.name for p in home.iterdir()) == [".lock", first.name]
+    assert caplog.messages[0] == f"waiting for another process that fills {home}"
+
+
+def test_who_comes_second_takes_what_the_first_has_made(tmp_path):
+    archive = archive_of(tmp_path / "x.tar", files())
+    extract(archive, tmp_path / "out", progress=False)
+    (tmp_path / "out/mark").touch()
+    extract(archive, tmp_path / "out", progress=False)
+    assert (tmp_path / "out/mark").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "x.tar"]
 
 
 def test_an_archive_of_another_sha256_is_told_of(tmp_path, caplog):

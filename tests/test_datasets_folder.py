@@ -70,6 +70,16 @@ def test_images_of_mixed_kinds_and_sizes_are_read_as_they_are(tmp_path, part):
     assert shapes["good/wide"] == (6, 12, 3) and shapes["good/photo"] == (20, 20, 3)
 
 
+def test_hidden_files_and_folders_are_left_out(tmp_path, part):
+    before = load(tmp_path).keys
+    for name in ("train/good/._000.png", "test/crack/._000.png"):
+        (part / name).write_bytes(b"what a Mac keeps of a file")
+    (part / "ground_truth/crack/._000_mask.png").write_bytes(b"the same")
+    save(part / "test/.ipynb_checkpoints/000-checkpoint.png", pixels(9))
+    assert load(tmp_path).keys == before
+    assert len(load(tmp_path, split="train")) == 3
+
+
 def test_a_sixteen_bit_camera_keeps_one_scale_over_its_category(tmp_path, part):
     shutil.rmtree(part / "train/good")
     values = np.full((12, 12), 1000, np.uint16)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import datasets
 from datasets.errors import one_line_errors
 from datasets.examples import read_examples
 from datasets.images import decode
-from datasets.load import Split
+from datasets.load import Split, prepare
+from datasets.lock import alone_in
+from datasets.rendered_ad.builder import RenderedAd
 from tests.dataset_files import mvtec_category
 
 PROJECT = Path(datasets.__file__).parent.parent
@@ -173,6 +176,7 @@ def finished(process: subprocess.Popen) -> tuple[int, str]:
 
 LOAD = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import datasets
 from datasets.errors import one_line_errors
@@ -217,13 +221,34 @@ def test_a_killed_preparation_is_begun_anew(tmp_path):
         progress=False,
     )
     assert len(train) == 30
+    assert not list(cache.rglob("*incomplete*"))
 
 
-def test_two_processes_may_prepare_at_once(tmp_path):
+def test_of_two_processes_one_prepares_and_the_other_takes_it(tmp_path):
     mvtec_category(tmp_path / "data/part", train=60, side=64)
     folders = (tmp_path / "data", tmp_path / "cache")
     processes = [in_a_process(LOAD, *folders) for _ in range(2)]
-    assert [finished(process) for process in processes] == [(0, ""), (0, "")]
+    codes, errors = zip(*map(finished, processes), strict=True)
+    assert codes == (0, 0)
+    lines = "".join(errors).splitlines()
+    assert len(lines) < 2 and all("waiting for another process" in x for x in lines)
+
+
+def test_a_builder_made_before_another_process_was_done_reads_what_that_made(
+    tmp_path, few_rendered, caplog
+):
+    first, second = (
+        RenderedAd(config="stone", data_dir=str(tmp_path)) for _ in range(2)
+    )
+    first.shows_progress = False
+    with ThreadPoolExecutor() as pool:
+        with alone_in(Path(second.data_dir).parent, leftovers="incomplete.*"):
+            waiting = pool.submit(prepare, second)
+            while not caplog.messages:  # that it waits
+                time.sleep(0.01)
+            first.download_and_prepare()
+        waiting.result()
+    assert read_examples(second, "train").keys == read_examples(first, "train").keys
 
 
 def test_an_unwritable_cache_ends_in_one_line(tmp_path, few_rendered, capsys):

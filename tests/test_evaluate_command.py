@@ -99,6 +99,12 @@ def test_the_layout_of_mvtec_submissions_is_read_too(root: Path):
     assert _evaluate(root)["metrics"] == before
 
 
+def test_hidden_maps_are_left_out(root: Path):
+    before = _evaluate(root)["metrics"]
+    (root / "maps" / "nut" / "crack" / "._0.npy").write_bytes(b"what a Mac keeps")
+    assert _evaluate(root)["metrics"] == before
+
+
 def test_a_published_figure_can_be_compared_under_its_own_rule(root: Path):
     own = _evaluate(root)["metrics"]
     flags = ("--rule", "resized-above-zero", "--evaluation-px", "16")
@@ -172,6 +178,26 @@ def test_maps_that_are_none_are_named(root: Path, capsys):
     path.unlink()
     Image.new("RGB", (30, 20)).save(path.with_suffix(".png"))
     assert "is a picture in colour" in _refused(root, capsys)
+
+
+def test_a_map_of_too_many_pixels_is_named(root: Path, capsys, monkeypatch):
+    _rewrite(root, ".tiff")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)  # half of what is refused
+    with pytest.raises(SystemExit):
+        _evaluate(root)
+    error = capsys.readouterr().err
+    assert "0.tiff cannot be read as a map: Image size (600 pixels)" in error
+
+
+def test_a_good_photograph_that_lies_on_its_side_has_the_shape_it_is_read_in(
+    root: Path,
+):
+    before = _evaluate(root)["metrics"]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    lying = Image.fromarray(np.zeros((60, 40), np.uint8))
+    lying.save(root / "data" / "nut" / "test" / "good" / "0.png", exif=exif)
+    assert _evaluate(root)["metrics"] == before
 
 
 def test_a_mask_of_grey_levels_is_warned_of_once(root: Path, capsys):

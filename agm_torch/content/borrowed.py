@@ -8,8 +8,8 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from agm_torch.scene import Request
+from datasets.images import image_files
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 _PHOTOGRAPH_PX = 384
 """Texture photographs are kept no larger than this."""
 
@@ -47,8 +47,7 @@ class TexturePhotographs:
         """
         self.paths: list[Path] = []
         if folder is not None:
-            found = (p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
-            self.paths = sorted(found)
+            self.paths = image_files(folder, below=True)
             if not self.paths:
                 raise FileNotFoundError(f"dtd_dir {folder} holds no image")
 

@@ -1,14 +1,13 @@
 """What a diffusion painter is given, and what it gives back."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from agm_torch.prompts import PromptPair, Tokenizer
+from agm_torch.prompts import PromptPair
 
 
 class Job(NamedTuple):
@@ -23,18 +22,6 @@ class Job(NamedTuple):
     def generator(self) -> torch.Generator:
         """On the CPU on every device, so that the noise is the same everywhere."""
         return torch.Generator().manual_seed(self.seed)
-
-
-class Painter(Protocol):
-    """A diffusion pipeline with its weights."""
-
-    tokenizer: Tokenizer
-    model_px: int
-    """Side of the images that the model was trained with."""
-
-    def paint(self, jobs: Sequence[Job]) -> UInt8[np.ndarray, "n h w 3"]:
-        """One image a job, with something new inside its mask."""
-        ...
 
 
 def as_bytes(

@@ -71,9 +71,10 @@ def _suitable(
     weights: ContentWeights, request: Request, dtd: borrowed.TexturePhotographs
 ) -> dict[str, float]:
     """The weights, without what cannot show in this mask."""
-    suited = dataclasses.asdict(weights)
+    usable = dataclasses.asdict(weights)
     if not dtd.paths:
-        suited.pop("dtd")
+        usable.pop("dtd")
+    suited = dict(usable)
     if request.mask.shape in _THIN:
         suited = {name: w for name, w in suited.items() if name not in _NOT_FOR_THIN}
         for name in ("flat", "relief", "tone"):
@@ -85,7 +86,7 @@ def _suitable(
         for name in _STRUCTURAL:
             suited[name] *= 1.5  # parts bend, slip and go missing
     if not any(suited.values()):  # nothing else was asked for: let it fail the gate
-        return dataclasses.asdict(weights)
+        return usable
     return suited
 
 

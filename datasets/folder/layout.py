@@ -9,7 +9,7 @@
 from pathlib import Path
 
 from datasets.builder import GOOD
-from datasets.images import IMAGE_SUFFIXES, image_files
+from datasets.images import IMAGE_SUFFIXES, image_files, is_hidden
 from datasets.photographs import Category, Photograph
 
 MASK_SUFFIX = "_mask"
@@ -78,7 +78,7 @@ def _defects(root: Path) -> list[str]:
         for part in ("test", "ground_truth")
         if (root / part).is_dir()
         for path in (root / part).iterdir()
-        if path.is_dir()
+        if path.is_dir() and not is_hidden(path, root)
     }
     return sorted(found - {GOOD})
 

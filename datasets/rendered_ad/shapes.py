@@ -64,11 +64,6 @@ def smooth_union(a: Plane, b: Plane, fillet: float) -> Plane:
     return np.minimum(a, b) - blend * blend * np.float32(fillet / 4)
 
 
-def smooth_intersection(a: Plane, b: Plane, radius: float) -> Plane:
-    """Intersection of two shapes whose outer corner is rounded by about `radius`."""
-    return -smooth_union(-a, -b, radius)
-
-
 def coverage(distance: Plane, size_px: int) -> Plane:
     """Share of each pixel that lies inside, from 0 to 1 across one pixel."""
     return np.clip(np.float32(0.5) - distance * np.float32(size_px), 0, 1)
