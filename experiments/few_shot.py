@@ -40,8 +40,6 @@ from lfq_jax.config import (
 )
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
-    import numpy as np
-
     from datasets import Shots
     from datasets.example import Example
     from lfq_jax.train import Trained
@@ -315,11 +313,37 @@ def _check_memory(settings: FewShot, shots: "dict[str, Shots]") -> None:
         )
 
 
-def _folder(settings: FewShot) -> RunFolder:
-    """Make the run's folder, or open the one to go on with."""
+def _check_categories(settings: FewShot) -> None:
+    """Refuse to go on without a category of the run; tell which ones are none of it."""
+    import datasets
+
+    if not settings.resume or not settings.categories:
+        return
+    known = datasets.categories(settings.dataset, settings.data_dir)
+    for category in settings.categories:
+        if category not in known:
+            raise ValueError(
+                f"--resume {settings.resume} needs its category {category}, but the "
+                f"data has {', '.join(known)} now: put it back, or start a new run"
+            )
+    others = [category for category in known if category not in settings.categories]
+    if others:
+        print(
+            f"left out, as this run was started without: {', '.join(others)}",
+            file=sys.stderr,
+        )
+
+
+def _folder(settings: FewShot, categories: Sequence[str]) -> RunFolder:
+    """Make the run's folder, or open the one to go on with.
+
+    Args:
+      categories: what the run consists of, whatever the data holds later.
+    """
     if settings.hosts.index:
         return throwaway(settings.resume)
     name = f"{settings.dataset}-{settings.shots}shot-seed{settings.seed}"
+    settings = dataclasses.replace(settings, categories=tuple(categories))
     return make_or_open(
         as_json(settings), out=settings.out, resume=settings.resume, name=name
     )
@@ -327,10 +351,9 @@ def _folder(settings: FewShot) -> RunFolder:
 
 def _train(
     settings: FewShot,
-    normals: "list[np.ndarray]",
-    *,
     category: str,
-    kind: Literal["texture", "object"],
+    shots: "Shots",
+    *,
     folder: Path,
     should_stop: Callable[[], bool],
 ) -> "tuple[Trained, dict[str, Any]]":
@@ -346,6 +369,8 @@ def _train(
     from lfq_jax.train import train
 
     started = time.monotonic()
+    normals = [example.image for example in shots.examples]
+    kind = shots.examples[0].kind
     shards = ensure_shards(
         normals,
         category=category,
@@ -360,6 +385,10 @@ def _train(
         should_stop=should_stop,
     )
     data, held_out = split(load_shards(shards), held_out=settings.validation_anomalies)
+    inputs = {
+        "shots": dict(zip(shots.keys, shots.sha256s, strict=True)),
+        "shards": shards.name,
+    }
     generated = time.monotonic() - started
     preparing = f"{category}: comparing with the shots and compiling, a minute"
     with tqdm(
@@ -391,6 +420,7 @@ def _train(
             encoder=load_encoder(settings.encoder_path)
             if settings.encoder_path
             else None,
+            inputs=inputs,
             on_step=on_step,
             should_stop=should_stop,
         )
@@ -414,7 +444,7 @@ def _train(
         validation=trained.validation_images,
     )
     seconds = {"generate": generated, "train": trained.seconds}
-    return trained, {"shards": shards.name, "seconds": seconds}
+    return trained, {"inputs": inputs, "seconds": seconds}
 
 
 def _test(
@@ -484,12 +514,7 @@ def run_category(
     settings = settings.of_shots(shots)
     folder.mkdir(parents=True, exist_ok=True)
     trained, made = _train(
-        settings,
-        [example.image for example in shots.examples],
-        category=category,
-        kind=kind,
-        folder=folder,
-        should_stop=should_stop,
+        settings, category, shots, folder=folder, should_stop=should_stop
     )
     training_curves(folder / "metrics.jsonl", folder / "training_curves.png")
     test = datasets.load(
@@ -518,11 +543,7 @@ def run_category(
             for rule, each in trained.thresholds.image.items()
         },
         "best_step": trained.step,
-        "inputs": {
-            "shots": dict(zip(shots.keys, shots.sha256s, strict=True)),
-            "shards": made["shards"],
-            "test_images": len(test),
-        },
+        "inputs": {**made["inputs"], "test_images": len(test)},
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
 
@@ -584,9 +605,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings = _with_encoder(settings)
         keep_compiled(settings.cache_dir)
         _check_machine(settings)
+        _check_categories(settings)
         shots = pick_shots(settings)
         _check_memory(settings, shots)
-        folder = _folder(settings)
+        folder = _folder(settings, list(shots))
         try:
             run(settings, shots, folder)
         except KeyboardInterrupt:

@@ -40,7 +40,6 @@ from lfq_jax.config import (
 
 if TYPE_CHECKING:
     from datasets import Shots
-    from lfq_jax.data import Photographs
 
 VARIANTS = ("lfq", "fsq", "bsq", "vq", "simvq", "none")
 CATEGORIES = {"rendered_ad": ("woven_cloth", "capsule")}
@@ -222,12 +221,11 @@ def _anomalies(
     seed: int,
     shots: "Shots",
     should_stop: Callable[[], bool],
-) -> "tuple[Photographs, Photographs]":
-    """What all variants learn from, and what is held out."""
+) -> Path:
+    """The shard folder that all variants learn from."""
     from experiments.sidecar import ensure_shards
-    from lfq_jax.data import load_shards, split
 
-    shards = ensure_shards(
+    return ensure_shards(
         [example.image for example in shots.examples],
         category=category,
         kind=shots.examples[0].kind,
@@ -239,7 +237,6 @@ def _anomalies(
         python=settings.agm_python,
         should_stop=should_stop,
     )
-    return split(load_shards(shards), held_out=settings.validation_anomalies)
 
 
 def row_folder(run: Path, category: str, seed: int, variant: str) -> Path:
@@ -260,6 +257,7 @@ def run(
     from experiments.quantizer_report import write_comparison
     from experiments.quantizer_row import quantizer_row
     from experiments.quantizer_table import comparison_table
+    from lfq_jax.data import load_shards, split
 
     done = {(r["category"], r["seed"], r["variant"]) for r in folder.results()}
     with interruption() as should_stop:
@@ -268,7 +266,9 @@ def run(
             if not missing:
                 continue
             kind = shots.examples[0].kind
-            data = _anomalies(settings, category, seed, shots, should_stop)
+            shards = _anomalies(settings, category, seed, shots, should_stop)
+            data = split(load_shards(shards), held_out=settings.validation_anomalies)
+            inputs = dict(zip(shots.keys, shots.sha256s, strict=True))
             test = datasets.load(settings.dataset, category, "test", **settings.data)
             for variant in missing:
                 row = quantizer_row(
@@ -281,6 +281,7 @@ def run(
                     is_texture=settings.is_texture(kind),
                     seed=seed,
                     folder=row_folder(folder.path, category, seed, variant),
+                    inputs={"shots": inputs, "shards": shards.name},
                     should_stop=should_stop,
                 )
                 of_run = {
@@ -290,7 +291,6 @@ def run(
                     "shots": settings.shots,
                     "seed": seed,
                 }
-                inputs = dict(zip(shots.keys, shots.sha256s, strict=True))
                 folder.add_result({**of_run, **row, "inputs": inputs})
                 print(_progress(folder, row, category, seed), file=sys.stderr)
     print(comparison_table(folder.results()))
@@ -317,8 +317,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         models = _models(settings)
         chosen = _shots(settings)
         keep_compiled(settings.cache_dir)
+        categories = tuple(dict.fromkeys(category for category, _ in chosen))
         folder = make_or_open(
-            as_json(settings),
+            as_json(dataclasses.replace(settings, categories=categories)),
             out=settings.out,
             resume=settings.resume,
             name="quantizers",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -212,6 +213,39 @@ def test_a_stopped_run_goes_on_where_it_was(capsys, parts, tmp_path, monkeypatch
     monkeypatch.setattr(few_shot, "run_category", real)
     few_shot.main(["--resume", str(out)])
     assert [x["category"] for x in _without_times(out)] == ["plate", "ring"]
+
+
+def test_a_run_goes_on_with_its_own_data_alone(capsys, parts, tmp_path, monkeypatch):
+    trained_on = []
+
+    def stop(data, held_out, *, inputs, **options):
+        trained_on.append(inputs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lfq_jax.train.train", stop)
+    run = tmp_path / "run"
+
+    def stopped(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            few_shot.main(list(arguments))
+        assert ended.value.code == 130
+        return capsys.readouterr().err
+
+    where = ("--dataset", "folder", "--data-dir", str(parts), "--shots", "1")
+    stopped(*where, *TINY, "--out", str(run))
+    assert RunFolder(run).config["categories"] == ["plate", "ring"]
+    for i in range(3):
+        drawn = parts / "plate" / "train" / "good" / f"0{i}.png"
+        write_image(drawn, np.full((40, 48, 3), 90 + i, np.uint8))
+    shutil.copytree(parts / "ring", parts / "bolt")
+    assert "was started without: bolt" in stopped("--resume", str(run))
+    before, after = trained_on
+    assert before["shots"].keys() != after["shots"].keys()
+    assert before["shards"] != after["shards"]
+    shutil.rmtree(parts / "ring")
+    said = refusal(capsys, "--resume", str(run))
+    assert "needs its category ring, but the data has bolt, plate now" in said
+    assert len(trained_on) == 2
 
 
 def test_an_error_of_one_category_at_once_keeps_the_other_and_can_be_gone_on_with(
