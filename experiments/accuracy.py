@@ -110,9 +110,7 @@ def _resumed(settings: Accuracy) -> Accuracy:
     """The settings that the evaluation to go on with was started with."""
     if not settings.resume:
         return settings
-    config = RunFolder.open(settings.resume).config
-    if "candidates" not in config:
-        raise ValueError(f"--resume {settings.resume} holds no evaluation")
+    config = RunFolder.open(settings.resume, "accuracy").config
     return dataclasses.replace(
         from_json(Accuracy, config),
         out=None,
@@ -201,6 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         keep_compiled(settings.cache_dir)
         folder = make_or_open(
             as_json(settings),
+            command="accuracy",
             out=settings.out,
             resume=settings.resume,
             name="accuracy",

@@ -117,8 +117,9 @@ def run_job(job: Job, place: Path) -> Finished:
     import jax
 
     config = as_json(job)
+    command = "few_shot" if isinstance(job, FewShot) else "patchcore"
     if (place / "config.json").exists():
-        folder = RunFolder.open(place)
+        folder = RunFolder.open(place, command)
         if _decisive(folder.config) != _decisive(config):
             raise ValueError(
                 f"{place} was started with other settings than this version has: "
@@ -126,7 +127,7 @@ def run_job(job: Job, place: Path) -> Finished:
             )
     else:
         device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
-        folder = RunFolder.create(place, config, device)
+        folder = RunFolder.create(place, config, device, command=command)
     with contextlib.redirect_stdout(io.StringIO()):  # the evaluation has its own table
         if isinstance(job, FewShot):
             few_shot.run(job, few_shot.pick_shots(job), folder)

@@ -252,11 +252,11 @@ def _resumed(settings: FewShot, argv: Sequence[str]) -> FewShot:
     """The settings of the run to go on with, but for the machine's."""
     if not settings.resume:
         return settings
-    config = RunFolder.open(settings.resume).config
+    config = RunFolder.open(settings.resume, "few_shot").config
     if "texture_px" not in config:
         raise ValueError(
-            f"--resume {settings.resume} was started by an earlier version, which made "
-            "other detectors: run it anew"
+            f"--resume {settings.resume} was started by another command, or by an "
+            "earlier version, whose detectors were others: run it anew"
         )
     started = from_json(FewShot, config)
     named = flag_value(argv, "--devices") is not None
@@ -345,7 +345,11 @@ def _folder(settings: FewShot, categories: Sequence[str]) -> RunFolder:
     name = f"{settings.dataset}-{settings.shots}shot-seed{settings.seed}"
     settings = dataclasses.replace(settings, categories=tuple(categories))
     return make_or_open(
-        as_json(settings), out=settings.out, resume=settings.resume, name=name
+        as_json(settings),
+        command="few_shot",
+        out=settings.out,
+        resume=settings.resume,
+        name=name,
     )
 
 

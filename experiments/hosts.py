@@ -74,7 +74,7 @@ def throwaway(resume: Path | None) -> RunFolder:
     folder = Path(tempfile.mkdtemp(prefix="lfquiad-host-"))
     (folder / "config.json").write_text('{"config": {}, "provenance": {}}\n')
     if resume:
-        run = RunFolder.open(resume)
+        run = RunFolder.open(resume, "few_shot")
         for path in (run.config_path, run.results_path):
             if path.exists():
                 shutil.copy(path, folder)

@@ -244,7 +244,7 @@ def run(settings: LFQTraining) -> Path:
     test = patches(settings, "test", settings.held_out)
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
     path = settings.out or new_run_path(Path("runs"), "lfq-training")
-    folder = RunFolder.create(path, as_json(settings), device)
+    folder = RunFolder.create(path, as_json(settings), device, command="lfq_training")
     curves: dict[str, list[Point]] = {}
     for variant in settings.variants:
         points = train(settings, variant, training, test)

@@ -229,7 +229,13 @@ def make_folder(settings: PatchCore) -> RunFolder:
     """The run's folder, with its settings and where they came from."""
     keep_compiled(settings.cache_dir)
     name = f"{settings.dataset}-{settings.shots}shot-seed{settings.seed}-patchcore"
-    return make_or_open(as_json(settings), out=settings.out, resume=None, name=name)
+    return make_or_open(
+        as_json(settings),
+        command="patchcore",
+        out=settings.out,
+        resume=None,
+        name=name,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

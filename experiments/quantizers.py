@@ -177,11 +177,7 @@ def _resumed(settings: CompareQuantizers) -> CompareQuantizers:
     """The settings that the comparison to go on with was started with."""
     if not settings.resume:
         return settings
-    config = RunFolder.open(settings.resume).config
-    if "variants" not in config:
-        raise ValueError(
-            f"--resume {settings.resume} holds no comparison of quantizers"
-        )
+    config = RunFolder.open(settings.resume, "quantizers").config
     started = from_json(CompareQuantizers, config)
     return dataclasses.replace(started, out=None, resume=settings.resume)
 
@@ -320,6 +316,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         categories = tuple(dict.fromkeys(category for category, _ in chosen))
         folder = make_or_open(
             as_json(dataclasses.replace(settings, categories=categories)),
+            command="quantizers",
             out=settings.out,
             resume=settings.resume,
             name="quantizers",

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.run_files import read_json, read_json_lines
+
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 INTERRUPTED = 130  # exit status, as a shell gives it for SIGINT
@@ -117,8 +119,13 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path, config: dict[str, Any], device: str) -> "RunFolder":
+    def create(
+        cls, path: Path, config: dict[str, Any], device: str, *, command: str
+    ) -> "RunFolder":
         """Make a new folder.
+
+        Args:
+          command: whose run it is: the module's name in `experiments`.
 
         Raises:
           ValueError: where `path` is a file or holds anything.
@@ -130,20 +137,33 @@ class RunFolder:
             )
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path)
-        content = {"config": config, "provenance": provenance(device)}
+        content = {
+            "command": command,
+            "config": config,
+            "provenance": provenance(device),
+        }
         write_atomically(run.config_path, json.dumps(content, indent=2) + "\n")
         return run
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
-        """An existing run.
+    def open(cls, path: Path, *commands: str) -> "RunFolder":
+        """An existing run of one of `commands`, or one that does not say whose it is.
 
         Raises:
-          ValueError: where `path` holds no run.
+          ValueError: where `path` holds no run, another command's, or a damaged one.
         """
         run = cls(path)
         if not run.config_path.is_file():
             raise ValueError(f"{path} holds no run: it has no config.json")
+        content = read_json(run.config_path)
+        if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+            raise ValueError(f"{path} holds no run: its config.json has no config")
+        made_by = content.get("command", commands[0])
+        if made_by not in commands:
+            raise ValueError(
+                f"{path} holds a run of experiments.{made_by}, not of experiments."
+                f"{' or '.join(commands)}"
+            )
         return run
 
     @property
@@ -156,13 +176,15 @@ class RunFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        return json.loads(self.config_path.read_text())["config"]
+        return read_json(self.config_path)["config"]
 
-    def results(self) -> list[dict[str, Any]]:
-        """The finished categories' lines, in their order."""
-        if not self.results_path.exists():
-            return []
-        return [json.loads(line) for line in self.results_path.read_text().splitlines()]
+    def results(self, *fields: str) -> list[dict[str, Any]]:
+        """The finished categories' lines, in their order.
+
+        Raises:
+          ValueError: where a line is damaged or lacks one of `fields`.
+        """
+        return read_json_lines(self.results_path, fields=fields)
 
     def add_result(
         self, line: dict[str, Any], *, order: Sequence[str] | None = None
@@ -180,12 +202,18 @@ class RunFolder:
 
 
 def make_or_open(
-    config: dict[str, Any], *, out: Path | None, resume: Path | None, name: str
+    config: dict[str, Any],
+    *,
+    command: str,
+    out: Path | None,
+    resume: Path | None,
+    name: str,
 ) -> RunFolder:
     """A run's new folder, or the one to go on with.
 
     Args:
       config: the settings, for a new one.
+      command: whose run it is: the module's name in `experiments`.
       out: the new folder; None: runs/<date>-<time>-<name>.
       resume: the one to go on with.
     """
@@ -193,9 +221,10 @@ def make_or_open(
 
     if resume:
         print(f"going on with {resume}")
-        return RunFolder.open(resume)
+        return RunFolder.open(resume, command)
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
-    return RunFolder.create(out or new_run_path(Path("runs"), name), config, device)
+    path = out or new_run_path(Path("runs"), name)
+    return RunFolder.create(path, config, device, command=command)
 
 
 def new_run_path(runs: Path, name: str) -> Path:

@@ -245,11 +245,16 @@ def test_the_page_refuses_what_is_no_comparison(tmp_path, capsys):
         return capsys.readouterr().err
 
     assert "there is no run folder" in refusal(tmp_path / "nowhere")
-    (tmp_path / "config.json").write_text(json.dumps({"config": {"shots": 2}}))
-    assert "holds no comparison of quantizers" in refusal(tmp_path)
-    content = {"config": {"variants": ["lfq"]}}
-    (tmp_path / "config.json").write_text(json.dumps(content))
+    config, results = tmp_path / "config.json", tmp_path / "results.jsonl"
+    config.write_text('{"command": "lfq_training", "config": {"variants": ["lfq"]}}')
+    said = "a run of experiments.lfq_training, not of experiments.quantizers"
+    assert said in refusal(tmp_path)
+    config.write_text('{"config": {"variants": ["lfq"]}')
+    assert f"{config} is damaged: " in refusal(tmp_path)
+    config.write_text('{"config": {"variants": ["lfq"]}}')
     assert "has no finished row yet" in refusal(tmp_path)
+    results.write_text('{"variant": "lfq", "points": []}\n')
+    assert f"{results} line 1 has no category" in refusal(tmp_path)
 
 
 def test_every_default_variant_fits_the_default_networks():

@@ -379,8 +379,32 @@ def test_textures_are_seen_larger_where_the_shots_are():
     assert px("texture", 700, flags=("--texture-px", "0")) == 256
 
 
+def started(folder: Path) -> RunFolder:
+    """A run of the main job in which nothing is finished."""
+    config = as_json(few_shot.FewShot())
+    return RunFolder.create(folder, config, "cpu", command="few_shot")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"model": {}}', "holds no run: its config.json has no config"),
+        ('{"config": {"shots"', "config.json is damaged: "),
+        (
+            '{"command": "patchcore", "config": {}}',
+            "holds a run of experiments.patchcore, not of experiments.few_shot",
+        ),
+    ],
+)
+def test_what_is_no_run_of_the_main_job_is_not_gone_on_with(
+    capsys, tmp_path, content, said
+):
+    (tmp_path / "config.json").write_text(content)
+    assert said in refusal(capsys, "--resume", str(tmp_path))
+
+
 def test_a_run_of_an_earlier_version_is_not_gone_on_with(capsys, tmp_path):
-    run = RunFolder.create(tmp_path / "old", as_json(few_shot.FewShot()), "cpu")
+    run = started(tmp_path / "old")
     kept = json.loads(run.config_path.read_text())
     del kept["config"]["texture_px"]
     run.config_path.write_text(json.dumps(kept))
@@ -388,7 +412,7 @@ def test_a_run_of_an_earlier_version_is_not_gone_on_with(capsys, tmp_path):
 
 
 def test_a_run_is_gone_on_with_on_as_many_devices_as_are_named(capsys, tmp_path):
-    run = RunFolder.create(tmp_path / "run", as_json(few_shot.FewShot()), "cpu")
+    run = started(tmp_path / "run")
     said = refusal(capsys, "--resume", str(run.path), "--devices", "9000")
     assert "devices must be in [0," in said and "9000" in said
 
