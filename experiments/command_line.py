@@ -34,6 +34,26 @@ def read_flags(kind: type[T], *, prog: str, argv: Sequence[str] | None = None) -
     return parsed(lambda: tyro.cli(kind, args=args, prog=prog))
 
 
+def require_at_least(settings: object, **least: float) -> None:
+    """Refuse settings of which a number, or one of several, is less than it may be.
+
+    Args:
+      least: the smallest value, by the field's name.
+
+    Raises:
+      ValueError: names the flag, the least and what it got.
+    """
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        several = isinstance(value, tuple)
+        for each in value if several else (value,):
+            if not each >= bound:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} must be at least {bound}"
+                    f"{' each' if several else ''}, got {each}"
+                )
+
+
 def flag_value(argv: Sequence[str], name: str) -> str | None:
     """The value that `argv` gives `--name`, before the flags are parsed.
 

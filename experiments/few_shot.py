@@ -19,7 +19,11 @@ import tyro
 
 from agm_torch.config import GeneratorConfig
 from experiments.at_once import leave_running, lines_of, shows_bars
-from experiments.command_line import flag_value, read_command_line
+from experiments.command_line import (
+    flag_value,
+    read_command_line,
+    require_at_least,
+)
 from experiments.hosts import HostsConfig, join, throwaway
 from experiments.run import (
     INTERRUPTED,
@@ -113,22 +117,10 @@ class FewShot:
     """From maps to decisions."""
 
     def __post_init__(self) -> None:
-        for name in ("shots", "anomalies", "validation_anomalies"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ValueError(
-                    f"--{name.replace('_', '-')} must be at least 1, got {value}"
-                )
-        if self.devices < 0:
-            raise ValueError(f"--devices must be at least 0, got {self.devices}")
-        if self.at_once < 1:
-            raise ValueError(f"--at-once must be at least 1, got {self.at_once}")
+        require_at_least(self, shots=1, anomalies=1, validation_anomalies=1, at_once=1)
+        require_at_least(self, seed=0, devices=0, texture_px=0, pictures=0)
         if self.at_once > 1:
             self._check_shared_device()
-        if self.texture_px < 0:
-            raise ValueError(f"--texture-px must be at least 0, got {self.texture_px}")
-        if self.pictures < 0:
-            raise ValueError(f"--pictures must be at least 0, got {self.pictures}")
         if not self.encoder_path and self.encoder != "scratch":
             raise ValueError(
                 "--encoder must be scratch, or pretrained: and the path of a file of "

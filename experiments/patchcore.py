@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments.command_line import read_command_line
+from experiments.command_line import read_command_line, require_at_least
 from experiments.run import (
     RunFolder,
     cache_folder,
@@ -82,17 +82,8 @@ class PatchCore:
     """Test images to draw at most, a category."""
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("shots", 1),
-            ("image_px", 32),
-            ("neighbours", 2),
-            ("pictures", 0),
-            ("smoothing_px", 0),
-        ):
-            value = getattr(self, name)
-            if not value >= least:
-                flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} must be at least {least}, got {value}")
+        require_at_least(self, shots=1, seed=0, image_px=32, neighbours=2)
+        require_at_least(self, smoothing_px=0, pictures=0)
         if not 0 < self.coreset <= 1:
             raise ValueError(f"--coreset must be in (0, 1], got {self.coreset}")
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from agm_torch.config import GeneratorConfig
-from experiments.command_line import read_command_line
+from experiments.command_line import read_command_line, require_at_least
 from experiments.run import (
     RunFolder,
     cache_folder,
@@ -120,11 +120,8 @@ class CompareQuantizers:
     """From maps to decisions."""
 
     def __post_init__(self) -> None:
-        for name in ("shots", "steps", "anomalies", "validation_anomalies"):
-            value = getattr(self, name)
-            if value < 1:
-                flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} must be at least 1, got {value}")
+        require_at_least(self, shots=1, steps=1, anomalies=1, validation_anomalies=1)
+        require_at_least(self, seeds=0)
         for name in ("variants", "seeds"):
             values = getattr(self, name)
             if not values:
@@ -132,8 +129,6 @@ class CompareQuantizers:
             if len(set(values)) < len(values):
                 given = " ".join(map(str, values))
                 raise ValueError(f"--{name} must all differ, got {given}")
-        if min(self.seeds) < 0:
-            raise ValueError(f"--seeds must be at least 0 each, got {min(self.seeds)}")
         if self.out and self.resume:
             raise ValueError(
                 "--out and --resume exclude each other: a run keeps its folder"

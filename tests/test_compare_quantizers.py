@@ -290,6 +290,7 @@ def test_lfq_training_writes_its_curve_and_its_points(tmp_path, capsys):
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--variants", "lqf"], "did you mean 'lfq'"),
         (["--categories", "clot"], "woven_cloth"),
+        (["--seed", "-1"], "--seed must be at least 0, got -1"),
         (["--patch-px", "500"], "--patch-px must be at most 64, got 500"),
         (["--out", "."], "--out . must not exist yet"),
     ],

@@ -81,6 +81,7 @@ def test_the_datasets_package_is_this_projects_own():
         (["--shot", "2"], "--shots"),
         (["--shots", "0"], "shots must be at least 1, got 0"),
         (["--shots", "-1"], "shots must be at least 1, got -1"),
+        (["--seed", "-1"], "--seed must be at least 0, got -1"),
         (["--train.epochs", "0"], "epochs must be at least 1, got 0"),
         (["--anomalies", "0"], "anomalies must be at least 1, got 0"),
         (["--dataset", "folder"], "needs --data-dir"),

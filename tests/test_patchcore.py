@@ -26,6 +26,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
         (["--features", "W", "--stages", "layer2"], "stages must be some of fire2"),
         (["--features", "W", "--coreset", "0"], "--coreset must be in (0, 1], got 0"),
         (["--features", "W", "--shots", "0"], "--shots must be at least 1, got 0"),
+        (["--features", "W", "--seed", "-1"], "--seed must be at least 0, got -1"),
         (["--features", "W", "--neighbours", "1"], "--neighbours must be at least 2"),
         (["--features", "W", "--smoothing-px", "nan"], "--smoothing-px must be at"),
         (["--features", "W", "--image-px", "8"], "--image-px must be at least 32"),
