@@ -281,19 +281,22 @@ def _check_machine(settings: FewShot) -> None:
     make_mesh(settings.devices, batch_size=settings.train.batch_size)
 
 
-def _check_memory(settings: FewShot, shots: "dict[str, Shots]") -> None:
-    """Refuse more categories at once than there is memory for."""
+def _check_networks(settings: FewShot, shots: "dict[str, Shots]") -> None:
+    """Refuse networks that cannot be trained on these shots, and more categories at
+    once than there is memory for."""
     from lfq_jax.guards import require_memory
     from lfq_jax.model import Model
+    from lfq_jax.step import Trainer
 
-    if settings.at_once > 1 and shots:
-        models = [
-            Model(
-                settings.of_shots(chosen).model,
-                is_texture=chosen.examples[0].kind == "texture",
-            )
-            for chosen in shots.values()
-        ]
+    kinds = dict.fromkeys(
+        (settings.of_shots(chosen).model, chosen.examples[0].kind == "texture")
+        for chosen in shots.values()
+    )
+    models = [Model(config, is_texture=is_texture) for config, is_texture in kinds]
+    steps = settings.train.steps(settings.shots)
+    for model in models:
+        Trainer(model, settings.train, steps=steps, is_texture=model.is_texture)
+    if settings.at_once > 1:
         # of one size an object is the larger: it is searched for in place as well
         largest = max(models, key=lambda m: (m.config.image_px, not m.is_texture))
         require_memory(
@@ -603,7 +606,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _check_machine(settings)
         _check_categories(settings)
         shots = pick_shots(settings)
-        _check_memory(settings, shots)
+        _check_networks(settings, shots)
         folder = _folder(settings, list(shots))
         try:
             run(settings, shots, folder)

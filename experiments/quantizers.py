@@ -181,13 +181,16 @@ def _models(settings: CompareQuantizers) -> dict[str, ModelConfig]:
     """Every variant's networks: mistakes are found before anything is trained."""
     from experiments.quantizer_variants import read_variant
     from lfq_jax.model import Model
+    from lfq_jax.step import Trainer
 
     models = {
         variant: dataclasses.replace(settings.model, quantizer=read_variant(variant))
         for variant in settings.variants
     }
     for config in models.values():
-        Model(config)  # refuses what does not fit in memory
+        model = Model(config)  # refuses what does not fit in memory
+        # and this, crops that do not suit the networks
+        Trainer(model, settings.schedule, steps=settings.steps, is_texture=True)
     return models
 
 

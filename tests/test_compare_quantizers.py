@@ -59,6 +59,7 @@ def test_a_variant_is_a_name_and_fields():
         (["--variants", "lfq:bits=-2"], "bits must be in [1, 64], got -2"),
         (["--variants", "lfq:bits=44"], "takes 196,608.0 GiB"),
         (["--variants", "fsq:levels=(8,1)"], "levels must be 2 or more each"),
+        (["--train.crop-px", "100"], "train.crop_px must be a multiple of 8 and at"),
         (["--variants", "lfq", "lfq"], "--variants must all differ, got lfq lfq"),
         (["--variants"], "--variants must be one or more, got none"),
         (["--variant", "lfq"], "--variants"),

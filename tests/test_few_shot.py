@@ -107,6 +107,23 @@ def test_an_empty_folder_and_one_without_good_parts_are_told_apart(capsys, tmp_p
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model.image-px", "64"], "at most the side of the images, 64, got 96"),
+        (["--train.crop-px", "100"], "train.crop_px must be a multiple of"),
+        (["--model.quantizer.bits", "44"], "takes 196,608.0 GiB"),
+    ],
+)
+def test_networks_that_do_not_fit_are_refused_before_anomalies_are_made(
+    capsys, parts, tmp_path, arguments, said
+):
+    where = ("--dataset", "folder", "--data-dir", str(parts))
+    assert said in refusal(capsys, *where, *arguments)
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "cache" / "anomalies").exists()
+
+
 def test_more_shots_than_images_are_refused_before_anything_is_trained(capsys, parts):
     message = refusal(
         capsys, "--dataset", "folder", "--data-dir", str(parts), "--shots", "4"
