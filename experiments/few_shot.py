@@ -570,6 +570,7 @@ def run(settings: FewShot, shots: "dict[str, Shots]", folder: RunFolder) -> None
 
     from experiments.report import write_report
     from experiments.table import results_table
+    from lfq_jax.mesh import any_host
 
     done = {line["category"] for line in folder.results()}
     with interruption() as should_stop, logging_redirect_tqdm():
@@ -586,7 +587,11 @@ def run(settings: FewShot, shots: "dict[str, Shots]", folder: RunFolder) -> None
             if category not in done
         }
         at_once = settings.at_once
-        for line in lines_of(jobs, at_once=at_once, should_stop=should_stop):
+
+        def stops() -> bool:
+            return any_host(should_stop())
+
+        for line in lines_of(jobs, at_once=at_once, should_stop=stops):
             folder.add_result(line, order=list(shots))
     print(results_table(folder.results()))
     print(f"\npictures  {folder.path}/<category>/pictures")
