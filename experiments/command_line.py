@@ -57,14 +57,15 @@ def require_at_least(settings: object, **least: float) -> None:
 def flag_value(argv: Sequence[str], name: str) -> str | None:
     """The value that `argv` gives `--name`, before the flags are parsed.
 
-    A parser takes `--some_name` for `--some-name`.
+    A parser takes `--some_name` for `--some-name`, and of several values the last.
     """
+    found = None
     for i, word in enumerate(argv):
         flag, is_joined, value = word.partition("=")
         if flag.replace("_", "-") != name:
             continue
         if is_joined:
-            return value
-        if i + 1 < len(argv):
-            return argv[i + 1]
-    return None
+            found = value
+        elif i + 1 < len(argv):
+            found = argv[i + 1]
+    return found

@@ -169,8 +169,8 @@ class FewShot:
     @property
     def encoder_path(self) -> Path | None:
         """The pretrained network's weights."""
-        _, _, path = self.encoder.partition("pretrained:")
-        return Path(path) if path else None
+        source, _, path = self.encoder.partition(":")
+        return Path(path) if source == "pretrained" and path else None
 
     @property
     def data(self) -> dict[str, Any]:

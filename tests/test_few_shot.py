@@ -77,6 +77,7 @@ def test_the_datasets_package_is_this_projects_own():
         (["--dataset", "render_ad"], "rendered_ad"),
         (["--categories", "capsul"], "did you mean capsule"),
         (["--preset", "cpuu"], "cpu"),
+        (["--encoder", "xpretrained:net.npz"], "--encoder must be scratch, or pretrai"),
         (["--texture-px", "-1"], "--texture-px must be at least 0, got -1"),
         (["--shot", "2"], "--shots"),
         (["--shots", "0"], "shots must be at least 1, got 0"),
@@ -375,6 +376,8 @@ def test_convolutions_are_in_bfloat16_where_there_is_an_accelerator():
     assert read(has_accelerator=False) == ("best", "float32")
     assert read(has_accelerator=True) == ("best", "bfloat16")
     assert read("--preset", "paper", has_accelerator=True) == ("paper", "bfloat16")
+    twice = ("--preset", "paper", "--preset=cpu")
+    assert read(*twice, has_accelerator=False) == ("cpu", "float32")
     explicit = ("--model.compute-dtype", "float32")
     assert read(*explicit, has_accelerator=True) == ("best", "float32")
 
