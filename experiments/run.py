@@ -105,13 +105,6 @@ def _version(package: str) -> str | None:
         return None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or none."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
 class RunFolder:
     """`runs/<id>`: config.json, results.jsonl, a folder a category, report.html."""
 
@@ -135,6 +128,8 @@ class RunFolder:
                 f"--out {path} already holds something: choose another folder, or "
                 f"--resume {path} to go on with the run it holds"
             )
+        from datasets.shards import write_atomically
+
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path)
         content = {
@@ -142,7 +137,8 @@ class RunFolder:
             "config": config,
             "provenance": provenance(device),
         }
-        write_atomically(run.config_path, json.dumps(content, indent=2) + "\n")
+        text = json.dumps(content, indent=2) + "\n"
+        write_atomically(run.config_path, text.encode())
         return run
 
     @classmethod
@@ -194,11 +190,13 @@ class RunFolder:
         Args:
           order: of the categories, where they do not finish in it. Default: append.
         """
+        from datasets.shards import write_atomically
+
         lines = [*self.results(), line]
         if order is not None:
             lines.sort(key=lambda each: order.index(each["category"]))
         text = "".join(json.dumps(each, sort_keys=True) + "\n" for each in lines)
-        write_atomically(self.results_path, text)
+        write_atomically(self.results_path, text.encode())
 
 
 def make_or_open(
