@@ -598,6 +598,17 @@ def run(settings: FewShot, shots: "dict[str, Shots]", folder: RunFolder) -> None
     print(f"report    {write_report(folder.path)}")
 
 
+def how_to_go_on(settings: FewShot, folder: RunFolder) -> str:
+    """What a stopped run says: the command, on the host that keeps the run."""
+    if settings.hosts.index:
+        return "stopped; the first host says how to go on"
+    at_once = f" --at-once {settings.at_once}" if settings.at_once > 1 else ""
+    return (
+        f"stopped; go on with: python -m experiments.few_shot --resume {folder.path}"
+        f"{at_once}"
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line; returns normally only where the run is whole."""
     argv = sys.argv[1:] if argv is None else argv
@@ -616,12 +627,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             run(settings, shots, folder)
         except KeyboardInterrupt:
-            at_once = f" --at-once {settings.at_once}" if settings.at_once > 1 else ""
-            print(
-                f"stopped; go on with: python -m experiments.few_shot "
-                f"--resume {folder.path}{at_once}",
-                file=sys.stderr,
-            )
+            print(how_to_go_on(settings, folder), file=sys.stderr)
             leave_running(INTERRUPTED)
             raise SystemExit(INTERRUPTED) from None
 

@@ -1,6 +1,8 @@
 """The main job's command line: what a mistake gets, and one tiny run to its end."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import signal
@@ -15,6 +17,8 @@ from PIL import Image
 
 import datasets
 from experiments import few_shot
+from experiments.few_shot import FewShot
+from experiments.hosts import HostsConfig
 from experiments.run import RunFolder
 from lfq_jax.config import as_json
 
@@ -447,6 +451,39 @@ def test_a_texture_is_trained_and_scored_at_its_own_size(capsys, parts, tmp_path
     assert line["image_px"] == 40
     detector = tmp_path / "run" / "plate" / "detector"
     assert json.loads((detector / "config.json").read_text())["model"]["image_px"] == 40
+
+
+def test_a_host_that_is_not_the_first_leaves_nothing_and_gives_no_command():
+    code = (
+        "from experiments.hosts import throwaway; run = throwaway(None);"
+        "(run.path / 'plate').mkdir(); print(run.path)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+    folder = Path(done.stdout.decode().strip())
+    assert folder.name.startswith("lfquiad-host-") and not folder.exists()
+    for index, said in ((0, f"--resume {folder}"), (1, "the first host says")):
+        hosts = HostsConfig("first:9000", count=2, index=index)
+        told = few_shot.how_to_go_on(FewShot(hosts=hosts), RunFolder(folder))
+        assert said in told and ("--resume" in told) == (index == 0)
+
+
+def test_a_full_disk_is_told_with_the_file_and_leaves_what_there_was(
+    tmp_path, monkeypatch
+):
+    run = started(tmp_path / "run")
+    run.add_result({"category": "plate"})
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left .*results\.jsonl"):
+        run.add_result({"category": "ring"})
+    assert sorted(each.name for each in run.path.iterdir()) == [
+        *("config.json", "results.jsonl")
+    ]
+    assert [line["category"] for line in run.results()] == ["plate"]
 
 
 def test_a_cache_that_cannot_be_written_to_costs_one_line_and_no_run(
