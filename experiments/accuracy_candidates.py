@@ -18,7 +18,10 @@ from lfq_jax.quantizers.config import NoneConfig
 
 Candidate = Literal["main", "draem", "patchcore", "patchcore_unit"]
 Job = FewShot | PatchCore
-OURS = ("shots", "seed", "dataset", "data_dir", "kind", "categories", "out", "resume")
+OURS = (
+    *("shots", "seed", "dataset", "data_dir", "kind", "categories"),
+    *("out", "resume", "cache_dir"),
+)
 """Flags of the main job that the evaluation sets itself."""
 
 
@@ -29,12 +32,7 @@ def main_job(flags: Sequence[str]) -> FewShot:
       ValueError: where they change what the evaluation itself decides.
     """
 
-    def has_accelerator() -> bool:
-        import jax
-
-        return jax.default_backend() != "cpu"
-
-    asked = few_shot.read_settings(flags, has_accelerator=has_accelerator)
+    asked = few_shot.read_settings(flags)
     default = FewShot()
     for name in OURS:
         if getattr(asked, name) != getattr(default, name):
@@ -132,7 +130,7 @@ def run_job(job: Job, place: Path) -> Finished:
         if isinstance(job, FewShot):
             few_shot.run(job, few_shot.pick_shots(job), folder)
         else:
-            patchcore.run(job, patchcore.pick_shots(job), folder)
+            patchcore.run(job, few_shot.pick_shots(job), folder)
     commit = read_json(folder.config_path)["provenance"]["git_commit"]
     return Finished(folder.results(), str(commit)[:7])
 

@@ -99,7 +99,7 @@ def evaluate_category(settings: Evaluate, category: "Category") -> dict[str, Any
     from datasets.builder import GOOD
     from experiments.map_files import MapsAndMasks, find_maps
     from lfq_jax.aupimo import aupimo
-    from lfq_jax.evaluation import BootstrapConfig, evaluate, evaluate_images
+    from lfq_jax.evaluation import BootstrapConfig, evaluate
 
     assert settings.maps
     started = time.monotonic()
@@ -124,7 +124,6 @@ def evaluate_category(settings: Evaluate, category: "Category") -> dict[str, Any
         bootstrap = BootstrapConfig(
             settings.replicates, settings.confidence, settings.seed
         )
-    evaluate_images(scores, labels, names=[str(path) for path in paths])
     found = evaluate(
         scores,
         labels,

@@ -46,6 +46,7 @@ from lfq_jax.config import (
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     from datasets import Shots
     from datasets.example import Example
+    from experiments.patchcore import PatchCore
     from lfq_jax.train import Trained
 
 PresetName = Literal["best", "cpu", "paper"]
@@ -195,8 +196,14 @@ class FewShot:
         )
 
 
+def _finds_accelerator() -> bool:
+    import jax
+
+    return jax.default_backend() != "cpu"
+
+
 def read_settings(
-    argv: Sequence[str], *, has_accelerator: Callable[[], bool]
+    argv: Sequence[str], *, has_accelerator: Callable[[], bool] = _finds_accelerator
 ) -> FewShot:
     """The settings that `argv` asks for; exits 2 on a mistake.
 
@@ -232,12 +239,6 @@ def _share_cores(settings: FewShot) -> None:
         from lfq_jax.mesh import share_cores
 
         share_cores(settings.devices)
-
-
-def _has_accelerator() -> bool:
-    import jax
-
-    return jax.default_backend() != "cpu"
 
 
 def _resumed(settings: FewShot, argv: Sequence[str]) -> FewShot:
@@ -547,7 +548,7 @@ def run_category(
     }
 
 
-def pick_shots(settings: FewShot) -> "dict[str, Shots]":
+def pick_shots(settings: "FewShot | PatchCore") -> "dict[str, Shots]":
     """The shots of every category: mistakes are found before anything is trained."""
     import datasets
 
@@ -612,7 +613,7 @@ def how_to_go_on(settings: FewShot, folder: RunFolder) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line; returns normally only where the run is whole."""
     argv = sys.argv[1:] if argv is None else argv
-    settings = read_settings(argv, has_accelerator=_has_accelerator)
+    settings = read_settings(argv)
     from datasets.errors import one_line_errors
 
     with one_line_errors():

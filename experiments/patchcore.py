@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from experiments.command_line import read_command_line, require_at_least
+from experiments.few_shot import pick_shots
 from experiments.run import (
     RunFolder,
     cache_folder,
@@ -112,19 +113,6 @@ def read_encoder(settings: PatchCore) -> "tuple[Encoder, View]":
     stages = settings.stages or usual_stages(encoder)
     encoder.check_stages(stages)
     return encoder, View(stages, settings.image_px, settings.unit_length)
-
-
-def pick_shots(settings: PatchCore) -> "dict[str, Shots]":
-    """The shots of every category, the same that the main job picks."""
-    import datasets
-
-    known = datasets.categories(settings.dataset, settings.data_dir)
-    return {
-        category: datasets.shots(
-            settings.dataset, category, settings.shots, settings.seed, **settings.data
-        )
-        for category in settings.categories or known
-    }
 
 
 def _predictions(

@@ -19,6 +19,8 @@ from experiments.run_files import read_json, read_json_lines
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 INTERRUPTED = 130  # exit status, as a shell gives it for SIGINT
+GO_ON = ("accuracy", "few_shot", "quantizers")
+"""Commands whose runs can be gone on with."""
 
 
 def cache_folder() -> Path:
@@ -124,9 +126,10 @@ class RunFolder:
           ValueError: where `path` is a file or holds anything.
         """
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            go_on = f", or --resume {path} to go on with the run it holds"
             raise ValueError(
-                f"--out {path} already holds something: choose another folder, or "
-                f"--resume {path} to go on with the run it holds"
+                f"--out {path} already holds something: choose another folder"
+                f"{go_on if command in GO_ON else ''}"
             )
         from datasets.shards import write_atomically
 

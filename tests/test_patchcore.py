@@ -46,6 +46,16 @@ def test_a_mistake_gets_one_line_and_status_2(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_folder_that_holds_something_is_refused_without_offering_to_go_on(
+    capsys, parts, weights
+):
+    where = ("--features", weights, "--dataset", "folder", "--data-dir", str(parts))
+    with pytest.raises(SystemExit):
+        patchcore.main([*where, "--out", str(parts)])
+    said = capsys.readouterr().err
+    assert "already holds something: choose another folder\n" in said
+
+
 def test_a_run_ends_with_rows_table_pictures_and_report(
     capsys, parts, tmp_path, weights
 ):
