@@ -137,5 +137,5 @@ def run_job(job: Job, place: Path) -> Finished:
 
 def _decisive(config: dict[str, Any]) -> dict[str, Any]:
     """Settings without those that change no figure."""
-    free = ("at_once", "cache_dir", "out", "resume")
+    free = ("agm_workers", "at_once", "cache_dir", "out", "resume")
     return {k: v for k, v in config.items() if k not in free}

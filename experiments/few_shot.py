@@ -87,6 +87,9 @@ class FewShot:
     """Prepared data and synthetic anomalies are kept here for the next run."""
     agm_python: Annotated[Path | None, tyro.conf.arg(aliases=("--agm.python",))] = None
     """The Python that runs the generator, where torch lives in another environment."""
+    agm_workers: Annotated[int, tyro.conf.arg(aliases=("--agm.workers",))] = 1
+    """Processes that make anomalies at the same time; with several GPUs each takes one.
+    The anomalies are the same with any number."""
     agm: GeneratorConfig = field(default_factory=GeneratorConfig)
     """How synthetic anomalies are made."""
     anomalies: int = 192
@@ -119,7 +122,9 @@ class FewShot:
 
     def __post_init__(self) -> None:
         require_at_least(self, shots=1, anomalies=1, validation_anomalies=1, at_once=1)
-        require_at_least(self, seed=0, devices=0, texture_px=0, pictures=0)
+        require_at_least(
+            self, agm_workers=1, seed=0, devices=0, texture_px=0, pictures=0
+        )
         if self.at_once > 1:
             self._check_shared_device()
         if not self.encoder_path and self.encoder != "scratch":
@@ -381,6 +386,7 @@ def _train(
         config=settings.agm,
         cache_dir=settings.cache_dir / "anomalies",
         python=settings.agm_python,
+        workers=settings.agm_workers,
         show_progress=shows_bars(settings.at_once),
         should_stop=should_stop,
     )

@@ -106,6 +106,9 @@ class CompareQuantizers:
     """Prepared data and synthetic anomalies are kept here for the next run."""
     agm_python: Annotated[Path | None, tyro.conf.arg(aliases=("--agm.python",))] = None
     """The Python that runs the generator, where torch lives in another environment."""
+    agm_workers: Annotated[int, tyro.conf.arg(aliases=("--agm.workers",))] = 1
+    """Processes that make anomalies at the same time; with several GPUs each takes one.
+    The anomalies are the same with any number."""
     agm: GeneratorConfig = field(default_factory=GeneratorConfig)
     """How synthetic anomalies are made."""
     anomalies: int = 96
@@ -121,7 +124,7 @@ class CompareQuantizers:
 
     def __post_init__(self) -> None:
         require_at_least(self, shots=1, steps=1, anomalies=1, validation_anomalies=1)
-        require_at_least(self, seeds=0)
+        require_at_least(self, agm_workers=1, seeds=0)
         for name in ("variants", "seeds"):
             values = getattr(self, name)
             if not values:
@@ -229,6 +232,7 @@ def _anomalies(
         config=settings.agm,
         cache_dir=settings.cache_dir / "anomalies",
         python=settings.agm_python,
+        workers=settings.agm_workers,
         should_stop=should_stop,
     )
 
