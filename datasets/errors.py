@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 USAGE_ERROR = 2
+INTERRUPTED = 130  # as a shell gives it for SIGINT
 _PROJECT = Path(__file__).resolve().parent.parent
 _PACKAGES = tuple(
     f"{_PROJECT / name}/"
@@ -33,9 +34,13 @@ def is_users_mistake(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn a user's mistake into `error: ...` on stderr and exit status 2."""
+    """Turn a user's mistake into `error: ...` on stderr and exit status 2, and Ctrl-C
+    into `stopped` and exit status 130."""
     try:
         yield
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
     except (ValueError, OSError) as error:
         if not is_users_mistake(error):
             raise

@@ -26,7 +26,7 @@ from experiments.accuracy_baseline import (
 from experiments.accuracy_candidates import Candidate, Job, of_candidate, run_job
 from experiments.accuracy_sets import DataSet, find_sets
 from experiments.accuracy_table import candidate_table, defect_table, summary
-from experiments.command_line import read_command_line
+from experiments.command_line import read_command_line, require_at_least
 from experiments.run import (
     RunFolder,
     cache_folder,
@@ -77,8 +77,7 @@ class Accuracy:
     """The main job's own flags."""
 
     def __post_init__(self) -> None:
-        if self.shots < 1:
-            raise ValueError(f"--shots must be at least 1, got {self.shots}")
+        require_at_least(self, shots=1, seeds=0)
         for name in ("candidates", "seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
@@ -86,8 +85,6 @@ class Accuracy:
                 raise ValueError(
                     f"--{name} must be one or more that differ, got {given}"
                 )
-        if min(self.seeds) < 0:
-            raise ValueError(f"--seeds must be at least 0 each, got {min(self.seeds)}")
         if self.out and self.resume:
             raise ValueError(
                 "--out and --resume exclude each other: a run keeps its folder"
@@ -110,9 +107,7 @@ def _resumed(settings: Accuracy) -> Accuracy:
     """The settings that the evaluation to go on with was started with."""
     if not settings.resume:
         return settings
-    config = RunFolder.open(settings.resume).config
-    if "candidates" not in config:
-        raise ValueError(f"--resume {settings.resume} holds no evaluation")
+    config = RunFolder.open(settings.resume, "accuracy").config
     return dataclasses.replace(
         from_json(Accuracy, config),
         out=None,
@@ -201,6 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         keep_compiled(settings.cache_dir)
         folder = make_or_open(
             as_json(settings),
+            command="accuracy",
             out=settings.out,
             resume=settings.resume,
             name="accuracy",

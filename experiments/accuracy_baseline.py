@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.run import write_atomically
 from experiments.run_files import read_json
 from experiments.table import common_settings
 
@@ -103,10 +102,12 @@ def read_baseline(path: Path) -> dict[str, Result]:
 
 def write_baseline(path: Path, results: Mapping[str, Result]) -> None:
     """Put `results` into the baseline; other candidates keep theirs."""
+    from datasets.shards import write_atomically
+
     merged = read_baseline(path) | dict(results)
     candidates = {name: each._asdict() for name, each in sorted(merged.items())}
     content = {"schema_version": SCHEMA_VERSION, "candidates": _rounded(candidates)}
-    write_atomically(path, json.dumps(content, indent=1) + "\n")
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _rounded(value: Any) -> Any:

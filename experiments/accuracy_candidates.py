@@ -18,7 +18,10 @@ from lfq_jax.quantizers.config import NoneConfig
 
 Candidate = Literal["main", "draem", "patchcore", "patchcore_unit"]
 Job = FewShot | PatchCore
-OURS = ("shots", "seed", "dataset", "data_dir", "kind", "categories", "out", "resume")
+OURS = (
+    *("shots", "seed", "dataset", "data_dir", "kind", "categories"),
+    *("out", "resume", "cache_dir"),
+)
 """Flags of the main job that the evaluation sets itself."""
 
 
@@ -29,12 +32,7 @@ def main_job(flags: Sequence[str]) -> FewShot:
       ValueError: where they change what the evaluation itself decides.
     """
 
-    def has_accelerator() -> bool:
-        import jax
-
-        return jax.default_backend() != "cpu"
-
-    asked = few_shot.read_settings(flags, has_accelerator=has_accelerator)
+    asked = few_shot.read_settings(flags)
     default = FewShot()
     for name in OURS:
         if getattr(asked, name) != getattr(default, name):
@@ -117,8 +115,9 @@ def run_job(job: Job, place: Path) -> Finished:
     import jax
 
     config = as_json(job)
+    command = "few_shot" if isinstance(job, FewShot) else "patchcore"
     if (place / "config.json").exists():
-        folder = RunFolder.open(place)
+        folder = RunFolder.open(place, command)
         if _decisive(folder.config) != _decisive(config):
             raise ValueError(
                 f"{place} was started with other settings than this version has: "
@@ -126,17 +125,17 @@ def run_job(job: Job, place: Path) -> Finished:
             )
     else:
         device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
-        folder = RunFolder.create(place, config, device)
+        folder = RunFolder.create(place, config, device, command=command)
     with contextlib.redirect_stdout(io.StringIO()):  # the evaluation has its own table
         if isinstance(job, FewShot):
             few_shot.run(job, few_shot.pick_shots(job), folder)
         else:
-            patchcore.run(job, patchcore.pick_shots(job), folder)
+            patchcore.run(job, few_shot.pick_shots(job), folder)
     commit = read_json(folder.config_path)["provenance"]["git_commit"]
     return Finished(folder.results(), str(commit)[:7])
 
 
 def _decisive(config: dict[str, Any]) -> dict[str, Any]:
     """Settings without those that change no figure."""
-    free = ("at_once", "cache_dir", "out", "resume")
+    free = ("agm_workers", "at_once", "cache_dir", "out", "resume")
     return {k: v for k, v in config.items() if k not in free}

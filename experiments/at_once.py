@@ -56,7 +56,10 @@ def lines_of(
       Exception: of the first of `jobs` that failed.
     """
     if at_once == 1:
-        yield from (job() for job in jobs.values())
+        for job in jobs.values():
+            if should_stop():
+                raise KeyboardInterrupt
+            yield job()
         return
     for name in OF_A_CATEGORY:
         importlib.import_module(name)

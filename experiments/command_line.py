@@ -34,17 +34,38 @@ def read_flags(kind: type[T], *, prog: str, argv: Sequence[str] | None = None) -
     return parsed(lambda: tyro.cli(kind, args=args, prog=prog))
 
 
+def require_at_least(settings: object, **least: float) -> None:
+    """Refuse settings of which a number, or one of several, is less than it may be.
+
+    Args:
+      least: the smallest value, by the field's name.
+
+    Raises:
+      ValueError: names the flag, the least and what it got.
+    """
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        several = isinstance(value, tuple)
+        for each in value if several else (value,):
+            if not each >= bound:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} must be at least {bound}"
+                    f"{' each' if several else ''}, got {each}"
+                )
+
+
 def flag_value(argv: Sequence[str], name: str) -> str | None:
     """The value that `argv` gives `--name`, before the flags are parsed.
 
-    A parser takes `--some_name` for `--some-name`.
+    A parser takes `--some_name` for `--some-name`, and of several values the last.
     """
+    found = None
     for i, word in enumerate(argv):
         flag, is_joined, value = word.partition("=")
         if flag.replace("_", "-") != name:
             continue
         if is_joined:
-            return value
-        if i + 1 < len(argv):
-            return argv[i + 1]
-    return None
+            found = value
+        elif i + 1 < len(argv):
+            found = argv[i + 1]
+    return found

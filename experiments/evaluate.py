@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments.command_line import read_command_line
+from experiments.command_line import read_command_line, require_at_least
 from lfq_jax.ground_truth import GroundTruthRule
 
 if TYPE_CHECKING:  # what --help need not wait for
@@ -61,14 +61,9 @@ class Evaluate:
             raise ValueError(
                 f"--pro-fpr-limit must be in (0, 1], got {self.pro_fpr_limit}"
             )
-        if self.replicates < 0:
-            raise ValueError(f"--replicates must be at least 0, got {self.replicates}")
+        require_at_least(self, replicates=0, evaluation_px=1, seed=0)
         if not 0 < self.confidence < 1:
             raise ValueError(f"--confidence must be in (0, 1), got {self.confidence}")
-        if self.evaluation_px < 1:
-            raise ValueError(
-                f"--evaluation-px must be at least 1, got {self.evaluation_px}"
-            )
 
 
 def chosen_categories(settings: Evaluate) -> "list[Category]":
@@ -104,7 +99,7 @@ def evaluate_category(settings: Evaluate, category: "Category") -> dict[str, Any
     from datasets.builder import GOOD
     from experiments.map_files import MapsAndMasks, find_maps
     from lfq_jax.aupimo import aupimo
-    from lfq_jax.evaluation import BootstrapConfig, evaluate, evaluate_images
+    from lfq_jax.evaluation import BootstrapConfig, evaluate
 
     assert settings.maps
     started = time.monotonic()
@@ -129,7 +124,6 @@ def evaluate_category(settings: Evaluate, category: "Category") -> dict[str, Any
         bootstrap = BootstrapConfig(
             settings.replicates, settings.confidence, settings.seed
         )
-    evaluate_images(scores, labels, names=[str(path) for path in paths])
     found = evaluate(
         scores,
         labels,

@@ -19,7 +19,11 @@ import tyro
 
 from agm_torch.config import GeneratorConfig
 from experiments.at_once import leave_running, lines_of, shows_bars
-from experiments.command_line import flag_value, read_command_line
+from experiments.command_line import (
+    flag_value,
+    read_command_line,
+    require_at_least,
+)
 from experiments.hosts import HostsConfig, join, throwaway
 from experiments.run import (
     INTERRUPTED,
@@ -40,10 +44,9 @@ from lfq_jax.config import (
 )
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
-    import numpy as np
-
     from datasets import Shots
     from datasets.example import Example
+    from experiments.patchcore import PatchCore
     from lfq_jax.train import Trained
 
 PresetName = Literal["best", "cpu", "paper"]
@@ -84,6 +87,9 @@ class FewShot:
     """Prepared data and synthetic anomalies are kept here for the next run."""
     agm_python: Annotated[Path | None, tyro.conf.arg(aliases=("--agm.python",))] = None
     """The Python that runs the generator, where torch lives in another environment."""
+    agm_workers: Annotated[int, tyro.conf.arg(aliases=("--agm.workers",))] = 1
+    """Processes that make anomalies at the same time; with several GPUs each takes one.
+    The anomalies are the same with any number."""
     agm: GeneratorConfig = field(default_factory=GeneratorConfig)
     """How synthetic anomalies are made."""
     anomalies: int = 192
@@ -115,22 +121,12 @@ class FewShot:
     """From maps to decisions."""
 
     def __post_init__(self) -> None:
-        for name in ("shots", "anomalies", "validation_anomalies"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ValueError(
-                    f"--{name.replace('_', '-')} must be at least 1, got {value}"
-                )
-        if self.devices < 0:
-            raise ValueError(f"--devices must be at least 0, got {self.devices}")
-        if self.at_once < 1:
-            raise ValueError(f"--at-once must be at least 1, got {self.at_once}")
+        require_at_least(self, shots=1, anomalies=1, validation_anomalies=1, at_once=1)
+        require_at_least(
+            self, agm_workers=1, seed=0, devices=0, texture_px=0, pictures=0
+        )
         if self.at_once > 1:
             self._check_shared_device()
-        if self.texture_px < 0:
-            raise ValueError(f"--texture-px must be at least 0, got {self.texture_px}")
-        if self.pictures < 0:
-            raise ValueError(f"--pictures must be at least 0, got {self.pictures}")
         if not self.encoder_path and self.encoder != "scratch":
             raise ValueError(
                 "--encoder must be scratch, or pretrained: and the path of a file of "
@@ -179,8 +175,8 @@ class FewShot:
     @property
     def encoder_path(self) -> Path | None:
         """The pretrained network's weights."""
-        _, _, path = self.encoder.partition("pretrained:")
-        return Path(path) if path else None
+        source, _, path = self.encoder.partition(":")
+        return Path(path) if source == "pretrained" and path else None
 
     @property
     def data(self) -> dict[str, Any]:
@@ -205,8 +201,14 @@ class FewShot:
         )
 
 
+def _finds_accelerator() -> bool:
+    import jax
+
+    return jax.default_backend() != "cpu"
+
+
 def read_settings(
-    argv: Sequence[str], *, has_accelerator: Callable[[], bool]
+    argv: Sequence[str], *, has_accelerator: Callable[[], bool] = _finds_accelerator
 ) -> FewShot:
     """The settings that `argv` asks for; exits 2 on a mistake.
 
@@ -244,21 +246,15 @@ def _share_cores(settings: FewShot) -> None:
         share_cores(settings.devices)
 
 
-def _has_accelerator() -> bool:
-    import jax
-
-    return jax.default_backend() != "cpu"
-
-
 def _resumed(settings: FewShot, argv: Sequence[str]) -> FewShot:
     """The settings of the run to go on with, but for the machine's."""
     if not settings.resume:
         return settings
-    config = RunFolder.open(settings.resume).config
+    config = RunFolder.open(settings.resume, "few_shot").config
     if "texture_px" not in config:
         raise ValueError(
-            f"--resume {settings.resume} was started by an earlier version, which made "
-            "other detectors: run it anew"
+            f"--resume {settings.resume} was started by another command, or by an "
+            "earlier version, whose detectors were others: run it anew"
         )
     started = from_json(FewShot, config)
     named = flag_value(argv, "--devices") is not None
@@ -291,19 +287,22 @@ def _check_machine(settings: FewShot) -> None:
     make_mesh(settings.devices, batch_size=settings.train.batch_size)
 
 
-def _check_memory(settings: FewShot, shots: "dict[str, Shots]") -> None:
-    """Refuse more categories at once than there is memory for."""
+def _check_networks(settings: FewShot, shots: "dict[str, Shots]") -> None:
+    """Refuse networks that cannot be trained on these shots, and more categories at
+    once than there is memory for."""
     from lfq_jax.guards import require_memory
     from lfq_jax.model import Model
+    from lfq_jax.step import Trainer
 
-    if settings.at_once > 1 and shots:
-        models = [
-            Model(
-                settings.of_shots(chosen).model,
-                is_texture=chosen.examples[0].kind == "texture",
-            )
-            for chosen in shots.values()
-        ]
+    kinds = dict.fromkeys(
+        (settings.of_shots(chosen).model, chosen.examples[0].kind == "texture")
+        for chosen in shots.values()
+    )
+    models = [Model(config, is_texture=is_texture) for config, is_texture in kinds]
+    steps = settings.train.steps(settings.shots)
+    for model in models:
+        Trainer(model, settings.train, steps=steps, is_texture=model.is_texture)
+    if settings.at_once > 1:
         # of one size an object is the larger: it is searched for in place as well
         largest = max(models, key=lambda m: (m.config.image_px, not m.is_texture))
         require_memory(
@@ -315,22 +314,51 @@ def _check_memory(settings: FewShot, shots: "dict[str, Shots]") -> None:
         )
 
 
-def _folder(settings: FewShot) -> RunFolder:
-    """Make the run's folder, or open the one to go on with."""
+def _check_categories(settings: FewShot) -> None:
+    """Refuse to go on without a category of the run; tell which ones are none of it."""
+    import datasets
+
+    if not settings.resume or not settings.categories:
+        return
+    known = datasets.categories(settings.dataset, settings.data_dir)
+    for category in settings.categories:
+        if category not in known:
+            raise ValueError(
+                f"--resume {settings.resume} needs its category {category}, but the "
+                f"data has {', '.join(known)} now: put it back, or start a new run"
+            )
+    others = [category for category in known if category not in settings.categories]
+    if others:
+        print(
+            f"left out, as this run was started without: {', '.join(others)}",
+            file=sys.stderr,
+        )
+
+
+def _folder(settings: FewShot, categories: Sequence[str]) -> RunFolder:
+    """Make the run's folder, or open the one to go on with.
+
+    Args:
+      categories: what the run consists of, whatever the data holds later.
+    """
     if settings.hosts.index:
         return throwaway(settings.resume)
     name = f"{settings.dataset}-{settings.shots}shot-seed{settings.seed}"
+    settings = dataclasses.replace(settings, categories=tuple(categories))
     return make_or_open(
-        as_json(settings), out=settings.out, resume=settings.resume, name=name
+        as_json(settings),
+        command="few_shot",
+        out=settings.out,
+        resume=settings.resume,
+        name=name,
     )
 
 
 def _train(
     settings: FewShot,
-    normals: "list[np.ndarray]",
-    *,
     category: str,
-    kind: Literal["texture", "object"],
+    shots: "Shots",
+    *,
     folder: Path,
     should_stop: Callable[[], bool],
 ) -> "tuple[Trained, dict[str, Any]]":
@@ -346,6 +374,8 @@ def _train(
     from lfq_jax.train import train
 
     started = time.monotonic()
+    normals = [example.image for example in shots.examples]
+    kind = shots.examples[0].kind
     shards = ensure_shards(
         normals,
         category=category,
@@ -356,10 +386,15 @@ def _train(
         config=settings.agm,
         cache_dir=settings.cache_dir / "anomalies",
         python=settings.agm_python,
+        workers=settings.agm_workers,
         show_progress=shows_bars(settings.at_once),
         should_stop=should_stop,
     )
     data, held_out = split(load_shards(shards), held_out=settings.validation_anomalies)
+    inputs = {
+        "shots": dict(zip(shots.keys, shots.sha256s, strict=True)),
+        "shards": shards.name,
+    }
     generated = time.monotonic() - started
     preparing = f"{category}: comparing with the shots and compiling, a minute"
     with tqdm(
@@ -391,6 +426,7 @@ def _train(
             encoder=load_encoder(settings.encoder_path)
             if settings.encoder_path
             else None,
+            inputs=inputs,
             on_step=on_step,
             should_stop=should_stop,
         )
@@ -414,7 +450,7 @@ def _train(
         validation=trained.validation_images,
     )
     seconds = {"generate": generated, "train": trained.seconds}
-    return trained, {"shards": shards.name, "seconds": seconds}
+    return trained, {"inputs": inputs, "seconds": seconds}
 
 
 def _test(
@@ -484,12 +520,7 @@ def run_category(
     settings = settings.of_shots(shots)
     folder.mkdir(parents=True, exist_ok=True)
     trained, made = _train(
-        settings,
-        [example.image for example in shots.examples],
-        category=category,
-        kind=kind,
-        folder=folder,
-        should_stop=should_stop,
+        settings, category, shots, folder=folder, should_stop=should_stop
     )
     training_curves(folder / "metrics.jsonl", folder / "training_curves.png")
     test = datasets.load(
@@ -518,16 +549,12 @@ def run_category(
             for rule, each in trained.thresholds.image.items()
         },
         "best_step": trained.step,
-        "inputs": {
-            "shots": dict(zip(shots.keys, shots.sha256s, strict=True)),
-            "shards": made["shards"],
-            "test_images": len(test),
-        },
+        "inputs": {**made["inputs"], "test_images": len(test)},
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
 
 
-def pick_shots(settings: FewShot) -> "dict[str, Shots]":
+def pick_shots(settings: "FewShot | PatchCore") -> "dict[str, Shots]":
     """The shots of every category: mistakes are found before anything is trained."""
     import datasets
 
@@ -550,6 +577,7 @@ def run(settings: FewShot, shots: "dict[str, Shots]", folder: RunFolder) -> None
 
     from experiments.report import write_report
     from experiments.table import results_table
+    from lfq_jax.mesh import any_host
 
     done = {line["category"] for line in folder.results()}
     with interruption() as should_stop, logging_redirect_tqdm():
@@ -566,17 +594,32 @@ def run(settings: FewShot, shots: "dict[str, Shots]", folder: RunFolder) -> None
             if category not in done
         }
         at_once = settings.at_once
-        for line in lines_of(jobs, at_once=at_once, should_stop=should_stop):
+
+        def stops() -> bool:
+            return any_host(should_stop())
+
+        for line in lines_of(jobs, at_once=at_once, should_stop=stops):
             folder.add_result(line, order=list(shots))
     print(results_table(folder.results()))
     print(f"\npictures  {folder.path}/<category>/pictures")
     print(f"report    {write_report(folder.path)}")
 
 
+def how_to_go_on(settings: FewShot, folder: RunFolder) -> str:
+    """What a stopped run says: the command, on the host that keeps the run."""
+    if settings.hosts.index:
+        return "stopped; the first host says how to go on"
+    at_once = f" --at-once {settings.at_once}" if settings.at_once > 1 else ""
+    return (
+        f"stopped; go on with: python -m experiments.few_shot --resume {folder.path}"
+        f"{at_once}"
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line; returns normally only where the run is whole."""
     argv = sys.argv[1:] if argv is None else argv
-    settings = read_settings(argv, has_accelerator=_has_accelerator)
+    settings = read_settings(argv)
     from datasets.errors import one_line_errors
 
     with one_line_errors():
@@ -584,18 +627,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings = _with_encoder(settings)
         keep_compiled(settings.cache_dir)
         _check_machine(settings)
+        _check_categories(settings)
         shots = pick_shots(settings)
-        _check_memory(settings, shots)
-        folder = _folder(settings)
+        _check_networks(settings, shots)
+        folder = _folder(settings, list(shots))
         try:
             run(settings, shots, folder)
         except KeyboardInterrupt:
-            at_once = f" --at-once {settings.at_once}" if settings.at_once > 1 else ""
-            print(
-                f"stopped; go on with: python -m experiments.few_shot "
-                f"--resume {folder.path}{at_once}",
-                file=sys.stderr,
-            )
+            print(how_to_go_on(settings, folder), file=sys.stderr)
             leave_running(INTERRUPTED)
             raise SystemExit(INTERRUPTED) from None
 

@@ -60,8 +60,16 @@ class Row(NamedTuple):
     peak_gib: float | None
 
 
+class Tested(NamedTuple):
+    """How the tests went."""
+
+    said: str
+    failed: bool
+
+
 def main() -> None:
-    """Tests, then training and scoring, then PyTorch."""
+    """Tests, then training and scoring, then PyTorch. Exit status 1 where a test
+    failed."""
     prog = "python -m experiments.gpu_check"
     settings = read_command_line(Settings(), prog=prog, argv=sys.argv[1:])
     # Several processes share the device, and jax would take three quarters of it.
@@ -79,8 +87,9 @@ def main() -> None:
     kind = jax.devices()[0].device_kind
     date = time.strftime("%Y-%m-%d")
     print(f"{kind}, jax {jax.__version__}, preset {preset}, {date}\n")
+    tested = _tested() if settings.tests else Tested("not run", failed=False)
     if settings.tests:
-        print(f"tests: {_tested()}\n", flush=True)
+        print(f"tests: {tested.said}\n", flush=True)
     print("| dtype | batch | training images/s | scoring images/s | peak GiB |")
     print("|---|---|---|---|---|")
     dtypes: tuple[Dtype, ...] = settings.dtypes if has_accelerator else ("float32",)
@@ -95,17 +104,19 @@ def main() -> None:
             )
     if settings.torch:
         _beside_torch(preset, "bfloat16" if has_accelerator else "float32")
+    if tested.failed:
+        raise SystemExit(1)
 
 
-def _tested() -> str:
-    """The last line of the tests that need an accelerator."""
+def _tested() -> Tested:
+    """Run the tests that need an accelerator; their last line is what they said."""
     missing = [
         name
         for name in ("pytest", "beartype")
         if importlib.util.find_spec(name) is None
     ]
     if missing:
-        return f"not run, {' and '.join(missing)} not installed"
+        return Tested(f"not run, {' and '.join(missing)} not installed", failed=False)
     # the tests' own environment is a CPU with virtual devices
     environment = {**os.environ, "JAX_PLATFORMS": "", "XLA_FLAGS": ""}
     done = subprocess.run(
@@ -121,9 +132,10 @@ def _tested() -> str:
     counts = re.compile(r"\d+ (passed|failed|skipped|error)")
     lines = [x for x in done.stdout.splitlines() if counts.search(x)]
     lines = lines or [(done.stderr or done.stdout).strip().rpartition("\n")[2]]
-    if done.returncode not in (0, 5):
+    failed = done.returncode not in (0, 5)  # 5: none was selected
+    if failed:
         print(done.stdout, file=sys.stderr)
-    return lines[-1].strip("= ")
+    return Tested(lines[-1].strip("= "), failed)
 
 
 def measured(preset: "PresetName", dtype: "Dtype", batch: int, repetitions: int) -> Row:

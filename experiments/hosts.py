@@ -6,6 +6,7 @@
 The first host writes the run; the others compute along and keep nothing.
 """
 
+import atexit
 import os
 import shutil
 import sys
@@ -70,11 +71,15 @@ def join(config: HostsConfig) -> None:
 
 
 def throwaway(resume: Path | None) -> RunFolder:
-    """A run folder of a host that is not the first; it knows what `resume` has done."""
+    """A run folder of a host that is not the first; it knows what `resume` has done.
+
+    It is removed at the end of this process.
+    """
     folder = Path(tempfile.mkdtemp(prefix="lfquiad-host-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "config.json").write_text('{"config": {}, "provenance": {}}\n')
     if resume:
-        run = RunFolder.open(resume)
+        run = RunFolder.open(resume, "few_shot")
         for path in (run.config_path, run.results_path):
             if path.exists():
                 shutil.copy(path, folder)

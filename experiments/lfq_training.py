@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from experiments.command_line import read_command_line
+from experiments.command_line import read_command_line, require_at_least
 from experiments.run import RunFolder, cache_folder, new_run_path
 from lfq_jax.config import as_json
 
@@ -58,13 +58,8 @@ class LFQTraining:
     """Where the prepared images are kept."""
 
     def __post_init__(self) -> None:
-        for name in (
-            *("patch_px", "hidden", "steps", "batch_size", "held_out", "log_every"),
-        ):
-            value = getattr(self, name)
-            if value < 1:
-                flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} must be at least 1, got {value}")
+        require_at_least(self, patch_px=1, hidden=1, steps=1, batch_size=1, held_out=1)
+        require_at_least(self, log_every=1, seed=0)
         if self.patch_px > 64:
             raise ValueError(f"--patch-px must be at most 64, got {self.patch_px}")
         if not self.learning_rate > 0:
@@ -244,7 +239,7 @@ def run(settings: LFQTraining) -> Path:
     test = patches(settings, "test", settings.held_out)
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
     path = settings.out or new_run_path(Path("runs"), "lfq-training")
-    folder = RunFolder.create(path, as_json(settings), device)
+    folder = RunFolder.create(path, as_json(settings), device, command="lfq_training")
     curves: dict[str, list[Point]] = {}
     for variant in settings.variants:
         points = train(settings, variant, training, test)

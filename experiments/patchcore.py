@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments.command_line import read_command_line
+from experiments.command_line import read_command_line, require_at_least
+from experiments.few_shot import pick_shots
 from experiments.run import (
     RunFolder,
     cache_folder,
@@ -82,17 +83,8 @@ class PatchCore:
     """Test images to draw at most, a category."""
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("shots", 1),
-            ("image_px", 32),
-            ("neighbours", 2),
-            ("pictures", 0),
-            ("smoothing_px", 0),
-        ):
-            value = getattr(self, name)
-            if not value >= least:
-                flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} must be at least {least}, got {value}")
+        require_at_least(self, shots=1, seed=0, image_px=32, neighbours=2)
+        require_at_least(self, smoothing_px=0, pictures=0)
         if not 0 < self.coreset <= 1:
             raise ValueError(f"--coreset must be in (0, 1], got {self.coreset}")
 
@@ -121,19 +113,6 @@ def read_encoder(settings: PatchCore) -> "tuple[Encoder, View]":
     stages = settings.stages or usual_stages(encoder)
     encoder.check_stages(stages)
     return encoder, View(stages, settings.image_px, settings.unit_length)
-
-
-def pick_shots(settings: PatchCore) -> "dict[str, Shots]":
-    """The shots of every category, the same that the main job picks."""
-    import datasets
-
-    known = datasets.categories(settings.dataset, settings.data_dir)
-    return {
-        category: datasets.shots(
-            settings.dataset, category, settings.shots, settings.seed, **settings.data
-        )
-        for category in settings.categories or known
-    }
 
 
 def _predictions(
@@ -229,7 +208,13 @@ def make_folder(settings: PatchCore) -> RunFolder:
     """The run's folder, with its settings and where they came from."""
     keep_compiled(settings.cache_dir)
     name = f"{settings.dataset}-{settings.shots}shot-seed{settings.seed}-patchcore"
-    return make_or_open(as_json(settings), out=settings.out, resume=None, name=name)
+    return make_or_open(
+        as_json(settings),
+        command="patchcore",
+        out=settings.out,
+        resume=None,
+        name=name,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

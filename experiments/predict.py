@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from experiments.command_line import read_command_line
 from experiments.incoming import arriving, check_folder, found_photographs
 from experiments.lookout import COMPARED, Lookout
-from experiments.run import cache_folder, interruption, keep_compiled
+from experiments.run import INTERRUPTED, cache_folder, interruption, keep_compiled
 from experiments.score_table import Table
 from experiments.scored_image import (
     ANOMALOUS,
@@ -204,8 +204,16 @@ def _about(settings: Predict, detector: "Detector") -> dict[str, Any]:
     }
 
 
-def predict(settings: Predict) -> Table:
-    """Score every photograph; returns what was written."""
+class Predicted(NamedTuple):
+    """What became of a folder of photographs."""
+
+    table: Table
+    left_out: int
+    """Photographs that were not come to when it was stopped."""
+
+
+def predict(settings: Predict) -> Predicted:
+    """Score every photograph, or those that there is time for before a stop."""
     from tqdm import tqdm
 
     folder = check_folder(settings.images, "--images")
@@ -241,7 +249,8 @@ def predict(settings: Predict) -> Table:
             table.close()
     if len(table.rows) < COMPARED:
         lookout.tell()
-    return table
+    left_out = 0 if settings.watch else len(paths) - len(table.rows)
+    return Predicted(table, left_out)
 
 
 def _until(paths: list[Path], should_stop: Callable[[], bool]) -> Iterator[Path]:
@@ -265,20 +274,25 @@ def _summary(table: Table, out: Path | None) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line. Exit status 1 where a photograph could not be read."""
+    """The command line. Exit status 1 where a photograph could not be read, 130 where
+    it was stopped before the last one."""
     argv = sys.argv[1:] if argv is None else argv
     prog = "python -m experiments.predict"
     settings = read_command_line(Predict(), prog=prog, argv=argv)
     from datasets.errors import one_line_errors
 
     with one_line_errors():
-        table = predict(settings)
+        table, left_out = predict(settings)
     print(_summary(table, settings.out))
     for row in table.unreadable[:UNREADABLE_SHOWN]:
         print(f"unreadable: {row['error']}", file=sys.stderr)
     beyond = len(table.unreadable) - UNREADABLE_SHOWN
     if beyond > 0:
         print(f"unreadable: {beyond} more, see scores.csv", file=sys.stderr)
+    if left_out:
+        done = len(table.rows)
+        print(f"stopped after {done} of {done + left_out} photographs", file=sys.stderr)
+        raise SystemExit(INTERRUPTED)
     if table.unreadable:
         raise SystemExit(SOME_UNREADABLE)
 

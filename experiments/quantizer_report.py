@@ -34,24 +34,23 @@ def write_comparison(run_folder: Path) -> Path:
 
     Raises:
       FileNotFoundError: where there is no such folder.
-      ValueError: where it is no comparison, or has no row yet.
+      ValueError: where it is no comparison, has no row yet, or a file is damaged.
     """
     from datasets.shards import write_atomically
     from experiments.quantizer_plots import draw_curves, draw_pareto
-    from experiments.run_files import read_json, read_json_lines
+    from experiments.run import RunFolder
+    from experiments.run_files import read_json
 
     if not run_folder.is_dir():
         raise FileNotFoundError(f"there is no run folder {run_folder}")
-    config = run_folder / "config.json"
-    if not config.is_file() or "variants" not in read_json(config)["config"]:
-        raise ValueError(f"{run_folder} holds no comparison of quantizers")
-    rows = read_json_lines(run_folder / "results.jsonl")
+    run = RunFolder.open(run_folder, "quantizers")
+    rows = run.results("variant", "category", "seed", "dataset", "shots", "steps")
     if not rows:
         raise ValueError(f"{run_folder} has no finished row yet")
     draw_pareto(run_folder / "pareto.png", rows)
     draw_curves(run_folder / "curves.png", run_folder, rows)
     path = run_folder / "report.html"
-    write_atomically(path, _page(run_folder, rows, read_json(config)).encode())
+    write_atomically(path, _page(run_folder, rows, read_json(run.config_path)).encode())
     return path
 
 
@@ -68,7 +67,7 @@ def _page(folder: Path, rows: list[dict[str, Any]], content: dict[str, Any]) -> 
         *_codes(folder, rows),
         "<h2>Settings</h2>",
         _details("provenance", content.get("provenance", {})),
-        _details("config", content.get("config", {})),
+        _details("config", content["config"]),
     ]
     return template.substitute(
         title=html.escape(f"Quantizers compared: {folder.resolve().name}"),

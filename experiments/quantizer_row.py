@@ -44,11 +44,15 @@ def quantizer_row(
     is_texture: bool,
     seed: int,
     folder: Path,
+    inputs: dict[str, Any],
     should_stop: Callable[[], bool],
 ) -> dict[str, Any]:
     """Train in `folder`, or go on there, and measure on `test`.
 
     Writes metrics.jsonl, checkpoints/ and the pictures of codes into `folder`.
+
+    Args:
+      inputs: what `data` and `held_out` were made from.
 
     Raises:
       KeyboardInterrupt: after `should_stop`; what was trained is kept.
@@ -65,6 +69,7 @@ def quantizer_row(
             is_texture=is_texture,
             seed=seed,
             folder=folder,
+            inputs=inputs,
             on_step=pace,
             should_stop=should_stop,
         )

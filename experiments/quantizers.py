@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from agm_torch.config import GeneratorConfig
-from experiments.command_line import read_command_line
+from experiments.command_line import read_command_line, require_at_least
 from experiments.run import (
     RunFolder,
     cache_folder,
@@ -40,7 +40,6 @@ from lfq_jax.config import (
 
 if TYPE_CHECKING:
     from datasets import Shots
-    from lfq_jax.data import Photographs
 
 VARIANTS = ("lfq", "fsq", "bsq", "vq", "simvq", "none")
 CATEGORIES = {"rendered_ad": ("woven_cloth", "capsule")}
@@ -107,6 +106,9 @@ class CompareQuantizers:
     """Prepared data and synthetic anomalies are kept here for the next run."""
     agm_python: Annotated[Path | None, tyro.conf.arg(aliases=("--agm.python",))] = None
     """The Python that runs the generator, where torch lives in another environment."""
+    agm_workers: Annotated[int, tyro.conf.arg(aliases=("--agm.workers",))] = 1
+    """Processes that make anomalies at the same time; with several GPUs each takes one.
+    The anomalies are the same with any number."""
     agm: GeneratorConfig = field(default_factory=GeneratorConfig)
     """How synthetic anomalies are made."""
     anomalies: int = 96
@@ -121,11 +123,8 @@ class CompareQuantizers:
     """From maps to decisions."""
 
     def __post_init__(self) -> None:
-        for name in ("shots", "steps", "anomalies", "validation_anomalies"):
-            value = getattr(self, name)
-            if value < 1:
-                flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} must be at least 1, got {value}")
+        require_at_least(self, shots=1, steps=1, anomalies=1, validation_anomalies=1)
+        require_at_least(self, agm_workers=1, seeds=0)
         for name in ("variants", "seeds"):
             values = getattr(self, name)
             if not values:
@@ -133,8 +132,6 @@ class CompareQuantizers:
             if len(set(values)) < len(values):
                 given = " ".join(map(str, values))
                 raise ValueError(f"--{name} must all differ, got {given}")
-        if min(self.seeds) < 0:
-            raise ValueError(f"--seeds must be at least 0 each, got {min(self.seeds)}")
         if self.out and self.resume:
             raise ValueError(
                 "--out and --resume exclude each other: a run keeps its folder"
@@ -178,11 +175,7 @@ def _resumed(settings: CompareQuantizers) -> CompareQuantizers:
     """The settings that the comparison to go on with was started with."""
     if not settings.resume:
         return settings
-    config = RunFolder.open(settings.resume).config
-    if "variants" not in config:
-        raise ValueError(
-            f"--resume {settings.resume} holds no comparison of quantizers"
-        )
+    config = RunFolder.open(settings.resume, "quantizers").config
     started = from_json(CompareQuantizers, config)
     return dataclasses.replace(started, out=None, resume=settings.resume)
 
@@ -191,13 +184,16 @@ def _models(settings: CompareQuantizers) -> dict[str, ModelConfig]:
     """Every variant's networks: mistakes are found before anything is trained."""
     from experiments.quantizer_variants import read_variant
     from lfq_jax.model import Model
+    from lfq_jax.step import Trainer
 
     models = {
         variant: dataclasses.replace(settings.model, quantizer=read_variant(variant))
         for variant in settings.variants
     }
     for config in models.values():
-        Model(config)  # refuses what does not fit in memory
+        model = Model(config)  # refuses what does not fit in memory
+        # and this, crops that do not suit the networks
+        Trainer(model, settings.schedule, steps=settings.steps, is_texture=True)
     return models
 
 
@@ -222,12 +218,11 @@ def _anomalies(
     seed: int,
     shots: "Shots",
     should_stop: Callable[[], bool],
-) -> "tuple[Photographs, Photographs]":
-    """What all variants learn from, and what is held out."""
+) -> Path:
+    """The shard folder that all variants learn from."""
     from experiments.sidecar import ensure_shards
-    from lfq_jax.data import load_shards, split
 
-    shards = ensure_shards(
+    return ensure_shards(
         [example.image for example in shots.examples],
         category=category,
         kind=shots.examples[0].kind,
@@ -237,9 +232,9 @@ def _anomalies(
         config=settings.agm,
         cache_dir=settings.cache_dir / "anomalies",
         python=settings.agm_python,
+        workers=settings.agm_workers,
         should_stop=should_stop,
     )
-    return split(load_shards(shards), held_out=settings.validation_anomalies)
 
 
 def row_folder(run: Path, category: str, seed: int, variant: str) -> Path:
@@ -260,6 +255,7 @@ def run(
     from experiments.quantizer_report import write_comparison
     from experiments.quantizer_row import quantizer_row
     from experiments.quantizer_table import comparison_table
+    from lfq_jax.data import load_shards, split
 
     done = {(r["category"], r["seed"], r["variant"]) for r in folder.results()}
     with interruption() as should_stop:
@@ -268,7 +264,9 @@ def run(
             if not missing:
                 continue
             kind = shots.examples[0].kind
-            data = _anomalies(settings, category, seed, shots, should_stop)
+            shards = _anomalies(settings, category, seed, shots, should_stop)
+            data = split(load_shards(shards), held_out=settings.validation_anomalies)
+            inputs = dict(zip(shots.keys, shots.sha256s, strict=True))
             test = datasets.load(settings.dataset, category, "test", **settings.data)
             for variant in missing:
                 row = quantizer_row(
@@ -281,6 +279,7 @@ def run(
                     is_texture=settings.is_texture(kind),
                     seed=seed,
                     folder=row_folder(folder.path, category, seed, variant),
+                    inputs={"shots": inputs, "shards": shards.name},
                     should_stop=should_stop,
                 )
                 of_run = {
@@ -290,7 +289,6 @@ def run(
                     "shots": settings.shots,
                     "seed": seed,
                 }
-                inputs = dict(zip(shots.keys, shots.sha256s, strict=True))
                 folder.add_result({**of_run, **row, "inputs": inputs})
                 print(_progress(folder, row, category, seed), file=sys.stderr)
     print(comparison_table(folder.results()))
@@ -317,8 +315,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         models = _models(settings)
         chosen = _shots(settings)
         keep_compiled(settings.cache_dir)
+        categories = tuple(dict.fromkeys(category for category, _ in chosen))
         folder = make_or_open(
-            as_json(settings),
+            as_json(dataclasses.replace(settings, categories=categories)),
+            command="quantizers",
             out=settings.out,
             resume=settings.resume,
             name="quantizers",

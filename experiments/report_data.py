@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from experiments import paper_figures
 from experiments.figure3 import absent_panel, split_figure3
+from experiments.run import RunFolder
 from experiments.run_files import TrainingLog, read_json, read_json_lines
 from experiments.table import COLUMNS, common_settings, footnotes, mean_of
 
@@ -29,19 +30,19 @@ def read_run(folder: Path) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: where there is no such folder.
-      ValueError: where it is not a run, has no result yet, or a file is damaged.
+      ValueError: where it is no run that trains or remembers detectors, has no result
+        yet, or a file is damaged.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no run folder {folder}")
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder} is not a run: it has no config.json")
-    rows = read_json_lines(folder / "results.jsonl")
+    opened = RunFolder.open(folder, "few_shot", "patchcore")
+    rows = opened.results("category", "image_score", "metrics")
     if not rows:
         raise ValueError(
             f"{folder} has no results yet: a category's line is written to "
             "results.jsonl once it is tested"
         )
-    content = read_json(folder / "config.json")
+    content = read_json(opened.config_path)
     shared, _ = common_settings(rows)
     run = {
         "id": folder.resolve().name,
@@ -51,7 +52,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         "notes": footnotes(rows),
         "paper": published(rows),
         "provenance": content.get("provenance", {}),
-        "config": content.get("config", {}),
+        "config": content["config"],
         "categories": _categories(folder, rows),
     }
     return finite(run)

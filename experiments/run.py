@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from agm_torch.cache_folder import cache_folder as cache_folder
+from experiments.run_files import read_json, read_json_lines
 
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 INTERRUPTED = 130  # exit status, as a shell gives it for SIGINT
+GO_ON = ("accuracy", "few_shot", "quantizers")
+"""Commands whose runs can be gone on with."""
 
 
 def data_source(
@@ -96,13 +99,6 @@ def _version(package: str) -> str | None:
         return None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or none."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
 class RunFolder:
     """`runs/<id>`: config.json, results.jsonl, a folder a category, report.html."""
 
@@ -110,33 +106,55 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path, config: dict[str, Any], device: str) -> "RunFolder":
+    def create(
+        cls, path: Path, config: dict[str, Any], device: str, *, command: str
+    ) -> "RunFolder":
         """Make a new folder.
+
+        Args:
+          command: whose run it is: the module's name in `experiments`.
 
         Raises:
           ValueError: where `path` is a file or holds anything.
         """
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            go_on = f", or --resume {path} to go on with the run it holds"
             raise ValueError(
-                f"--out {path} already holds something: choose another folder, or "
-                f"--resume {path} to go on with the run it holds"
+                f"--out {path} already holds something: choose another folder"
+                f"{go_on if command in GO_ON else ''}"
             )
+        from datasets.shards import write_atomically
+
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path)
-        content = {"config": config, "provenance": provenance(device)}
-        write_atomically(run.config_path, json.dumps(content, indent=2) + "\n")
+        content = {
+            "command": command,
+            "config": config,
+            "provenance": provenance(device),
+        }
+        text = json.dumps(content, indent=2) + "\n"
+        write_atomically(run.config_path, text.encode())
         return run
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
-        """An existing run.
+    def open(cls, path: Path, *commands: str) -> "RunFolder":
+        """An existing run of one of `commands`, or one that does not say whose it is.
 
         Raises:
-          ValueError: where `path` holds no run.
+          ValueError: where `path` holds no run, another command's, or a damaged one.
         """
         run = cls(path)
         if not run.config_path.is_file():
             raise ValueError(f"{path} holds no run: it has no config.json")
+        content = read_json(run.config_path)
+        if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+            raise ValueError(f"{path} holds no run: its config.json has no config")
+        made_by = content.get("command", commands[0])
+        if made_by not in commands:
+            raise ValueError(
+                f"{path} holds a run of experiments.{made_by}, not of experiments."
+                f"{' or '.join(commands)}"
+            )
         return run
 
     @property
@@ -149,13 +167,15 @@ class RunFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        return json.loads(self.config_path.read_text())["config"]
+        return read_json(self.config_path)["config"]
 
-    def results(self) -> list[dict[str, Any]]:
-        """The finished categories' lines, in their order."""
-        if not self.results_path.exists():
-            return []
-        return [json.loads(line) for line in self.results_path.read_text().splitlines()]
+    def results(self, *fields: str) -> list[dict[str, Any]]:
+        """The finished categories' lines, in their order.
+
+        Raises:
+          ValueError: where a line is damaged or lacks one of `fields`.
+        """
+        return read_json_lines(self.results_path, fields=fields)
 
     def add_result(
         self, line: dict[str, Any], *, order: Sequence[str] | None = None
@@ -165,20 +185,28 @@ class RunFolder:
         Args:
           order: of the categories, where they do not finish in it. Default: append.
         """
+        from datasets.shards import write_atomically
+
         lines = [*self.results(), line]
         if order is not None:
             lines.sort(key=lambda each: order.index(each["category"]))
         text = "".join(json.dumps(each, sort_keys=True) + "\n" for each in lines)
-        write_atomically(self.results_path, text)
+        write_atomically(self.results_path, text.encode())
 
 
 def make_or_open(
-    config: dict[str, Any], *, out: Path | None, resume: Path | None, name: str
+    config: dict[str, Any],
+    *,
+    command: str,
+    out: Path | None,
+    resume: Path | None,
+    name: str,
 ) -> RunFolder:
     """A run's new folder, or the one to go on with.
 
     Args:
       config: the settings, for a new one.
+      command: whose run it is: the module's name in `experiments`.
       out: the new folder; None: runs/<date>-<time>-<name>.
       resume: the one to go on with.
     """
@@ -186,9 +214,10 @@ def make_or_open(
 
     if resume:
         print(f"going on with {resume}")
-        return RunFolder.open(resume)
+        return RunFolder.open(resume, command)
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
-    return RunFolder.create(out or new_run_path(Path("runs"), name), config, device)
+    path = out or new_run_path(Path("runs"), name)
+    return RunFolder.create(path, config, device, command=command)
 
 
 def new_run_path(runs: Path, name: str) -> Path:

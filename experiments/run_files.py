@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,14 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
+def read_json_lines(path: Path, *, fields: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The objects of a JSON-lines file; none where the file is missing.
 
     A last line without its newline is one that was being written: it is left out.
 
     Raises:
-      ValueError: where a line is damaged; the message names the file and the line.
+      ValueError: where a line is damaged or lacks one of `fields`; the message names
+        the file and the line.
     """
     if not path.is_file():
         return []
@@ -49,6 +51,9 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{path} line {number} is damaged: {error}") from None
         if not isinstance(value, dict):
             raise ValueError(f"{path} line {number} must be an object, got {line[:40]}")
+        for field in fields:
+            if field not in value:
+                raise ValueError(f"{path} line {number} has no {field}")
         found.append(value)
     return found
 

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.run import write_atomically
 from experiments.scored_image import COLUMNS, UNREADABLE
 
 JSON_SECONDS = 5.0  # between two writings of scores.json
@@ -38,10 +37,13 @@ class Table:
 
     def write_json(self) -> None:
         """All rows so far."""
+        from datasets.shards import write_atomically
+
         scored = [row for row in self.rows if row["decision"] != UNREADABLE]
         left = [{"file": r["file"], "error": r["error"]} for r in self.unreadable]
         content = self._about | {"images": scored, "unreadable": left}
-        write_atomically(self._json_path, json.dumps(content, indent=1) + "\n")
+        text = json.dumps(content, indent=1) + "\n"
+        write_atomically(self._json_path, text.encode())
         self._written = time.monotonic()
 
     def close(self) -> None:

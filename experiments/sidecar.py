@@ -58,6 +58,7 @@ def ensure_shards(
     Args:
       normals: the normal images, of any size; what they were made from is recorded.
       python: interpreter of the generator's environment. Default: this one.
+      workers: processes that share the work; the bytes are the same with any number.
       silence_seconds: a process that gives no sign of life for so long is ended.
 
     Raises:

@@ -45,7 +45,7 @@ class Checkpoints:
 
     Args:
       folder: where it lies.
-      config: what the training was started with.
+      config: what the training was started with: settings and data.
       at_once: how many trainings of this process save, each in a thread of its own.
         Of several, one saves at a time, and waits for it.
     """
@@ -132,8 +132,8 @@ class Checkpoints:
         drift = _drift(ours, saved)
         if drift:
             raise ValueError(
-                f"checkpoint {self.folder}/{step} was written with another config: "
-                + "; ".join(drift)
+                f"checkpoint {self.folder}/{step} was written with other settings or "
+                "data: " + "; ".join(drift)
             )
         size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(like))
         target = {_BYTES: jax.ShapeDtypeStruct((size,), np.uint8)}

@@ -118,8 +118,8 @@ class Trainer:
         divisor = model.config.divisor
         if config.crop_px % divisor or config.crop_px > model.config.image_px:
             raise ValueError(
-                f"crop_px must be a multiple of {divisor} and at most image_px, "
-                f"{model.config.image_px}, got {config.crop_px}"
+                f"train.crop_px must be a multiple of {divisor} and at most the side "
+                f"of the images, {model.config.image_px}, got {config.crop_px}"
             )
         self.model = model
         self.config = config

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -118,6 +118,7 @@ def train(
     at_once: int = 1,
     profile: Path | None = None,
     encoder: Encoder | None = None,
+    inputs: dict[str, Any] | None = None,
     on_step: OnStep = lambda *_: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
@@ -135,13 +136,16 @@ def train(
       at_once: how many trainings share the device, each in a thread of its own.
       profile: gets a trace of the second interval of steps, for jax's profiler.
       encoder: the pretrained network that `model_config.reference.encoder` speaks of.
+      inputs: what `data` and `held_out` were made from, as JSON has it: a checkpoint
+        that was trained on anything else is refused.
       on_step: called with (step, steps, last figures) after every scan.
       should_stop: asked after every scan; on True the state is saved and
         `KeyboardInterrupt` raised.
 
     Raises:
-      ValueError: where `folder` holds a checkpoint of another config, the loss is no
-        longer finite, memory does not suffice or the devices cannot share a batch.
+      ValueError: where `folder` holds a checkpoint of another config or other inputs,
+        the loss is no longer finite, memory does not suffice or the devices cannot
+        share a batch.
     """
     started = time.monotonic()
     shots = data.normals.shape[0]
@@ -191,6 +195,7 @@ def train(
         "train": as_json(train_config),
         "seed": seed,
         "shots": shots,
+        "inputs": inputs,
     }
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder / "checkpoints", config, at_once=at_once)

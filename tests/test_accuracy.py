@@ -50,6 +50,7 @@ def real(parts: Path) -> Path:
         (["--resume", "nothing"], "nothing holds no run"),
         (["--write-baseline", "--categories", "gear"], "needs every category"),
         (["--", "--seed", "3"], "--seed behind -- is the evaluation's own to choose"),
+        (["--", "--cache-dir", "x"], "--cache-dir behind -- is the evaluation's own"),
         (["--", "--dataset", "visa"], "--dataset behind -- is the evaluation's own"),
         (["--", "--train.epoch", "3"], "--train.epoch"),
     ],

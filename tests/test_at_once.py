@@ -47,6 +47,22 @@ def test_one_at_a_time_runs_in_the_thread_that_asks():
     assert threads == [threading.main_thread()]
 
 
+def test_one_at_a_time_a_stop_starts_no_other_and_keeps_what_is_finished():
+    stopped = threading.Event()
+
+    def last() -> dict:
+        stopped.set()
+        return {"category": "a"}
+
+    jobs = {"a": last, "b": failing(AssertionError("it was started"))}
+    given = []
+    with pytest.raises(KeyboardInterrupt):
+        for line in lines_of(jobs, at_once=1, should_stop=stopped.is_set):
+            given.append(line["category"])
+    assert given == ["a"]
+    assert finished({"a": last}, at_once=1, should_stop=never) == ["a"]
+
+
 def test_as_many_run_at_the_same_time_as_are_asked_for_and_no_more():
     both, running, most = threading.Barrier(2), set(), []
 

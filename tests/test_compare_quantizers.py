@@ -59,6 +59,7 @@ def test_a_variant_is_a_name_and_fields():
         (["--variants", "lfq:bits=-2"], "bits must be in [1, 64], got -2"),
         (["--variants", "lfq:bits=44"], "takes 196,608.0 GiB"),
         (["--variants", "fsq:levels=(8,1)"], "levels must be 2 or more each"),
+        (["--train.crop-px", "100"], "train.crop_px must be a multiple of 8 and at"),
         (["--variants", "lfq", "lfq"], "--variants must all differ, got lfq lfq"),
         (["--variants"], "--variants must be one or more, got none"),
         (["--variant", "lfq"], "--variants"),
@@ -245,11 +246,16 @@ def test_the_page_refuses_what_is_no_comparison(tmp_path, capsys):
         return capsys.readouterr().err
 
     assert "there is no run folder" in refusal(tmp_path / "nowhere")
-    (tmp_path / "config.json").write_text(json.dumps({"config": {"shots": 2}}))
-    assert "holds no comparison of quantizers" in refusal(tmp_path)
-    content = {"config": {"variants": ["lfq"]}}
-    (tmp_path / "config.json").write_text(json.dumps(content))
+    config, results = tmp_path / "config.json", tmp_path / "results.jsonl"
+    config.write_text('{"command": "lfq_training", "config": {"variants": ["lfq"]}}')
+    said = "a run of experiments.lfq_training, not of experiments.quantizers"
+    assert said in refusal(tmp_path)
+    config.write_text('{"config": {"variants": ["lfq"]}')
+    assert f"{config} is damaged: " in refusal(tmp_path)
+    config.write_text('{"config": {"variants": ["lfq"]}}')
     assert "has no finished row yet" in refusal(tmp_path)
+    results.write_text('{"variant": "lfq", "points": []}\n')
+    assert f"{results} line 1 has no category" in refusal(tmp_path)
 
 
 def test_every_default_variant_fits_the_default_networks():
@@ -285,6 +291,7 @@ def test_lfq_training_writes_its_curve_and_its_points(tmp_path, capsys):
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--variants", "lqf"], "did you mean 'lfq'"),
         (["--categories", "clot"], "woven_cloth"),
+        (["--seed", "-1"], "--seed must be at least 0, got -1"),
         (["--patch-px", "500"], "--patch-px must be at most 64, got 500"),
         (["--out", "."], "--out . must not exist yet"),
     ],

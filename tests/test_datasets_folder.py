@@ -168,6 +168,13 @@ def test_files_that_contradict_each_other_are_named(tmp_path, part):
     refused(tmp_path, r"000_mask\.png must have its image's size 12x12, got 9x12")
 
 
+def test_ctrl_c_is_one_line_and_status_130(capsys):
+    with pytest.raises(SystemExit) as ended, one_line_errors():
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\nhalf"])
 def test_an_unreadable_image_ends_in_one_line_and_leaves_nothing_prepared(
     tmp_path, part, content, capsys

@@ -232,6 +232,7 @@ def test_bad_input_gets_one_line(root: Path, capsys, flags: list[str], message: 
     [
         (["--pro-fpr-limit", "0"], "--pro-fpr-limit must be in (0, 1], got 0.0"),
         (["--replicates", "-1"], "--replicates must be at least 0, got -1"),
+        (["--seed", "-1"], "--seed must be at least 0, got -1"),
         (["--confidence", "95"], "--confidence must be in (0, 1), got 95.0"),
         (["--evaluation-px", "0"], "--evaluation-px must be at least 1, got 0"),
     ],

@@ -109,6 +109,7 @@ def test_too_few_images_have_no_interval_and_say_so():
     ("settings", "message"),
     [
         ({"replicates": 0}, "replicates must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"confidence": 1.0}, r"confidence must be in \(0, 1\), got 1.0"),
     ],
 )

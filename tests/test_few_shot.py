@@ -1,7 +1,10 @@
 """The main job's command line: what a mistake gets, and one tiny run to its end."""
 
+import errno
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +17,8 @@ from PIL import Image
 
 import datasets
 from experiments import few_shot
+from experiments.few_shot import FewShot
+from experiments.hosts import HostsConfig
 from experiments.run import RunFolder
 from lfq_jax.config import as_json
 
@@ -76,10 +81,12 @@ def test_the_datasets_package_is_this_projects_own():
         (["--dataset", "render_ad"], "rendered_ad"),
         (["--categories", "capsul"], "did you mean capsule"),
         (["--preset", "cpuu"], "cpu"),
+        (["--encoder", "xpretrained:net.npz"], "--encoder must be scratch, or pretrai"),
         (["--texture-px", "-1"], "--texture-px must be at least 0, got -1"),
         (["--shot", "2"], "--shots"),
         (["--shots", "0"], "shots must be at least 1, got 0"),
         (["--shots", "-1"], "shots must be at least 1, got -1"),
+        (["--seed", "-1"], "--seed must be at least 0, got -1"),
         (["--train.epochs", "0"], "epochs must be at least 1, got 0"),
         (["--anomalies", "0"], "anomalies must be at least 1, got 0"),
         (["--dataset", "folder"], "needs --data-dir"),
@@ -103,6 +110,23 @@ def test_an_empty_folder_and_one_without_good_parts_are_told_apart(capsys, tmp_p
     assert "train/good" in refusal(
         capsys, "--dataset", "folder", "--data-dir", str(tmp_path / "bare")
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model.image-px", "64"], "at most the side of the images, 64, got 96"),
+        (["--train.crop-px", "100"], "train.crop_px must be a multiple of"),
+        (["--model.quantizer.bits", "44"], "takes 196,608.0 GiB"),
+    ],
+)
+def test_networks_that_do_not_fit_are_refused_before_anomalies_are_made(
+    capsys, parts, tmp_path, arguments, said
+):
+    where = ("--dataset", "folder", "--data-dir", str(parts))
+    assert said in refusal(capsys, *where, *arguments)
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "cache" / "anomalies").exists()
 
 
 def test_more_shots_than_images_are_refused_before_anything_is_trained(capsys, parts):
@@ -214,6 +238,39 @@ def test_a_stopped_run_goes_on_where_it_was(capsys, parts, tmp_path, monkeypatch
     assert [x["category"] for x in _without_times(out)] == ["plate", "ring"]
 
 
+def test_a_run_goes_on_with_its_own_data_alone(capsys, parts, tmp_path, monkeypatch):
+    trained_on = []
+
+    def stop(data, held_out, *, inputs, **options):
+        trained_on.append(inputs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lfq_jax.train.train", stop)
+    run = tmp_path / "run"
+
+    def stopped(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            few_shot.main(list(arguments))
+        assert ended.value.code == 130
+        return capsys.readouterr().err
+
+    where = ("--dataset", "folder", "--data-dir", str(parts), "--shots", "1")
+    stopped(*where, *TINY, "--out", str(run))
+    assert RunFolder(run).config["categories"] == ["plate", "ring"]
+    for i in range(3):
+        drawn = parts / "plate" / "train" / "good" / f"0{i}.png"
+        write_image(drawn, np.full((40, 48, 3), 90 + i, np.uint8))
+    shutil.copytree(parts / "ring", parts / "bolt")
+    assert "was started without: bolt" in stopped("--resume", str(run))
+    before, after = trained_on
+    assert before["shots"].keys() != after["shots"].keys()
+    assert before["shards"] != after["shards"]
+    shutil.rmtree(parts / "ring")
+    said = refusal(capsys, "--resume", str(run))
+    assert "needs its category ring, but the data has bolt, plate now" in said
+    assert len(trained_on) == 2
+
+
 def test_an_error_of_one_category_at_once_keeps_the_other_and_can_be_gone_on_with(
     capsys, parts, tmp_path
 ):
@@ -323,6 +380,8 @@ def test_convolutions_are_in_bfloat16_where_there_is_an_accelerator():
     assert read(has_accelerator=False) == ("best", "float32")
     assert read(has_accelerator=True) == ("best", "bfloat16")
     assert read("--preset", "paper", has_accelerator=True) == ("paper", "bfloat16")
+    twice = ("--preset", "paper", "--preset=cpu")
+    assert read(*twice, has_accelerator=False) == ("cpu", "float32")
     explicit = ("--model.compute-dtype", "float32")
     assert read(*explicit, has_accelerator=True) == ("best", "float32")
 
@@ -345,8 +404,32 @@ def test_textures_are_seen_larger_where_the_shots_are():
     assert px("texture", 700, flags=("--texture-px", "0")) == 256
 
 
+def started(folder: Path) -> RunFolder:
+    """A run of the main job in which nothing is finished."""
+    config = as_json(few_shot.FewShot())
+    return RunFolder.create(folder, config, "cpu", command="few_shot")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"model": {}}', "holds no run: its config.json has no config"),
+        ('{"config": {"shots"', "config.json is damaged: "),
+        (
+            '{"command": "patchcore", "config": {}}',
+            "holds a run of experiments.patchcore, not of experiments.few_shot",
+        ),
+    ],
+)
+def test_what_is_no_run_of_the_main_job_is_not_gone_on_with(
+    capsys, tmp_path, content, said
+):
+    (tmp_path / "config.json").write_text(content)
+    assert said in refusal(capsys, "--resume", str(tmp_path))
+
+
 def test_a_run_of_an_earlier_version_is_not_gone_on_with(capsys, tmp_path):
-    run = RunFolder.create(tmp_path / "old", as_json(few_shot.FewShot()), "cpu")
+    run = started(tmp_path / "old")
     kept = json.loads(run.config_path.read_text())
     del kept["config"]["texture_px"]
     run.config_path.write_text(json.dumps(kept))
@@ -354,7 +437,7 @@ def test_a_run_of_an_earlier_version_is_not_gone_on_with(capsys, tmp_path):
 
 
 def test_a_run_is_gone_on_with_on_as_many_devices_as_are_named(capsys, tmp_path):
-    run = RunFolder.create(tmp_path / "run", as_json(few_shot.FewShot()), "cpu")
+    run = started(tmp_path / "run")
     said = refusal(capsys, "--resume", str(run.path), "--devices", "9000")
     assert "devices must be in [0," in said and "9000" in said
 
@@ -368,6 +451,39 @@ def test_a_texture_is_trained_and_scored_at_its_own_size(capsys, parts, tmp_path
     assert line["image_px"] == 40
     detector = tmp_path / "run" / "plate" / "detector"
     assert json.loads((detector / "config.json").read_text())["model"]["image_px"] == 40
+
+
+def test_a_host_that_is_not_the_first_leaves_nothing_and_gives_no_command():
+    code = (
+        "from experiments.hosts import throwaway; run = throwaway(None);"
+        "(run.path / 'plate').mkdir(); print(run.path)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+    folder = Path(done.stdout.decode().strip())
+    assert folder.name.startswith("lfquiad-host-") and not folder.exists()
+    for index, said in ((0, f"--resume {folder}"), (1, "the first host says")):
+        hosts = HostsConfig("first:9000", count=2, index=index)
+        told = few_shot.how_to_go_on(FewShot(hosts=hosts), RunFolder(folder))
+        assert said in told and ("--resume" in told) == (index == 0)
+
+
+def test_a_full_disk_is_told_with_the_file_and_leaves_what_there_was(
+    tmp_path, monkeypatch
+):
+    run = started(tmp_path / "run")
+    run.add_result({"category": "plate"})
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left .*results\.jsonl"):
+        run.add_result({"category": "ring"})
+    assert sorted(each.name for each in run.path.iterdir()) == [
+        *("config.json", "results.jsonl")
+    ]
+    assert [line["category"] for line in run.results()] == ["plate"]
 
 
 def test_a_cache_that_cannot_be_written_to_costs_one_line_and_no_run(

@@ -26,6 +26,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
         (["--features", "W", "--stages", "layer2"], "stages must be some of fire2"),
         (["--features", "W", "--coreset", "0"], "--coreset must be in (0, 1], got 0"),
         (["--features", "W", "--shots", "0"], "--shots must be at least 1, got 0"),
+        (["--features", "W", "--seed", "-1"], "--seed must be at least 0, got -1"),
         (["--features", "W", "--neighbours", "1"], "--neighbours must be at least 2"),
         (["--features", "W", "--smoothing-px", "nan"], "--smoothing-px must be at"),
         (["--features", "W", "--image-px", "8"], "--image-px must be at least 32"),
@@ -43,6 +44,16 @@ def test_a_mistake_gets_one_line_and_status_2(
     assert said in message
     assert "Traceback" not in message
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_holds_something_is_refused_without_offering_to_go_on(
+    capsys, parts, weights
+):
+    where = ("--features", weights, "--dataset", "folder", "--data-dir", str(parts))
+    with pytest.raises(SystemExit):
+        patchcore.main([*where, "--out", str(parts)])
+    said = capsys.readouterr().err
+    assert "already holds something: choose another folder\n" in said
 
 
 def test_a_run_ends_with_rows_table_pictures_and_report(

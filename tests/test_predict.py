@@ -1,5 +1,6 @@
 """Scoring a folder: the table, the pictures, the maps, and what is refused."""
 
+import contextlib
 import csv
 import json
 import os
@@ -149,6 +150,21 @@ def test_unreadable_photographs_are_listed_and_the_others_scored(
     assert "cut.png cannot be read as an image" in capsys.readouterr().err
     content = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert {each["file"] for each in content["unreadable"]} == set(bad)
+
+
+def test_a_stop_is_told_with_how_far_it_came(
+    run, images, tmp_path, capsys, monkeypatch
+):
+    answers = iter([False, False, True])
+    interruption = contextlib.nullcontext(lambda: next(answers))
+    monkeypatch.setattr(predict, "interruption", lambda: interruption)
+    rows, status = predicted(run, images, tmp_path / "out")
+    assert status == 130
+    assert len(rows) == 2
+    assert "stopped after 2 of 6 photographs" in capsys.readouterr().err
+    assert (
+        len(json.loads((tmp_path / "out" / "scores.json").read_text())["images"]) == 2
+    )
 
 
 def test_a_photograph_of_too_many_pixels_is_listed(run, images, tmp_path, monkeypatch):

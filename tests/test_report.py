@@ -379,7 +379,7 @@ def test_a_run_with_little_in_it_still_opens(browser, tmp_path):
     good = write_category(folder, "good_only", {"good": [0.2, 0.2]}, threshold=None)
     bare = result_line("bare", {})
     write_results(folder, [bare, good | {"per_defect": {}}])
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text('{"config": {}}')
     (folder / "good_only" / "curves.json").unlink()
     write_report(folder)
     for fragment in ("#category-1", "#category-2", "#category-9"):
@@ -487,11 +487,32 @@ def test_a_folder_that_is_missing_is_one_line(tmp_path, capsys):
 
 def test_a_folder_that_is_no_run_is_one_line(tmp_path, capsys):
     line = error_of(capsys, tmp_path)
-    assert line == f"error: {tmp_path} is not a run: it has no config.json"
+    assert line == f"error: {tmp_path} holds no run: it has no config.json"
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("{}", "holds no run: its config.json has no config"),
+        ("[]", "holds no run: its config.json has no config"),
+        ('{"config": {', "config.json is damaged: "),
+        (
+            '{"command": "accuracy", "config": {}}',
+            "a run of experiments.accuracy, not of experiments.few_shot or patchcore",
+        ),
+        ('{"config": {}}', "results.jsonl line 1 has no category"),
+    ],
+)
+def test_a_run_of_another_command_or_a_damaged_one_is_one_line(
+    tmp_path, capsys, config, said
+):
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "results.jsonl").write_text('{"variant": "lfq", "points": []}\n')
+    assert said in error_of(capsys, tmp_path)
 
 
 def test_a_run_without_results_is_one_line(tmp_path, capsys):
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"config": {}}')
     assert "has no results yet" in error_of(capsys, tmp_path)
     assert not (tmp_path / "report.html").exists()
 

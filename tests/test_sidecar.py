@@ -14,11 +14,15 @@ from agm_torch.config import GeneratorConfig
 from agm_torch.job import Job
 from agm_torch.process import generate
 from datasets.shards import MANIFEST, open_shards
-from experiments import sidecar
+from experiments import few_shot, quantizers, sidecar
 from experiments.command_line import read_command_line
 from experiments.few_shot import FewShot
+from experiments.quantizers import CompareQuantizers
 from experiments.sidecar import ensure_shards
 from tests.agm_images import part, texture
+from tests.test_few_shot import parts
+
+__all__ = ["parts"]  # a fixture
 
 CONFIG = GeneratorConfig(records_per_shard=16, beta_max=0.7)
 
@@ -55,6 +59,13 @@ def test_the_process_makes_what_the_library_makes(tmp_path):
     for path in expected.iterdir():
         assert (folder / path.name).read_bytes() == path.read_bytes()
     assert len(open_shards(folder)) == 20
+
+
+def test_two_workers_make_the_bytes_of_one(tmp_path):
+    one, two = (ensure(tmp_path / str(n), workers=n) for n in (1, 2))
+    assert one.name == two.name
+    for path in one.iterdir():
+        assert (two / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_hit_in_the_cache_starts_no_process(tmp_path, monkeypatch):
@@ -153,3 +164,31 @@ def test_the_generators_interpreter_is_named_among_its_options():
         FewShot(), prog="few_shot", argv=["--agm.python", "/venv/bin/python"]
     )
     assert settings.agm_python == Path("/venv/bin/python")
+
+
+@pytest.mark.parametrize("flag", ["--agm-workers", "--agm.workers"])
+@pytest.mark.parametrize("default", [FewShot(), CompareQuantizers()])
+def test_the_generators_processes_are_named_among_its_options(default, flag):
+    settings = read_command_line(default, prog="a_command", argv=[flag, "2"])
+    assert settings.agm_workers == 2
+
+
+def test_as_many_processes_as_are_asked_for_reach_the_generator(
+    tmp_path, parts, monkeypatch
+):
+    asked = []
+
+    def stop(*_, workers, **options):
+        asked.append(workers)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sidecar, "ensure_shards", stop)
+    where = ("--dataset", "folder", "--data-dir", str(parts))
+    flags = (*where, "--cache-dir", str(tmp_path / "cache"), "--agm-workers", "3")
+    with pytest.raises(SystemExit, match="130"):
+        few_shot.main([*flags, "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit, match="130"):
+        few_shot.main(["--resume", str(tmp_path / "run")])
+    with pytest.raises(SystemExit, match="130"):
+        quantizers.main([*flags, "--out", str(tmp_path / "compared")])
+    assert asked == [3, 3, 3]

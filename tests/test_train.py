@@ -139,12 +139,19 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
     assert [json.loads(line)["step"] for line in lines] == [8, 16, 24, 32, 40, 48]
 
 
-def test_a_checkpoint_of_another_config_is_refused_with_what_differs(tmp_path):
+def test_a_checkpoint_of_other_settings_or_data_is_refused_with_what_differs(tmp_path):
     short = dataclasses.replace(TRAIN, epochs=1)
-    run(tmp_path, train_config=short)
+    inputs = {"shots": {"0": "ab"}, "shards": "key"}
+    run(tmp_path, train_config=short, inputs=inputs)
     other = dataclasses.replace(short, discriminative_learning_rate=1e-3)
     with pytest.raises(ValueError, match=r"discriminative_learning_rate is 0\.001"):
-        run(tmp_path, train_config=other)
+        run(tmp_path, train_config=other, inputs=inputs)
+    others = {"shots": {"1": "cd"}, "shards": "key"}
+    said = (
+        r"other settings or data: inputs\.shots\.0 is None, was ab; .* is cd, was None"
+    )
+    with pytest.raises(ValueError, match=said):
+        run(tmp_path, train_config=short, inputs=others)
 
 
 def test_a_diverging_loss_is_named_and_stops_the_run(tmp_path):

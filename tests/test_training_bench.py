@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments import gpu_check
 from experiments.bench.training_setup import Setup, training_data
 from lfq_jax.config import PRESETS, ModelConfig, TrainConfig
 from lfq_jax.model import Model
@@ -128,3 +129,24 @@ def test_the_command_prints_every_figure():
     figures = json.loads(done.stdout[done.stdout.index("\n{") :])
     assert [row["way"] for row in figures["ways"]] == ["jax", "torch_nchw"]
     assert figures["start_up"]["warm_s"] < figures["start_up"]["cold_s"]
+
+
+@pytest.mark.parametrize(("status", "failed"), [(0, False), (1, True), (5, False)])
+def test_a_failed_test_fails_the_check_after_its_timings(
+    capsys, monkeypatch, status, failed
+):
+    def tested(*command, **options):
+        return subprocess.CompletedProcess(command, status, "1 failed\n", "")
+
+    row = gpu_check.Row("float32", 1, 2.5, 7.5, None)
+    monkeypatch.setattr(gpu_check.subprocess, "run", tested)
+    monkeypatch.setattr(gpu_check, "measured", lambda *_: row)
+    monkeypatch.setattr(gpu_check, "keep_compiled", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["gpu_check", "--no-torch", "--batches", "1"])
+    try:
+        gpu_check.main()
+        ended_with = 0
+    except SystemExit as end:
+        ended_with = end.code
+    assert ended_with == int(failed)
+    assert "| float32 | 1 | 2.5 | 7.5 | - |" in capsys.readouterr().out
