@@ -9,6 +9,7 @@ from datasets.example import Example
 from experiments.code_pictures import draw_code_use, draw_images
 from experiments.code_use import CodeUse, code_use
 from experiments.reconstruction import Reconstructed, reconstruct, squares
+from experiments.truths import Truth
 from lfq_jax.model import Model, Variables
 from lfq_jax.quantizers import Quantizer
 
@@ -25,7 +26,7 @@ def draw_codes(
     quantizer: Quantizer,
     found: Reconstructed,
     masks: np.ndarray,
-    examples: Sequence[Example],
+    truths: Sequence[Truth],
     *,
     title: str,
 ) -> CodeUse | None:
@@ -33,24 +34,29 @@ def draw_codes(
     use = code_use(quantizer, found.codes)
     if use is not None:
         draw_code_use(folder / USE, use, title=title)
-    titles = [f"{each.defect} {each.key.split('/')[-1]}" for each in examples]
-    chosen = _pictured([each.defect for each in examples])
+    titles = [f"{each.defect} {each.key.split('/')[-1]}" for each in truths]
+    chosen = _pictured([each.defect for each in truths])
     draw_images(folder / IMAGES, found, masks, use, titles, chosen)
     return use
 
 
 def draw_codes_of_test(
-    folder: Path, model: Model, variables: Variables, examples: Sequence[Example]
+    folder: Path,
+    model: Model,
+    variables: Variables,
+    examples: Sequence[Example],
+    truths: Sequence[Truth],
 ) -> None:
     """The same of a trained detector, from an even pick of the test images."""
-    pick = np.linspace(0, len(examples) - 1, min(COUNTED, len(examples))).round()
-    picked = [examples[int(i)] for i in pick]
+    pick = np.linspace(0, len(truths) - 1, min(COUNTED, len(truths))).round()
+    picked = [int(i) for i in pick]
     if not picked:
         return
-    images, masks = squares(picked, model.config.image_px)
+    images, masks = squares((examples[i] for i in picked), model.config.image_px)
     found = reconstruct(model, variables, images)
     title = f"{len(picked)} test images"
-    draw_codes(folder, model.quantizer, found, masks, picked, title=title)
+    shown = [truths[i] for i in picked]
+    draw_codes(folder, model.quantizer, found, masks, shown, title=title)
 
 
 def _pictured(defects: Sequence[str]) -> list[int]:

@@ -10,7 +10,7 @@ import numpy as np
 from datasets.shards import write_atomically
 
 if TYPE_CHECKING:
-    from datasets.example import Example
+    from experiments.truths import Truth
     from lfq_jax.curves import Curve
     from lfq_jax.predict import ImagePrediction
 
@@ -19,7 +19,7 @@ POINTS = 200
 
 def write_curves(
     folder: Path,
-    examples: "Sequence[Example]",
+    truths: "Sequence[Truth]",
     predictions: "Sequence[ImagePrediction]",
 ) -> None:
     """Write `folder`/curves.json, or nothing where one class has no pixels.
@@ -29,18 +29,15 @@ def write_curves(
 
     Args:
       folder: the category's; it must exist.
-      examples: the test split.
-      predictions: one an example, in its order.
+      truths: of the test split.
+      predictions: one a truth, in their order.
     """
+    from experiments.truths import compared
     from lfq_jax.curves import pro_curve, roc
-    from lfq_jax.evaluation import StreamingPixelMetrics, to_mask_resolution
+    from lfq_jax.evaluation import StreamingPixelMetrics
 
     gathered = StreamingPixelMetrics()
-    for example, prediction in zip(examples, predictions, strict=True):
-        if example.label and not example.mask.any():
-            continue
-        anomaly_map = to_mask_resolution(prediction.map, example.mask.shape)
-        gathered.update([anomaly_map], [example.mask])
+    gathered.update(*compared(truths, predictions))
     counts = gathered.counts()
     if not (counts.normal.any() and counts.anomalous.any()):
         return

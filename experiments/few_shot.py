@@ -468,6 +468,7 @@ def _test(
     from experiments.curve_file import write_curves
     from experiments.measure import measure
     from experiments.pictures import draw_predictions
+    from experiments.truths import Truth, photographs
     from lfq_jax.predict import predict
 
     started = time.monotonic()
@@ -478,26 +479,28 @@ def _test(
         leave=False,
         disable=not shows_bars(settings.at_once),
     )
+    truths: list[Truth] = []
     predictions = list(
         predict(
             trained.scorer,
             trained.variables,
-            (example.image for example in progress),
+            photographs(progress, truths),
             batch_size=settings.score.batch_size,
         )
     )
     seconds = time.monotonic() - started
-    measured = measure(examples, predictions, image_score=settings.score.image_score)
-    write_curves(folder, examples, predictions)
+    measured = measure(truths, predictions, image_score=settings.score.image_score)
+    write_curves(folder, truths, predictions)
     draw_predictions(
         folder,
         examples,
+        truths,
         predictions,
         image_score=settings.score.image_score,
         limit=settings.pictures,
     )
     model = trained.scorer.model
-    draw_codes_of_test(folder, model, trained.variables, examples)
+    draw_codes_of_test(folder, model, trained.variables, examples, truths)
     return {**measured._asdict(), "seconds": {"predict": seconds}}
 
 

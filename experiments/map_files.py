@@ -9,7 +9,6 @@ npy, tiff (float or integer) and png (8 or 16 bit grey), one a test image.
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -17,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from datasets.images import image_shape, is_hidden, read_mask_levels
 from datasets.photographs import Category, Photograph
+from experiments.computed import Computed
 from lfq_jax.ground_truth import (
     THRESHOLD,
     GroundTruthRule,
@@ -141,12 +141,12 @@ class MapsAndMasks:
         self._warned = False
 
     @property
-    def maps(self) -> "Column":
-        return Column(self, 0)
+    def maps(self) -> Computed[int]:
+        return Computed(range(len(self.paths)), lambda i: self.pair(i).anomaly_map)
 
     @property
-    def masks(self) -> "Column":
-        return Column(self, 1)
+    def masks(self) -> Computed[int]:
+        return Computed(range(len(self.paths)), lambda i: self.pair(i).mask)
 
     def mask_levels(self, i: int) -> UInt8[np.ndarray, "h w"]:
         """Mask `i` as its file has it, 0 to 255; of an image without one, all zero."""
@@ -178,21 +178,3 @@ class MapsAndMasks:
                 f"is anomalous where it is > {THRESHOLD} of 255",
                 stacklevel=3,
             )
-
-
-class Column(Sequence[np.ndarray]):
-    """The maps (0) or the masks (1) of pairs, without holding them."""
-
-    def __init__(self, pairs: MapsAndMasks, which: int) -> None:
-        self.pairs = pairs
-        self.which = which
-
-    def __len__(self) -> int:
-        return len(self.pairs.paths)
-
-    def __getitem__(self, i: Any) -> Any:
-        if isinstance(i, slice):
-            return [self[k] for k in range(*i.indices(len(self)))]
-        if not -len(self) <= i < len(self):
-            raise IndexError(i)
-        return self.pairs.pair(i % len(self))[self.which]

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.example import Example
-from lfq_jax.evaluation import BootstrapConfig, Evaluation, evaluate, to_mask_resolution
+from experiments.truths import Truth, compared
+from lfq_jax.evaluation import BootstrapConfig, Evaluation, evaluate
 from lfq_jax.predict import ImagePrediction
 
 METRICS = (
@@ -32,7 +32,7 @@ class Measured(NamedTuple):
 
 
 def measure(
-    examples: Sequence[Example],
+    truths: Sequence[Truth],
     predictions: Sequence[ImagePrediction],
     *,
     image_score: str,
@@ -43,35 +43,28 @@ def measure(
     the pixels'.
     """
     scores = np.array([p.scores[image_score] for p in predictions])
-    labels = np.array([e.label for e in examples])
-    maps = [
-        to_mask_resolution(p.map, e.mask.shape)
-        for p, e in zip(predictions, examples, strict=True)
-    ]
-    masks = [e.mask for e in examples]
-    has_ground_truth = np.array([not e.label or e.mask.any() for e in examples], bool)
+    labels = np.array([truth.label for truth in truths])
 
     def over(
         chosen: np.ndarray, *, bootstrap: BootstrapConfig | None = None
     ) -> Evaluation:
-        pixels = chosen & has_ground_truth
+        some = np.flatnonzero(chosen)
+        maps, masks = compared(
+            [truths[i] for i in some], [predictions[i] for i in some]
+        )
         return evaluate(
-            scores[chosen],
-            labels[chosen],
-            [maps[i] for i in np.flatnonzero(pixels)],
-            [masks[i] for i in np.flatnonzero(pixels)],
-            bootstrap=bootstrap,
+            scores[chosen], labels[chosen], maps, masks, bootstrap=bootstrap
         )
 
-    everything = np.ones(len(examples), bool)
+    everything = np.ones(len(truths), bool)
     found = over(everything, bootstrap=BootstrapConfig())
     by_score = {}
     for name in predictions[0].scores if predictions else ():
         of_name = np.array([p.scores[name] for p in predictions])
         by_score[name] = evaluate(of_name, labels, [], []).image_auroc
     per_defect = {}
-    for defect in sorted({e.defect for e in examples if e.label}):
-        of_defect = np.array([e.defect == defect for e in examples])
+    for defect in sorted({truth.defect for truth in truths if truth.label}):
+        of_defect = np.array([truth.defect == defect for truth in truths])
         part = over(of_defect | (labels == 0))
         per_defect[defect] = {
             "count": int(of_defect.sum()),

@@ -28,7 +28,9 @@ from lfq_jax.config import as_json
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     from datasets import Shots
+    from datasets.example import Example
     from experiments.patch_memory import View
+    from experiments.truths import Truth
     from lfq_jax.encoders import Encoder
     from lfq_jax.predict import ImagePrediction
 
@@ -120,11 +122,13 @@ def _predictions(
     encoder: "Encoder",
     view: "View",
     shots: "Shots",
-    test: "Sequence[Any]",
-) -> "list[ImagePrediction]":
+    test: "Sequence[Example]",
+) -> "tuple[list[Truth], list[ImagePrediction]]":
+    """One each a test image."""
     from tqdm import tqdm
 
     from experiments.patch_memory import predict_patches, remember
+    from experiments.truths import photographs
 
     memory = remember(
         encoder,
@@ -135,15 +139,17 @@ def _predictions(
     )
     category = shots.examples[0].category
     progress = tqdm(test, desc=f"{category}: scoring", unit="image", leave=False)
-    return list(
+    truths: list[Truth] = []
+    predictions = list(
         predict_patches(
             memory,
-            (example.image for example in progress),
+            photographs(progress, truths),
             view,
             neighbours=settings.neighbours,
             sigma_px=settings.smoothing_px,
         )
     )
+    return truths, predictions
 
 
 def run_category(
@@ -166,12 +172,17 @@ def run_category(
     test = datasets.load(
         settings.dataset, category, "test", on_leak=settings.on_leak, **settings.data
     )
-    predictions = _predictions(settings, encoder, view, shots, test)
+    truths, predictions = _predictions(settings, encoder, view, shots, test)
     score = settings.image_score
-    measured = measure(test, predictions, image_score=score)
-    write_curves(folder, test, predictions)
+    measured = measure(truths, predictions, image_score=score)
+    write_curves(folder, truths, predictions)
     draw_predictions(
-        folder, test, predictions, image_score=score, limit=settings.pictures
+        folder,
+        test,
+        truths,
+        predictions,
+        image_score=score,
+        limit=settings.pictures,
     )
     return {
         "dataset": settings.dataset,

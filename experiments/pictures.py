@@ -17,6 +17,7 @@ from experiments.run_files import Series, TrainingLog
 
 if TYPE_CHECKING:
     from datasets.example import Example
+    from experiments.truths import Truth
     from lfq_jax.predict import ImagePrediction
 
 __all__ = ["contact_sheet", "draw_predictions", "figure3", "overlay", "training_curves"]
@@ -34,6 +35,7 @@ def save_png(picture: Image.Image, path: Path) -> None:
 def draw_predictions(
     folder: Path,
     examples: "Sequence[Example]",
+    truths: "Sequence[Truth]",
     predictions: "Sequence[ImagePrediction]",
     *,
     image_score: str,
@@ -47,26 +49,27 @@ def draw_predictions(
 
     Args:
       folder: the category's; it is made where it is missing.
-      examples: the test split.
-      predictions: one an example, in its order.
+      examples: the test split; only those that are drawn are read.
+      truths: one an example, in its order.
+      predictions: the same.
       image_score: the score that decides.
       limit: how many pictures at most.
     """
     scores = np.array([p.scores[image_score] for p in predictions])
-    labels = np.array([example.label for example in examples])
-    defects = [example.defect for example in examples]
+    labels = np.array([truth.label for truth in truths])
+    defects = [truth.defect for truth in truths]
     chosen = chosen_to_draw(scores, labels, defects, limit=limit)
-    names = _file_names([example.key for example in examples])
+    names = _file_names([truth.key for truth in truths])
     scale = max((float(p.map.max()) for p in predictions), default=0.0) or 1.0
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     lines, sheet = [], []
-    for i, (example, prediction) in enumerate(zip(examples, predictions, strict=True)):
+    for i, (truth, prediction) in enumerate(zip(truths, predictions, strict=True)):
         picture = f"pictures/{names[i]}.png" if i in chosen else None
         if picture:
-            row = _row(example, prediction, scale)
+            row = _row(examples[i], prediction, scale)
             save_png(row, folder / picture)
-            sheet.append((f"{example.key}   score {scores[i]:.3f}", row))
-        lines.append(_line(example, prediction, image_score, picture))
+            sheet.append((f"{truth.key}   score {scores[i]:.3f}", row))
+        lines.append(_line(truth, prediction, image_score, picture))
     text = "".join(json.dumps(line) + "\n" for line in lines)
     write_atomically(folder / "predictions.jsonl", text.encode())
     if sheet:
@@ -86,15 +89,15 @@ def _row(
 
 
 def _line(
-    example: "Example",
+    truth: "Truth",
     prediction: "ImagePrediction",
     image_score: str,
     picture: str | None,
 ) -> dict[str, Any]:
     return {
-        "key": example.key,
-        "defect": example.defect,
-        "label": int(example.label),
+        "key": truth.key,
+        "defect": truth.defect,
+        "label": truth.label,
         "score": prediction.scores[image_score],
         "scores": dict(prediction.scores),
         "picture": picture,

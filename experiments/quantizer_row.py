@@ -20,9 +20,10 @@ from experiments.reconstruction import (
     squares,
     survival,
 )
+from experiments.truths import Truth, compared, photographs
 from lfq_jax.config import ModelConfig, ScoreConfig, TrainConfig
 from lfq_jax.data import Photographs
-from lfq_jax.evaluation import evaluate, to_mask_resolution
+from lfq_jax.evaluation import evaluate
 from lfq_jax.model import Model
 from lfq_jax.predict import predict
 from lfq_jax.quantizers import Quantizer, name_of
@@ -76,8 +77,9 @@ def quantizer_row(
     model = trained.scorer.model
     images, masks = squares(test, model_config.image_px)
     found = reconstruct(model, trained.variables, images)
-    labels = np.array([example.label for example in test])
-    use = draw_codes(folder, model.quantizer, found, masks, test, title=variant)
+    truths, metrics = _detection(trained, test, score_config)
+    labels = np.array([truth.label for truth in truths])
+    use = draw_codes(folder, model.quantizer, found, masks, truths, title=variant)
     cost = _cost(model, train_config.batch_size)
     of_shortcut = shortcut(found, masks)
     of_shortcut["survival"] = survival(model, trained.variables, held_out)
@@ -89,7 +91,7 @@ def quantizer_row(
         "steps": trained.step,
         "reconstruction": fidelity(found, labels),
         "shortcut": of_shortcut,
-        "metrics": _detection(trained, test, score_config),
+        "metrics": metrics,
         "codes": use.figures if use else {},
         "cost": {"step_ms": pace.step_ms, **cost},
         "validation": trained.validation,
@@ -119,27 +121,21 @@ class _Pace:
 
 def _detection(
     trained: Trained, test: Sequence[Example], score_config: ScoreConfig
-) -> dict[str, float | None]:
-    """AUROCs and PRO of the whole detector, at the masks' own resolution."""
-    images = (example.image for example in test)
+) -> tuple[list[Truth], dict[str, float | None]]:
+    """The test images' truth; AUROCs and PRO at the masks' own resolution."""
+    truths: list[Truth] = []
     predictions = list(
         predict(
             trained.scorer,
             trained.variables,
-            images,
+            photographs(test, truths),
             batch_size=score_config.batch_size,
         )
     )
     scores = np.array([p.scores[score_config.image_score] for p in predictions])
-    labels = np.array([example.label for example in test])
-    pairs = [
-        (to_mask_resolution(p.map, example.mask.shape), example.mask)
-        for p, example in zip(predictions, test, strict=True)
-        if not example.label or example.mask.any()
-    ]
-    maps, masks = [m for m, _ in pairs], [m for _, m in pairs]
-    found = evaluate(scores, labels, maps, masks)
-    return {
+    labels = np.array([truth.label for truth in truths])
+    found = evaluate(scores, labels, *compared(truths, predictions))
+    return truths, {
         "image_auroc": found.image_auroc,
         "pixel_auroc": found.pixel_auroc,
         "pixel_ap": found.pixel_ap,

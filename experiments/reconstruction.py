@@ -5,7 +5,7 @@ identical shortcut) hides the defects from the discriminator beside it.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -57,19 +57,19 @@ def reconstruct(
 
 
 def squares(
-    examples: "Sequence[Example]", image_px: int
+    examples: "Iterable[Example]", image_px: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The examples' images u8 [n p p 3], and their masks bool [n p p].
 
-    A pixel is defective where the mask is at its centre.
+    A pixel is defective where the mask is at its centre. Each example is read once.
     """
-    images = np.stack([to_square(each.image, image_px) for each in examples])
     size = (image_px, image_px)
-    masks = [
-        np.asarray(Image.fromarray(each.mask).resize(size, Image.Resampling.NEAREST))
-        for each in examples
-    ]
-    return images, np.stack(masks)
+    images, masks = [], []
+    for each in examples:
+        images.append(to_square(each.image, image_px))
+        mask = Image.fromarray(each.mask).resize(size, Image.Resampling.NEAREST)
+        masks.append(np.asarray(mask))
+    return np.stack(images), np.stack(masks)
 
 
 def fidelity(found: Reconstructed, labels: np.ndarray) -> dict[str, float | None]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from datasets.example import Example
 from experiments.pictures import draw_predictions
+from experiments.truths import Truth
 from lfq_jax.predict import ImagePrediction
 
 SCORES = ("mean", "max", "top_k_mean", "smoothed_max")
@@ -55,7 +56,12 @@ def write_category(
             predictions.append(prediction(examples[-1], score))
     into = folder / category
     draw_predictions(
-        into, examples, predictions, image_score="smoothed_max", limit=pictures
+        into,
+        examples,
+        [Truth.of(each) for each in examples],
+        predictions,
+        image_score="smoothed_max",
+        limit=pictures,
     )
     (into / "metrics.jsonl").write_text("".join(map(_log_line, range(20, 220, 20))))
     curve = [[0.0, 0.05, 0.3, 1.0], [0.0, 0.7, 0.9, 1.0]]

@@ -23,6 +23,9 @@ from lfq_jax.config import ModelConfig
 from lfq_jax.data import Photographs
 from lfq_jax.quantizers import make
 from lfq_jax.quantizers.config import FSQConfig, LFQConfig, NoneConfig
+from tests.test_few_shot import read
+
+__all__ = ["read"]  # a fixture
 
 TINY = (
     *("--model.image-px", "32", "--model.reconstructive-widths", "6", "8"),
@@ -211,7 +214,7 @@ def test_the_pareto_front_holds_what_no_other_beats():
     assert pareto_front([], lower_x=True) == []
 
 
-def test_a_comparison_runs_to_its_page_and_resume_adds_nothing(tmp_path, capsys):
+def test_a_comparison_runs_to_its_page_and_resume_adds_nothing(tmp_path, capsys, read):
     out = tmp_path / "compared"
     quantizers.main([*TINY, "--out", str(out)])
     table = capsys.readouterr().out
@@ -219,6 +222,7 @@ def test_a_comparison_runs_to_its_page_and_resume_adds_nothing(tmp_path, capsys)
     lines = (out / "results.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     assert [row["seed"] for row in rows] == [0, 1]
+    assert set(read.values()) == {2 * 2}, "two rows: to reconstruct and to score"
     assert rows[0]["steps"] == 6
     assert rows[0]["codes"]["used_codes"] <= 16
     for group in ("reconstruction", "shortcut", "metrics", "cost"):

@@ -9,7 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +72,34 @@ def elsewhere(tmp_path, monkeypatch):
     """Runs and caches go to a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LFQUIAD_CACHE", str(tmp_path / "cache"))
+
+
+class Counted(Sequence[Any]):
+    """Examples that note the number of each that is read."""
+
+    def __init__(self, examples: Sequence[Any], read: Counter[int]) -> None:
+        self.examples = examples
+        self.read = read
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, i: Any) -> Any:
+        example = self.examples[i]
+        self.read[i] += 1
+        return example
+
+
+@pytest.fixture
+def read(monkeypatch) -> Counter[int]:
+    """How often each test image is read, and with that decoded."""
+    counter, load = Counter(), datasets.load
+    monkeypatch.setattr(
+        datasets,
+        "load",
+        lambda *names, **where: Counted(load(*names, **where), counter),
+    )
+    return counter
 
 
 def test_the_datasets_package_is_this_projects_own():
@@ -211,6 +242,16 @@ def test_a_run_ends_with_table_pictures_and_report_and_is_the_same_at_once(
             assert one.read_bytes() == two.read_bytes()
     assert [line["category"] for line in lines[0]] == ["plate", "ring"]
     assert lines[0][0]["preset"] == "cpu"
+
+
+def test_a_test_image_is_read_to_score_it_to_draw_it_and_to_count_its_codes(
+    parts, tmp_path, read
+):
+    flags = ("--dataset", "folder", "--data-dir", str(parts), "--categories", "plate")
+    few_shot.main([*flags, *TINY, "--pictures", "2", "--out", str(tmp_path / "run")])
+    drawn = len(list((tmp_path / "run" / "plate" / "pictures").iterdir()))
+    assert drawn == 2
+    assert sorted(read.values()) == [2] * 4 + [3] * drawn
 
 
 def _without_times(run: Path) -> list[dict]:

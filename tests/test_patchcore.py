@@ -5,10 +5,10 @@ import json
 import pytest
 
 from experiments import patchcore
-from tests.test_few_shot import elsewhere, parts
+from tests.test_few_shot import elsewhere, parts, read
 from tests.tiny_encoder import write_squeezenet
 
-__all__ = ["elsewhere", "parts"]  # fixtures
+__all__ = ["elsewhere", "parts", "read"]  # fixtures
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_a_folder_that_holds_something_is_refused_without_offering_to_go_on(
 
 
 def test_a_run_ends_with_rows_table_pictures_and_report(
-    capsys, parts, tmp_path, weights
+    capsys, parts, tmp_path, weights, read
 ):
     out = tmp_path / "run"
     patchcore.main(
@@ -72,6 +72,7 @@ def test_a_run_ends_with_rows_table_pictures_and_report(
         json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()
     ]
     assert [row["category"] for row in rows] == ["plate", "ring"]
+    assert read.total() == 2 * (6 + 3), "once to score, once where it is drawn"
     for row in rows:
         assert row["encoder"] == "squeezenet1_1"
         assert row["stages"] == ["fire5", "fire9"]

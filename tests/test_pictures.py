@@ -9,6 +9,7 @@ from PIL import Image
 from experiments.curve_file import thinned, write_curves
 from experiments.figure3 import PANELS, contact_sheet, figure3, overlay, split_figure3
 from experiments.pictures import chosen_to_draw, draw_predictions, training_curves
+from experiments.truths import Truth
 from lfq_jax.curves import Curve, pro
 from lfq_jax.evaluation import StreamingPixelMetrics, to_mask_resolution
 from tests.fake_run import example, prediction
@@ -132,8 +133,9 @@ def drawn(folder, scores, *, limit=40):
     ]
     values = [value for each in scores.values() for value in each]
     predictions = [prediction(*pair) for pair in zip(examples, values, strict=True)]
+    truths = [Truth.of(each) for each in examples]
     draw_predictions(
-        folder, examples, predictions, image_score="smoothed_max", limit=limit
+        folder, examples, truths, predictions, image_score="smoothed_max", limit=limit
     )
     text = (folder / "predictions.jsonl").read_text()
     return examples, predictions, [json.loads(line) for line in text.splitlines()]
@@ -179,7 +181,8 @@ def test_keys_that_give_one_file_name_get_a_picture_each(tmp_path):
         for number, key in enumerate(["a/b", "a b", "A/B", "../.."])
     ]
     predictions = [prediction(each, 0.5) for each in examples]
-    draw_predictions(tmp_path, examples, predictions, image_score="max")
+    truths = [Truth.of(each) for each in examples]
+    draw_predictions(tmp_path, examples, truths, predictions, image_score="max")
     names = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert names == {"a_b.png", "a_b-2.png", "A_B-3.png", "image.png"}
 
@@ -245,7 +248,7 @@ def test_the_drawn_pro_curve_has_the_area_of_the_figure(tmp_path):
         of = prediction(each, 0.9)
         noise = rng.uniform(0, 1, of.map.shape).astype(np.float32)
         predictions.append(of._replace(map=np.maximum(of.map, noise)))
-    write_curves(tmp_path, examples, predictions)
+    write_curves(tmp_path, [Truth.of(each) for each in examples], predictions)
     x, y = json.loads((tmp_path / "curves.json").read_text())["pro"]
     assert len(x) <= 200
     gathered = StreamingPixelMetrics()
@@ -257,8 +260,8 @@ def test_the_drawn_pro_curve_has_the_area_of_the_figure(tmp_path):
 
 
 def test_curves_of_good_parts_alone_are_not_written(tmp_path):
-    examples = [example("gear", "good", 0)]
-    write_curves(tmp_path, examples, [prediction(examples[0], 0.2)])
+    good = example("gear", "good", 0)
+    write_curves(tmp_path, [Truth.of(good)], [prediction(good, 0.2)])
     assert list(tmp_path.iterdir()) == []
 
 
