@@ -302,7 +302,7 @@ def _check_networks(settings: FewShot, shots: "dict[str, Shots]") -> None:
     steps = settings.train.steps(settings.shots)
     for model in models:
         Trainer(model, settings.train, steps=steps, is_texture=model.is_texture)
-    if settings.at_once > 1:
+    if settings.at_once > 1 and models:
         # of one size an object is the larger: it is searched for in place as well
         largest = max(models, key=lambda m: (m.config.image_px, not m.is_texture))
         require_memory(
