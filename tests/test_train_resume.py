@@ -151,6 +151,13 @@ def test_a_trace_for_the_profiler_is_written(finished):
     assert trace.stat().st_size > 1000
 
 
+def test_a_training_of_one_interval_is_traced_in_it(tmp_path):
+    short = dataclasses.replace(TRAIN, epochs=1)
+    run(tmp_path, model_config=PLAIN, train_config=short, profile=tmp_path)
+    (trace,) = tmp_path.rglob("*.xplane.pb")
+    assert trace.stat().st_size > 1000
+
+
 def test_a_log_cut_short_loses_that_line_alone(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 8}\n{"step": 16}\n{"st')
