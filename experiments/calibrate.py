@@ -85,13 +85,15 @@ def score_folder(
       masks: one a photograph, None where there is none; None for good parts.
 
     Raises:
-      ValueError: where a photograph cannot be read: it might be the one that matters.
+      ValueError: where a photograph cannot be read, which might be the one that
+        matters, or a mask is of another size or no mask.
     """
     import numpy as np
     from tqdm import tqdm
 
-    from datasets.images import read_image, read_mask
+    from datasets.images import read_image, read_mask_levels
     from lfq_jax.evaluation import StreamingPixelMetrics, to_mask_resolution
+    from lfq_jax.ground_truth import binarise
 
     sizes: list[tuple[int, int]] = []
 
@@ -110,7 +112,9 @@ def score_folder(
         mask_path = masks[i] if masks else None
         if masks is not None and mask_path is None:
             continue
-        mask = read_mask(mask_path) if mask_path else np.zeros(sizes[i], bool)
+        mask = np.zeros(sizes[i], bool)
+        if mask_path is not None:
+            mask = binarise(read_mask_levels(mask_path), name=str(mask_path))
         if mask.shape != sizes[i]:
             raise ValueError(
                 f"{mask_path} must have the size of {path}, {sizes[i]}, "
@@ -170,7 +174,13 @@ def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
         defective = bad.scores
         if settings.masks:
             good.pixels.merge(bad.pixels)
-            pixel_f1_threshold = good.pixels.compute().values["pixel_threshold"]
+            found = good.pixels.compute()
+            if found.not_computed:
+                raise ValueError(
+                    f"--masks {settings.masks} gives no pixel threshold: "
+                    f"{found.not_computed['pixel_threshold']}"
+                )
+            pixel_f1_threshold = found.values["pixel_threshold"]
     image_score, reason = _image_score(settings, before, good.scores, defective)
     after = of_photographs(
         before,

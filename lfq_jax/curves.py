@@ -1,4 +1,4 @@
-"""ROC, precision-recall and PRO curves, and their figures, from counts at thresholds.
+"""ROC and PRO curves, and the figures, from counts at thresholds.
 
 Every figure of the evaluation comes from here: exact evaluation counts at each distinct
 score, streaming evaluation at each bin of a histogram. numpy only.
@@ -64,14 +64,6 @@ def auroc(counts: Counts) -> float:
     return _unit(np.dot(counts.normal, above) / pairs)
 
 
-def precision_recall(counts: Counts) -> Curve:
-    """Recall against precision, at each threshold that accepts anything."""
-    true = np.cumsum(counts.anomalous)
-    accepted = true + np.cumsum(counts.normal)
-    some = accepted > 0
-    return Curve(true[some] / true[-1], true[some] / accepted[some])
-
-
 def average_precision(counts: Counts) -> float:
     """Sum of precision times the gain in recall, as in scikit-learn.
 
@@ -127,17 +119,3 @@ def part_within(
     left = fpr_limit * normal.sum() - _before(normal)
     size = np.where(normal > 0, normal, 1.0)
     return np.clip(left / size, 0.0, 1.0)
-
-
-def thinned(curve: Curve, points: int) -> Curve:
-    """At most `points` points of `curve`, spread evenly along its length; both ends.
-
-    For drawing and for files: a pixel-level curve has millions of points.
-    """
-    if len(curve.x) <= points:
-        return curve
-    steps = np.abs(np.diff(curve.x)) + np.abs(np.diff(curve.y))
-    length = np.concatenate([[0.0], np.cumsum(steps)])
-    places = np.searchsorted(length, np.linspace(0.0, length[-1], points - 1))
-    keep = np.union1d(np.minimum(places, len(length) - 1), [0, len(length) - 1])
-    return Curve(curve.x[keep], curve.y[keep])

@@ -41,10 +41,10 @@ class Decoder(nnx.Module):
         self.head.bias = nnx.Param(bias)
 
     def __call__(
-        self, z: Float[Array, "b h w c"], *, training: bool, axis_name: str | None
+        self, z: Float[Array, "b h w c"], *, training: bool
     ) -> tuple[Float[Array, "b H W 3"], Float[Array, "b gh gw f"]]:
         for stage in self.stages:
-            z = stage(upsample(z), training=training, axis_name=axis_name)
+            z = stage(upsample(z), training=training)
         both = self.head(z).astype(jnp.float32)
         image = depth_to_space(both[..., : self.pixels], self.stem)
         return image, both[..., self.pixels :]

@@ -93,7 +93,10 @@ class Detector:
 
     def rgb(self, image: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "h w 3"]:
         """Any image as the networks take it; wide integers by the shots' bit depth."""
-        return as_rgb(image, bit_depth=self.saved.wide_bit_depth)
+        saved = self.saved
+        return as_rgb(
+            image, bit_depth=saved.wide_bit_depth, is_known=saved.bit_depth > 8
+        )
 
     def decide(self, analysis: Analysis, size: tuple[int, ...]) -> Prediction:
         """The answer about an image of `size` (height, width)."""

@@ -71,7 +71,6 @@ class Discriminator(nnx.Module):
         cells: Float[Array, "b gh gw c"] | None = None,
         *,
         training: bool,
-        axis_name: str | None,
     ) -> Float[Array, "b h w 2"]:
         x = space_to_depth(x, self.stem)
         if cells is not None:
@@ -79,13 +78,13 @@ class Discriminator(nnx.Module):
         skips = []
         for i, stage in enumerate(self.down):
             x = max_pool(x) if i else x
-            x = stage(x, training=training, axis_name=axis_name)
+            x = stage(x, training=training)
             skips.append(x)
         skips.pop()
         for up, join in zip(self.up, self.join, strict=True):
-            x = up(upsample(x), training=training, axis_name=axis_name)
+            x = up(upsample(x), training=training)
             x = jnp.concatenate([x, skips.pop()], axis=-1)
-            x = join(x, training=training, axis_name=axis_name)
+            x = join(x, training=training)
         if cells is not None:
             x = jnp.concatenate([x, cells], axis=-1)
         return depth_to_space(self.head(x), self.stem).astype(jnp.float32)

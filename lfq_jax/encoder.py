@@ -38,11 +38,10 @@ class Encoder(nnx.Module):
         features: Float[Array, "b gh gw f"],
         *,
         training: bool,
-        axis_name: str | None,
     ) -> Float[Array, "b h2 w2 c"]:
         x = space_to_depth(image, self.stem)
         x = jnp.concatenate([x, features], axis=-1) if features.shape[-1] else x
         for i, stage in enumerate(self.stages):
             x = max_pool(x) if i else x
-            x = stage(x, training=training, axis_name=axis_name)
+            x = stage(x, training=training)
         return x

@@ -83,9 +83,15 @@ def export(
       batch_size: images a call; 0: any number, of `stablehlo` alone.
 
     Raises:
-      ValueError: where a package is missing, or the export differs by more than
-        `tolerance`.
+      ValueError: where `source` has no such images, a package is missing, or the
+        export differs by more than `tolerance`.
     """
+    images = read_validation(source)
+    if not len(images):
+        raise ValueError(
+            f"{source} has no validation images to check an export with, for it is an "
+            "export itself: export from the run"
+        )
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -93,12 +99,8 @@ def export(
         WRITERS[format](detector, partial, batch_size)
         about = _about(detector, format, batch_size)
         (partial / "export.json").write_text(json.dumps(about, indent=1) + "\n")
-        found = parity(
-            detector,
-            open_export(partial),
-            read_validation(source),
-            batch_size=batch_size,
-        )
+        program = open_export(partial)
+        found = parity(detector, program, images, batch_size=batch_size)
         text = json.dumps(found._asdict() | {"tolerance": tolerance}, indent=1)
         (partial / "parity.json").write_text(text + "\n")
         worst = max(found.map_difference, found.score_difference)

@@ -44,9 +44,8 @@ class ConvNormRelu(nnx.Module):
         )
 
     def __call__(
-        self, x: Float[Array, "b h w i"], *, training: bool, axis_name: str | None
+        self, x: Float[Array, "b h w i"], *, training: bool
     ) -> Float[Array, "b h w o"]:
-        self.norm.axis_name = axis_name
         x = self.conv(x)
         with jax.named_scope("norm"):
             y = self.norm(x, use_running_average=not training)
@@ -63,10 +62,10 @@ class Stage(nnx.Module):
         )
 
     def __call__(
-        self, x: Float[Array, "b h w i"], *, training: bool, axis_name: str | None
+        self, x: Float[Array, "b h w i"], *, training: bool
     ) -> Float[Array, "b h w o"]:
         for unit in self.units:
-            x = unit(x, training=training, axis_name=axis_name)
+            x = unit(x, training=training)
         return x
 
 

@@ -56,17 +56,16 @@ class Autoencoder(nnx.Module):
         features: Float[Array, "b gh gw f"],
         *,
         training: bool,
-        axis_name: str | None,
     ) -> Float[Array, "b h2 w2 d"]:
-        z = self.encoder(image, features, training=training, axis_name=axis_name)
+        z = self.encoder(image, features, training=training)
         z = z if self.pre is None else self.pre(z)
         return z.astype(jnp.float32)
 
     def decode(
-        self, z: Float[Array, "b h2 w2 d"], *, training: bool, axis_name: str | None
+        self, z: Float[Array, "b h2 w2 d"], *, training: bool
     ) -> tuple[Float[Array, "b h w 3"], Float[Array, "b gh gw f"]]:
         z = z if self.post is None else self.post(z)
-        return self.decoder(z, training=training, axis_name=axis_name)
+        return self.decoder(z, training=training)
 
 
 class Variables(NamedTuple):
@@ -210,7 +209,6 @@ class Model:
         training: bool,
         key: PRNGKeyArray | None = None,
         step: Array | int | None = None,
-        axis_name: str | None = None,
     ) -> tuple[Outputs, Variables]:
         """Reconstruct and segment a batch of images in [0, 1].
 
@@ -223,20 +221,20 @@ class Model:
         params = {k: v for k, v in variables.params.items() if k != "quantizer"}
         modules = nnx.merge(self._definition, params, variables.statistics)
         autoencoder, discriminator = modules.reconstructive, modules.discriminative
-        mode: dict[str, Any] = {"training": training, "axis_name": axis_name}
         cells, features = self._compared(variables, image, reference)
-        z = autoencoder.encode(image, features, **mode)
+        z = autoencoder.encode(image, features, training=training)
         with jax.named_scope("quantizer"):
             quantized = self.quantizer.quantize(
                 variables.params["quantizer"],
                 variables.quantizer,
                 z,
                 training=training,
-                axis_name=axis_name,
                 key=key,
                 step=step,
             )
-        reconstruction, given_back = autoencoder.decode(quantized.z_q, **mode)
+        reconstruction, given_back = autoencoder.decode(
+            quantized.z_q, training=training
+        )
         if self.feature_sizes:
             missing = feature_residual(features, given_back, self.feature_sizes)
             cells = jnp.concatenate([cells, missing], -1)
@@ -246,7 +244,7 @@ class Model:
         seen = {"both": [reconstruction, image], "image": [image]}.get(
             self.config.discriminator_input, [image[..., :0]]
         )
-        logits = discriminator(jnp.concatenate(seen, axis=-1), cells, **mode)
+        logits = discriminator(jnp.concatenate(seen, axis=-1), cells, training=training)
         of_score, reference_config = logits, self.config.reference
         if reference_config and variables.reader is not None and not training:
             found = read(variables.reader, cells[..., : self.reference_channels])

@@ -9,14 +9,17 @@ LONGEST_PX = 32_768
 
 
 def as_rgb(
-    image: Shaped[np.ndarray, "..."], *, bit_depth: int
+    image: Shaped[np.ndarray, "..."], *, bit_depth: int, is_known: bool = True
 ) -> UInt8[np.ndarray, "h w 3"]:
     """An image as 8-bit RGB, as `datasets.images.read_image` reads one from a file.
 
     Args:
-      image: [h w], [h w 1], [h w 3] or [h w 4], of any integer type or in [0, 1];
-        transparency is laid on black.
-      bit_depth: of the camera, for more than 8 bits a value: 10, 12, 14 or 16.
+      image: [h w], [h w 1], [h w 2], [h w 3] or [h w 4], of any integer type or in
+        [0, 1]; transparency, the last of 2 or 4, is laid on black.
+      bit_depth: of the camera, by which all integers but uint8 are read: 10, 12, 14
+        or 16.
+      is_known: whether the camera is known to have that depth. Where it is not, wider
+        integers with no value above 255 are refused: 8 bits may be meant.
 
     Raises:
       ValueError: for another shape or type, no pixels, a side above LONGEST_PX, or
@@ -27,7 +30,7 @@ def as_rgb(
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
         raise ValueError(
-            f"image must have shape [h w], [h w 1], [h w 3] or [h w 4], got "
+            f"image must have shape [h w], [h w 1], [h w 2], [h w 3] or [h w 4], got "
             f"{np.asarray(image).shape}"
         )
     if not pixels.size:
@@ -37,10 +40,13 @@ def as_rgb(
             f"image must be at most {LONGEST_PX} px a side, got "
             f"{pixels.shape[1]} x {pixels.shape[0]}: cut it into pieces"
         )
-    return np.ascontiguousarray(_three_channels(_eight_bits(pixels, bit_depth)))
+    eight_bits = _eight_bits(pixels, bit_depth, is_known=is_known)
+    return np.ascontiguousarray(_three_channels(eight_bits))
 
 
-def _eight_bits(pixels: np.ndarray, bit_depth: int) -> UInt8[np.ndarray, "h w c"]:
+def _eight_bits(
+    pixels: np.ndarray, bit_depth: int, *, is_known: bool
+) -> UInt8[np.ndarray, "h w c"]:
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype == np.bool_:
@@ -51,6 +57,11 @@ def _eight_bits(pixels: np.ndarray, bit_depth: int) -> UInt8[np.ndarray, "h w c"
             raise ValueError(
                 f"image must have values in [0, {(1 << max(bit_depth, 8)) - 1}] at "
                 f"bit_depth {bit_depth}, got {low} to {high}"
+            )
+        if 0 < high <= 255 and not is_known:
+            raise ValueError(
+                f"an image of {pixels.dtype} is read as {bit_depth} bits a value, got "
+                f"none above {high}: cast it to uint8 if its values have 8 bits"
             )
         return (pixels >> (max(bit_depth, 8) - 8)).astype(np.uint8)
     if pixels.dtype.kind == "f":

@@ -17,13 +17,16 @@ WINDOW_SIGMAS = 3.0  # where the Gaussian window is cut
 
 
 def smooth(maps: Float[Array, "b h w"], sigma_share: float) -> Float[Array, "b h w"]:
-    """Gaussian smoothing; sigma is a share of the side, 0 leaves the maps alone."""
+    """Gaussian smoothing of maps in [0, 1], which they keep to.
+
+    Sigma is a share of the side; 0 leaves the maps alone.
+    """
     sigma_px = sigma_share * maps.shape[-1]
     if sigma_px <= 0:
         return maps
     window_px = 2 * max(1, round(WINDOW_SIGMAS * sigma_px)) + 1
     smoothed = gaussian_smooth(maps[..., None], window_px=window_px, sigma_px=sigma_px)
-    return smoothed[..., 0]
+    return jnp.clip(smoothed[..., 0], 0.0, 1.0)  # sums of weights are rounded
 
 
 def image_scores(

@@ -134,7 +134,8 @@ def train(
         runs, every host calls this alike, in a folder of its own; the first one keeps
         the checkpoints.
       at_once: how many trainings share the device, each in a thread of its own.
-      profile: gets a trace of the second interval of steps, for jax's profiler.
+      profile: gets a trace of the second interval of steps, or of the last where there
+        is no second, for jax's profiler.
       encoder: the pretrained network that `model_config.reference.encoder` speaks of.
       inputs: what `data` and `held_out` were made from, as JSON has it: a checkpoint
         that was trained on anything else is refused.
@@ -272,7 +273,8 @@ def _loop(
     state, key = place(state, mesh), place(key, mesh)
     metrics = MetricsFile(metrics_path, step=step)
     last_saved = time.monotonic()
-    compiled_at = step  # the first interval compiles, the next one is traced
+    # The first interval compiles: the next one is traced, if there is one.
+    traced = min(step + config.log_every, steps - config.log_every)
     try:
         while step < steps:
             if _out_of_patience(config, step, int(best_step), shots):
@@ -280,7 +282,7 @@ def _loop(
                 break
             epoch_before = config.epoch(step, shots)
             tracing = nullcontext()
-            if profile and step == compiled_at + config.log_every:
+            if profile and step == traced:
                 tracing = jax.profiler.trace(str(profile))
             data = feed.at(step)
             with memory_errors(trainer, state, data, at_once=at_once), tracing:

@@ -139,3 +139,25 @@ def test_a_mask_of_another_size_or_of_no_photograph_is_named(run, photographs, c
     for path in (photographs / "masks").iterdir():
         path.rename(path.with_name(f"x{path.name}"))
     assert "matches no photograph" in refusal(capsys, *usual)
+
+
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [
+        (1, "_mask.png has values up to 1 and none above 127"),
+        (0, "gives no pixel threshold: there is no anomalous pixel"),
+    ],
+)
+def test_masks_that_mark_nothing_are_named(run, photographs, capsys, level, said):
+    stored = (run / "plate" / "detector" / "thresholds.json").read_bytes()
+    for path in (photographs / "masks").iterdir():
+        Image.fromarray(np.full((40, 40), level, np.uint8)).save(path)
+    message = refusal(
+        capsys,
+        *("--run", str(run), "--good", str(photographs / "good")),
+        *("--defective", str(photographs / "bad")),
+        *("--masks", str(photographs / "masks")),
+    )
+    assert said in message
+    assert "Traceback" not in message
+    assert (run / "plate" / "detector" / "thresholds.json").read_bytes() == stored

@@ -95,12 +95,25 @@ def test_a_wide_image_is_read_by_the_bit_depth_of_the_shots():
         twelve.rgb(wide + 4000)
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int32, np.uint32, int])
+def test_eight_bits_in_a_wider_type_are_never_read_as_sixteen(dtype):
+    saved, thresholds, _ = tiny()
+    detector = Detector(Analyser(saved), thresholds)
+    said = f"an image of {np.dtype(dtype)} is read as 16 bits .*: cast it to uint8 if"
+    with pytest.raises(ValueError, match=said):
+        detector.rgb(part(3).astype(dtype))
+    black = np.zeros((4, 4), dtype)
+    assert not detector.rgb(black).any(), "black in both"
+    sixteen = Detector(Analyser(saved._replace(bit_depth=16)), thresholds)
+    assert not sixteen.rgb(black + 255).any(), "dark, to a camera of 16 bits"
+
+
 @pytest.mark.parametrize(
     ("image", "said"),
     [
         (np.zeros((0, 5, 3), np.uint8), "must have pixels"),
         (np.zeros((5, 0), np.uint8), "must have pixels"),
-        (np.zeros((4, 4, 5), np.uint8), "must have shape"),
+        (np.zeros((4, 4, 5), np.uint8), r"must have shape \[h w\], .* \[h w 2\],"),
         (np.zeros(7, np.uint8), "must have shape"),
         (np.zeros((50_000, 1), np.uint8), f"at most {LONGEST_PX} px a side"),
         (np.full((4, 4), 1.5), r"in \[0, 1\], got 1.5 to 1.5"),

@@ -157,6 +157,15 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(
     assert list(run.glob("plate/*export*")) == []
 
 
+def test_an_export_is_no_run_to_export_from(run, capsys):
+    command.main(["--run", str(run), "--format", "safetensors"])
+    again = run / "plate" / "export-safetensors"
+    message = refusal(capsys, "--run", str(again))
+    assert f"{again / 'detector'} has no validation images" in message
+    assert "export from the run" in message
+    assert not list(again.glob("*export-stablehlo*"))
+
+
 def test_mistakes_get_one_line(run, tmp_path, capsys):
     assert "--run must name" in refusal(capsys)
     assert "does not exist" in refusal(capsys, "--run", str(tmp_path / "no"))

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from lfq_jax.config import LossConfig
 from lfq_jax.losses import dice_loss, focal_loss, gaussian_smooth, ssim, ssim_loss
+from lfq_jax.scoring import smooth
 
 
 def _pair(shape=(2, 24, 20, 3)):
@@ -55,6 +56,14 @@ def test_smoothing_keeps_a_constant_image_up_to_its_border():
     constant = jnp.full((1, 9, 13, 1), 0.7)
     smoothed = gaussian_smooth(constant, window_px=5, sigma_px=1.0)
     np.testing.assert_allclose(smoothed, constant, atol=1e-6)
+
+
+@pytest.mark.parametrize("px", [32, 96, 256])
+def test_smoothed_maps_stay_in_the_unit_interval(px: int):
+    """The sums of the window's weights are rounded, up as well as down."""
+    smoothed = smooth(jnp.ones((1, px, px)), 0.016)
+    assert float(smoothed.max()) <= 1
+    np.testing.assert_allclose(smoothed, 1, atol=1e-6)
 
 
 def test_dice_is_zero_for_a_perfect_map_and_near_one_for_its_opposite():

@@ -26,6 +26,7 @@ MODEL = ModelConfig(
     kernels="he",
     prior=0.05,
 )
+PLAIN = dataclasses.replace(MODEL, reference=None)  # compiles faster
 TRAIN = TrainConfig(
     epochs=6,
     epoch_images=32,

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from lfq_jax import train as training
 from lfq_jax.metrics_file import MetricsFile
-from tests.test_train import TRAIN, run
+from tests.test_train import PLAIN, TRAIN, run
 
 PROJECT = Path(__file__).resolve().parent.parent
 _TRAINING = """
@@ -109,13 +110,32 @@ def test_a_checkpoint_cut_short_is_named_with_what_to_do(finished, tmp_path):
             run(folder, train_config=SHORT)
 
 
-def test_a_diverging_training_names_its_step_and_keeps_what_was_good(tmp_path):
-    wild = dataclasses.replace(
-        TRAIN, reconstructive_learning_rate=1e30, discriminative_learning_rate=1e30
-    )
+WILD = dataclasses.replace(
+    TRAIN, reconstructive_learning_rate=1e30, discriminative_learning_rate=1e30
+)
+
+
+def test_a_diverging_training_names_its_step(tmp_path):
     said = r"at step 2: .*, loss.* is not finite; no checkpoint had been written yet"
     with pytest.raises(ValueError, match=said):
-        run(tmp_path, train_config=wild)
+        run(tmp_path, train_config=WILD)
+
+
+def test_a_diverging_training_keeps_what_was_good(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    step_by_step = dataclasses.replace(WILD, log_every=1)
+    steps = []
+    for _ in range(2):  # the second goes on from the checkpoint, to the same end
+        said = r"at step 2: .* is not finite; the last good checkpoint is kept"
+        with pytest.raises(ValueError, match=said):
+            run(
+                tmp_path,
+                model_config=PLAIN,
+                train_config=step_by_step,
+                on_step=lambda step, *_: steps.append(step),
+            )
+        assert [each.name for each in (tmp_path / "checkpoints").iterdir()] == ["1"]
+    assert steps == [1]
 
 
 @pytest.mark.slow
@@ -128,6 +148,13 @@ def test_too_little_memory_is_said_with_the_fields_that_lower_it(tmp_path):
 
 def test_a_trace_for_the_profiler_is_written(finished):
     (trace,) = (finished / "profile").rglob("*.xplane.pb")
+    assert trace.stat().st_size > 1000
+
+
+def test_a_training_of_one_interval_is_traced_in_it(tmp_path):
+    short = dataclasses.replace(TRAIN, epochs=1)
+    run(tmp_path, model_config=PLAIN, train_config=short, profile=tmp_path)
+    (trace,) = tmp_path.rglob("*.xplane.pb")
     assert trace.stat().st_size > 1000
 
 
