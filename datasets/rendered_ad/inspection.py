@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 from scipy import ndimage
 
 from datasets.rendered_ad.photograph import photograph, srgb_curve
@@ -32,7 +32,9 @@ class Scene(NamedTuple):
     mask: Bool[np.ndarray, "h w"]
 
 
-def reduced(scene: Radiance, image_px: int) -> Radiance:
+def reduced(
+    scene: Radiance, image_px: int
+) -> Float32[np.ndarray, "image_px image_px 3"]:
     """The scene at the image's resolution, averaged under a triangle."""
     channels = [resized(scene[..., c], (image_px, image_px)) for c in range(3)]
     return np.stack(channels, axis=-1)

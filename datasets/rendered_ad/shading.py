@@ -77,7 +77,7 @@ class Light:
         )
 
 
-def resized(plane: Plane, shape: tuple[int, int]) -> Plane:
+def resized(plane: Plane, shape: tuple[int, int]) -> Float32[np.ndarray, "new_h new_w"]:
     """Bilinear (enlarging) or area-like (reducing) change of resolution."""
     image = Image.fromarray(np.ascontiguousarray(plane, np.float32))
     size = (shape[1], shape[0])
