@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Shaped, UInt8
 
+from lfq_jax.batches import filled
 from lfq_jax.model import Variables
 from lfq_jax.prepare import Preparation
 from lfq_jax.scoring import Scorer
@@ -42,10 +43,8 @@ def score_in_batches(
 ) -> tuple[Float[np.ndarray, "n h w"], Scores]:
     """Maps and scores of any number of images of the model's size."""
     count = len(images)
-    batch_size = min(scorer.config.batch_size, count)
-    order = np.minimum(np.arange(count + -count % batch_size), count - 1)
     parts = []
-    for chunk in np.split(order, len(order) // batch_size):
+    for chunk, _ in filled(range(count), min(scorer.config.batch_size, count)):
         known = None if references is None else references[chunk].astype(np.float32)
         parts.append(jax.device_get(scorer(variables, images[chunk], known)))
     maps = np.concatenate([part.maps for part in parts])[:count]

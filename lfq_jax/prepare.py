@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from lfq_jax.augment import augment, does_flip
+from lfq_jax.batches import filled
 from lfq_jax.config import AugmentConfig, ModelConfig
 from lfq_jax.data import Photographs, Sample, Samples, TrainingData
 from lfq_jax.encoders import Encoder
@@ -243,8 +244,7 @@ class Preparation:
 
 def _chunks(count: int) -> list[np.ndarray]:
     """Indices in batches of one size; the last is filled up with the last index."""
-    padded = np.minimum(np.arange(-(-count // _BATCH) * _BATCH), count - 1)
-    return list(padded.reshape(-1, _BATCH))
+    return [np.array(chunk) for chunk, _ in filled(range(count), _BATCH)]
 
 
 def _joined(parts: list[Samples], count: int) -> Samples:
