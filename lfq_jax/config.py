@@ -192,7 +192,8 @@ class TrainConfig:
     anomalous_share: float = 0.5
     """Share of the draws that carry a synthetic anomaly."""
     patience_epochs: int = 50
-    """Passes without a better validation AUROC before training stops. 0: never."""
+    """Passes without a better validation AUROC before training stops; at least
+    `validate_every_epochs`. 0: never."""
     validate_every_epochs: int = 10
     """Passes between two validations."""
     data_on: Literal["auto", "device", "host"] = "auto"
@@ -213,6 +214,10 @@ class TrainConfig:
         for name in ("epoch_images", "patience_epochs", "crop_px"):
             value = getattr(self, name)
             _check(value >= 0, name, value, "at least 0")
+        patience, interval = self.patience_epochs, self.validate_every_epochs
+        rule = f"0 or at least validate_every_epochs, which is {interval}"
+        waits = patience == 0 or patience >= interval
+        _check(waits, "patience_epochs", patience, rule)
         for name in ("reconstructive_learning_rate", "discriminative_learning_rate"):
             value = getattr(self, name)
             positive = value > 0 and math.isfinite(value)
