@@ -227,6 +227,8 @@ class TrainConfig:
         rising = list(self.decay_at) == sorted(set(self.decay_at))
         inside = all(0 < at < 1 for at in self.decay_at)
         _check(rising and inside, "decay_at", self.decay_at, "rising and in (0, 1)")
+        factor = self.decay_factor
+        _check(0 < factor <= 1, "decay_factor", factor, "in (0, 1]")
         _check(0 <= self.warmup < 1, "warmup", self.warmup, "in [0, 1)")
         _check(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "in [0, 1)")
         _check(self.clip_norm >= 0, "clip_norm", self.clip_norm, "at least 0")

@@ -177,6 +177,12 @@ def test_patience_must_see_the_next_validation():
         TrainConfig(patience_epochs=9, validate_every_epochs=10)
 
 
+@pytest.mark.parametrize("factor", [-1.0, 0.0, 10.0, float("nan")])
+def test_a_decay_factor_lets_the_rates_fall(factor: float):
+    with pytest.raises(ValueError, match=r"decay_factor must be in \(0, 1\], got"):
+        TrainConfig(decay_factor=factor)
+
+
 def test_a_checkpoint_of_another_config_is_refused_with_what_differs(tmp_path):
     short = dataclasses.replace(TRAIN, epochs=1)
     run(tmp_path, train_config=short)
