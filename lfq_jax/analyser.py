@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from lfq_jax.batches import filled
 from lfq_jax.data import to_square
 from lfq_jax.ground_truth import to_mask_resolution
 from lfq_jax.model import Model
@@ -84,23 +85,18 @@ class Analyser:
         return Analysis(mosaic.map(), highest)
 
     def _analysed(self, squares: Iterable[np.ndarray]) -> Iterator[Analysis]:
-        waiting: list[np.ndarray] = []
-        for square in squares:
-            waiting.append(square)
-            if len(waiting) == self.saved.score.batch_size:
-                yield from self._batch(waiting, len(waiting))
-                waiting = []
-        if len(waiting) <= _FEW:
-            for square in waiting:
-                yield from self._batch([square], 1)
-        else:
-            yield from self._batch(waiting, self.saved.score.batch_size)
+        size = self.saved.score.batch_size
+        for batch, count in filled(squares, size):
+            if count < size and count <= _FEW:
+                for square in batch[:count]:
+                    yield from self._batch([square], 1)
+            else:
+                yield from self._batch(batch, count)
 
-    def _batch(self, squares: list[np.ndarray], size: int) -> Iterator[Analysis]:
-        """One batch, padded with its last image to a compiled size."""
-        images = np.stack(squares + [squares[-1]] * (size - len(squares)))
-        maps, scores = self.run_batch(images)
-        for i in range(len(squares)):
+    def _batch(self, squares: list[np.ndarray], count: int) -> Iterator[Analysis]:
+        """The first `count` of one batch of a compiled size."""
+        maps, scores = self.run_batch(np.stack(squares))
+        for i in range(count):
             yield Analysis(maps[i], {n: float(each[i]) for n, each in scores.items()})
 
     def run_batch(

@@ -24,7 +24,16 @@ _LEAD = 0.02  # of AUROC: how much better another score must be to be taken
 
 
 def image_auroc(good: Sequence[float], anomalous: Sequence[float]) -> float:
-    """Of one score."""
+    """Of one score.
+
+    Raises:
+      ValueError: where good or anomalous images are missing.
+    """
+    if not (len(good) and len(anomalous)):
+        raise ValueError(
+            "an AUROC needs good and anomalous images, got "
+            f"{len(good)} good and {len(anomalous)} anomalous ones"
+        )
     scores = np.array([*good, *anomalous], np.float64)
     counts = count_scores(scores, np.asarray(anomalous, np.float64))
     return float(image_figures(counts).values["image_auroc"])

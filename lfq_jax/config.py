@@ -193,7 +193,8 @@ class TrainConfig:
     anomalous_share: float = 0.5
     """Share of the draws that carry a synthetic anomaly."""
     patience_epochs: int = 50
-    """Passes without a better validation AUROC before training stops. 0: never."""
+    """Passes without a better validation AUROC before training stops; at least
+    `validate_every_epochs`. 0: never."""
     validate_every_epochs: int = 10
     """Passes between two validations."""
     data_on: Literal["auto", "device", "host"] = "auto"
@@ -214,6 +215,10 @@ class TrainConfig:
         for name in ("epoch_images", "patience_epochs", "crop_px"):
             value = getattr(self, name)
             _check(value >= 0, name, value, "at least 0")
+        patience, interval = self.patience_epochs, self.validate_every_epochs
+        rule = f"0 or at least validate_every_epochs, which is {interval}"
+        waits = patience == 0 or patience >= interval
+        _check(waits, "patience_epochs", patience, rule)
         for name in ("reconstructive_learning_rate", "discriminative_learning_rate"):
             value = getattr(self, name)
             positive = value > 0 and math.isfinite(value)
@@ -223,6 +228,8 @@ class TrainConfig:
         rising = list(self.decay_at) == sorted(set(self.decay_at))
         inside = all(0 < at < 1 for at in self.decay_at)
         _check(rising and inside, "decay_at", self.decay_at, "rising and in (0, 1)")
+        factor = self.decay_factor
+        _check(0 < factor <= 1, "decay_factor", factor, "in (0, 1]")
         _check(0 <= self.warmup < 1, "warmup", self.warmup, "in [0, 1)")
         _check(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "in [0, 1)")
         _check(self.clip_norm >= 0, "clip_norm", self.clip_norm, "at least 0")

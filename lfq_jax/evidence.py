@@ -1,8 +1,8 @@
 """What thresholds are derived from: scores of images whose answer is known.
 
 At the end of a training nothing but the k shots is known to be good. Each is therefore
-scored as a stranger: compared with the *other* shots' patches (leave one out), as it is
-and in drawn variations. The networks have seen the shots, the memory has not.
+scored as a stranger, in drawn variations: compared with the *other* shots' patches
+(leave one out). The networks have seen the shots, the memory has not.
 """
 
 import dataclasses
@@ -12,8 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Shaped, UInt8
 
-from lfq_jax.config import AugmentConfig
-from lfq_jax.data import Photographs
+from lfq_jax.batches import filled
 from lfq_jax.model import Variables
 from lfq_jax.prepare import Preparation
 from lfq_jax.scoring import Scorer
@@ -28,8 +27,6 @@ Scores = dict[str, list[float]]
 class Evidence(NamedTuple):
     """Scores of images whose answer is known, by kind."""
 
-    left_out: Scores
-    """The shots themselves, each compared with the others."""
     varied: Scores
     """Variations of the shots, each compared with the others."""
     synthetic_good: Scores
@@ -46,10 +43,8 @@ def score_in_batches(
 ) -> tuple[Float[np.ndarray, "n h w"], Scores]:
     """Maps and scores of any number of images of the model's size."""
     count = len(images)
-    batch_size = min(scorer.config.batch_size, count)
-    order = np.minimum(np.arange(count + -count % batch_size), count - 1)
     parts = []
-    for chunk in np.split(order, len(order) // batch_size):
+    for chunk, _ in filled(range(count), min(scorer.config.batch_size, count)):
         known = None if references is None else references[chunk].astype(np.float32)
         parts.append(jax.device_get(scorer(variables, images[chunk], known)))
     maps = np.concatenate([part.maps for part in parts])[:count]
@@ -59,18 +54,6 @@ def score_in_batches(
     }
     scores["map_max"] = maps.max((1, 2))
     return maps, {name: values.tolist() for name, values in scores.items()}
-
-
-def _left_out(
-    preparation: Preparation, normals: UInt8[np.ndarray, "k h w 3"], count: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """`count` variations of the shots by turns, and their distances from the others."""
-    sources = np.arange(count, dtype=np.int32) % len(normals)
-    masks = np.zeros((count, *normals.shape[1:3]), np.uint8)
-    photographs = Photographs(normals, normals[sources], masks, sources)
-    varied = jax.device_get(preparation.validation(photographs).anomalous)
-    has_reference = preparation.model.reference is not None
-    return varied.images, varied.references if has_reference else None
 
 
 def gather(
@@ -88,13 +71,11 @@ def gather(
       validation: scores of the synthetic validation.
       labels: which of its images are anomalous.
     """
-    still = dataclasses.replace(preparation, augment=AugmentConfig(flips="none"))
     strange = dataclasses.replace(preparation, seed=preparation.seed + _OTHER_SEED)
-    of_shots = _left_out(still, normals, len(normals))
-    of_varied = _left_out(strange, normals, VARIATIONS)
+    varied = jax.device_get(strange.strangers(normals, VARIATIONS, stream=3))
+    known = None if preparation.model.reference is None else varied.references
     return Evidence(
-        left_out=score_in_batches(scorer, variables, *of_shots)[1],
-        varied=score_in_batches(scorer, variables, *of_varied)[1],
+        varied=score_in_batches(scorer, variables, varied.images, known)[1],
         synthetic_good=_where(validation, ~labels),
         synthetic_anomalous=_where(validation, labels),
     )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from lfq_jax.batches import filled
 from lfq_jax.data import to_square
 from lfq_jax.model import Variables
 from lfq_jax.scoring import Scorer
@@ -29,28 +30,16 @@ def predict(
     batch_size: int,
 ) -> Iterator[ImagePrediction]:
     """Score images of any size, in their order. Holds one batch in memory."""
-    waiting: list[np.ndarray] = []
-    for image in images:
-        waiting.append(to_square(image, scorer.model.config.image_px))
-        if len(waiting) == batch_size:
-            yield from _score(scorer, variables, waiting, batch_size)
-            waiting = []
-    if waiting:
-        yield from _score(scorer, variables, waiting, batch_size)
-
-
-def _score(
-    scorer: Scorer, variables: Variables, images: list[np.ndarray], batch_size: int
-) -> Iterator[ImagePrediction]:
-    """One batch, padded with its last image to the one compiled shape."""
-    padded = np.stack(images + [images[-1]] * (batch_size - len(images)))
-    scored = scorer(variables, padded)
-    maps = np.asarray(scored.maps)
-    scores = {name: np.asarray(value) for name, value in scored.scores.items()}
-    reconstructions = np.round(np.asarray(scored.reconstructions) * 255)
-    for i in range(len(images)):
-        yield ImagePrediction(
-            map=maps[i],
-            scores={name: float(value[i]) for name, value in scores.items()},
-            reconstruction=reconstructions[i].astype(np.uint8),
-        )
+    px = scorer.model.config.image_px
+    squares = (to_square(image, px) for image in images)
+    for batch, count in filled(squares, batch_size):
+        scored = scorer(variables, np.stack(batch))
+        maps = np.asarray(scored.maps)
+        scores = {name: np.asarray(value) for name, value in scored.scores.items()}
+        reconstructions = np.round(np.asarray(scored.reconstructions) * 255)
+        for i in range(count):
+            yield ImagePrediction(
+                map=maps[i],
+                scores={name: float(value[i]) for name, value in scores.items()},
+                reconstruction=reconstructions[i].astype(np.uint8),
+            )

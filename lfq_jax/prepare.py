@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from lfq_jax.augment import augment, does_flip
+from lfq_jax.batches import filled
 from lfq_jax.config import AugmentConfig, ModelConfig
 from lfq_jax.data import Photographs, Sample, Samples, TrainingData
 from lfq_jax.encoders import Encoder
@@ -140,9 +141,7 @@ class Preparation:
         """What good parts show near the border. Objects are left alone: there it says
         more of the part than of the border."""
         assert self.model.reference is not None
-        sources = np.arange(_USUAL) % len(shots)
-        good = self.varied(self._plain(shots[sources]), stream=5)
-        found = self.compared(good, sources % len(others), others).references
+        found = self.strangers(shots, _USUAL, stream=5, others=others).references
         groups = sum(len(kind) for kind in sizes_by_kind(self.model.reference))
         return usual_distances(np.asarray(found)[..., :groups])
 
@@ -171,6 +170,25 @@ class Preparation:
                 both = samples.images[chosen], samples.normals[chosen]
                 found[chosen] = _compared(memory, *both, **self._where)
         return samples._replace(references=jnp.asarray(found))
+
+    def strangers(
+        self,
+        shots: UInt8[np.ndarray, "k h w 3"],
+        count: int,
+        *,
+        stream: int,
+        others: list[Reference] | None = None,
+    ) -> Samples:
+        """`count` variations of the shots by turns, each compared with the other shots.
+
+        Args:
+          others: what `others` gives of these shots, where that is known.
+        """
+        sources = np.arange(count) % len(shots)
+        varied = self.varied(self._plain(shots[sources]), stream=stream)
+        if self.model.reference is None:
+            return varied
+        return self.compared(varied, sources, others or self.others(shots))
 
     def training(
         self, data: Photographs, *, good: int, others: list[Reference] | None = None
@@ -213,13 +231,11 @@ class Preparation:
         stream: int,
         others: list[Reference] | None,
     ) -> TrainingData:
-        of_good = np.arange(good) % len(data.normals)
         anomalous = self.varied(self._anomalous(data), stream=stream)
-        normal = self.varied(self._plain(data.normals[of_good]), stream=stream + 1)
         if self.model.reference is not None:
             others = others or self.others(data.normals)
             anomalous = self.compared(anomalous, data.sources, others)
-            normal = self.compared(normal, of_good, others)
+        normal = self.strangers(data.normals, good, stream=stream + 1, others=others)
         return TrainingData(anomalous, normal)
 
     def _plain(self, images: UInt8[np.ndarray, "n h w 3"]) -> Samples:
@@ -250,8 +266,7 @@ def _lying(
 
 def _chunks(count: int) -> list[np.ndarray]:
     """Indices in batches of one size; the last is filled up with the last index."""
-    padded = np.minimum(np.arange(-(-count // _BATCH) * _BATCH), count - 1)
-    return list(padded.reshape(-1, _BATCH))
+    return [np.array(chunk) for chunk, _ in filled(range(count), _BATCH)]
 
 
 def _joined(parts: list[Samples], count: int) -> Samples:

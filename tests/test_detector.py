@@ -13,6 +13,7 @@ import safetensors.numpy
 
 import lfq_jax
 from lfq_jax.analyser import Analyser, maps_and_scores
+from lfq_jax.batches import filled
 from lfq_jax.detector import Detector
 from lfq_jax.photograph import LONGEST_PX
 from lfq_jax.saved_detector import by_path, read_detector
@@ -135,6 +136,14 @@ def test_a_batch_gives_what_one_by_one_gives(detector):
         assert found.score == pytest.approx(alone.score, abs=1e-5)
         assert np.allclose(found.heat_map, alone.heat_map, atol=1e-5)
     assert detector([]) == []
+
+
+def test_batches_are_filled_up_with_their_last_item_and_take_no_more_than_they_need():
+    assert list(filled(range(5), 2)) == [([0, 1], 2), ([2, 3], 2), ([4, 4], 1)]
+    assert list(filled([], 2)) == []
+    source = iter(range(9))
+    assert next(filled(source, 3)) == ([0, 1, 2], 3)
+    assert next(source) == 3
 
 
 def test_every_batch_size_is_compiled_once_also_by_many_threads():

@@ -172,6 +172,10 @@ def test_the_score_of_the_highest_auroc_is_taken_where_it_leads():
     assert name == "max"
     assert reason.startswith("highest AUROC on these: mean 0.778, max 1.000")
     assert image_auroc([0.1, 0.3], [0.2, 0.4]) == 0.75
+    with pytest.raises(ValueError, match="got 1 good and 0 anomalous ones"):
+        image_auroc([0.1], [])
+    with pytest.raises(ValueError, match="got 0 good and 1 anomalous ones"):
+        image_auroc([], [0.1])
 
 
 def test_calibrating_from_good_images_puts_them_in_the_place_of_the_shots():

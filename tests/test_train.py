@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lfq_jax import train as training
 from lfq_jax.config import AugmentConfig, ModelConfig, ScoreConfig, TrainConfig
 from lfq_jax.data import Photographs, split
 from lfq_jax.predict import predict
@@ -138,6 +139,48 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
         np.testing.assert_array_equal(a, b)
     lines = (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [8, 16, 24, 32, 40, 48]
+
+
+def test_training_stops_where_patience_ends_and_gives_the_best(tmp_path, monkeypatch):
+    aurocs = iter([0.5, 0.9, 0.8, 0.9, 0.7, 0.9])  # the last of the finished one
+    seen, steps = [], []
+
+    def validated(scorer, variables, validation):
+        seen.append(jax.tree.map(np.array, variables))
+        found = validate(scorer, variables, validation)
+        return found._replace(figures=found.figures | {"pixel_auroc": next(aurocs)})
+
+    validate = training.validate
+    monkeypatch.setattr(training, "validate", validated)
+    patient = dataclasses.replace(
+        TRAIN, epochs=9, validate_every_epochs=1, patience_epochs=2
+    )
+    trained = run(
+        tmp_path,
+        model_config=PLAIN,
+        train_config=patient,
+        on_step=lambda step, *_: steps.append(step),
+    )
+    # An epoch is 8 steps. The second was the best; two more are waited for, and the
+    # one that is as good is not better.
+    assert trained.step == 16
+    assert steps == [8, 16, 24, 32, 40]
+    for a, b in zip(_leaves(trained), jax.tree.leaves(seen[1]), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_patience_must_see_the_next_validation():
+    assert TrainConfig(patience_epochs=0, validate_every_epochs=100)
+    assert TrainConfig(patience_epochs=10, validate_every_epochs=10)
+    said = "must be 0 or at least validate_every_epochs, which is 10, got 9"
+    with pytest.raises(ValueError, match=f"patience_epochs {said}"):
+        TrainConfig(patience_epochs=9, validate_every_epochs=10)
+
+
+@pytest.mark.parametrize("factor", [-1.0, 0.0, 10.0, float("nan")])
+def test_a_decay_factor_lets_the_rates_fall(factor: float):
+    with pytest.raises(ValueError, match=r"decay_factor must be in \(0, 1\], got"):
+        TrainConfig(decay_factor=factor)
 
 
 def test_a_checkpoint_of_other_settings_or_data_is_refused_with_what_differs(tmp_path):

@@ -73,7 +73,7 @@ def tiny(
     good = np.stack([part(i) for i in range(10, 14)])
     bad = np.stack([part(i, spot=True) for i in range(14, 18)])
     more = np.stack([part(i) for i in range(20, 36)])
-    scores = [_scores(saved, each) for each in (shots, more, good, bad)]
+    scores = [_scores(saved, each) for each in (more, good, bad)]
     thresholds = of_training(
         Evidence(*scores), shots=2, image_score="smoothed_max", pixel_f1_threshold=0.5
     )
