@@ -48,7 +48,7 @@ def measure(
     def over(
         chosen: np.ndarray, *, bootstrap: BootstrapConfig | None = None
     ) -> Evaluation:
-        some = np.flatnonzero(chosen)
+        some = np.flatnonzero(chosen).tolist()
         maps, masks = compared(
             [truths[i] for i in some], [predictions[i] for i in some]
         )

@@ -39,7 +39,7 @@ class Truth(NamedTuple):
             label=example.label,
             shape=example.mask.shape,
             has_mask=not example.label or bool(example.mask.any()),
-            packed=zlib.compress(np.packbits(example.mask), level=1),
+            packed=zlib.compress(np.packbits(example.mask).tobytes(), level=1),
         )
 
     @property
