@@ -1,0 +1,119 @@
+"""The optimizer of the paper's section 4.3, and the step's options around it."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lfq_jax.config import ModelConfig, TrainConfig
+from lfq_jax.model import Model
+from lfq_jax.optimizer import make_optimizer, schedule
+from lfq_jax.prepare import Preparation
+from lfq_jax.quantizers.config import LFQConfig
+from lfq_jax.step import Trainer
+from tests.test_train import photographs
+
+PAPER = TrainConfig()
+RATES = {"reconstructive": 3e-4, "quantizer": 3e-4, "discriminative": 1e-4}
+
+
+def _weights(value: float) -> dict[str, Any]:
+    """A kernel and two kinds of weights that are none, in every part."""
+    shapes = {"kernel": (3, 3, 2, 4), "codebook": (8, 4), "bias": (4,)}
+    part = {name: jnp.full(shape, value) for name, shape in shapes.items()}
+    return dict.fromkeys(RATES, part)
+
+
+def _updates(config: TrainConfig, *gradients: Any, weight: float = 1.0) -> Any:
+    """Those of the last of several steps."""
+    optimizer, params = make_optimizer(config, steps=1000), _weights(weight)
+    state = optimizer.init(params)
+    updates = params
+    for gradient in gradients:
+        updates, state = optimizer.update(gradient, state, params)
+    return updates
+
+
+def test_both_rates_fall_to_a_tenth_at_80_and_90_percent_of_the_steps():
+    steps = [0, 799, 800, 899, 900, 999]
+    for rate in (3e-4, 1e-4):
+        at: Any = schedule(rate, steps=1000, config=PAPER)
+        expected = rate * np.array([1, 1, 0.1, 0.1, 0.01, 0.01])
+        np.testing.assert_allclose([at(step) for step in steps], expected, rtol=1e-5)
+
+
+def test_a_warmup_rises_to_the_rate_in_equal_steps():
+    at: Any = schedule(1.0, steps=1000, config=dataclasses.replace(PAPER, warmup=0.1))
+    found = [float(at(jnp.asarray(step))) for step in (0, 49, 99, 100, 800)]
+    np.testing.assert_allclose(found, [0.01, 0.5, 1, 1, 0.1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("part", RATES)
+def test_every_part_learns_with_its_own_rate(part: str):
+    without_decay = dataclasses.replace(PAPER, weight_decay=0.0)
+    updates = _updates(without_decay, _weights(0.5))[part]
+    # AdamW's first step is the rate, against the gradient's sign.
+    for update in updates.values():
+        np.testing.assert_allclose(update, -RATES[part], rtol=1e-5)
+
+
+@pytest.mark.parametrize("part", RATES)
+def test_kernels_alone_decay(part: str):
+    updates = _updates(PAPER, _weights(0.0), weight=2.0)[part]
+    np.testing.assert_allclose(updates["kernel"], -RATES[part] * 1e-4 * 2, rtol=1e-5)
+    assert not updates["codebook"].any()
+    assert not updates["bias"].any()
+
+
+def test_a_gradient_is_clipped_by_its_norm_over_all_parts():
+    clipping = dataclasses.replace(PAPER, clip_norm=1.0)
+    large, small = _weights(5.0), _weights(1e-3)
+    norm = float(optax.tree.norm(large))
+    within = jax.tree.map(lambda g: g / norm, large)
+    found = _updates(clipping, large, small)
+    by_hand = _updates(PAPER, within, small)
+    unclipped = _updates(PAPER, large, small)
+    for a, b, c in zip(*map(jax.tree.leaves, (found, by_hand, unclipped)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4)
+        assert not np.allclose(a, c, rtol=1e-2)
+
+
+def test_a_step_averages_the_weights_and_is_the_same_with_remat():
+    tiny = ModelConfig(
+        image_px=32,
+        stem=8,
+        reconstructive_widths=(4, 4),
+        discriminative_widths=(4, 4),
+        quantizer=LFQConfig(bits=4),
+        kernels="he",
+    )
+    config = dataclasses.replace(PAPER, batch_size=2, ema_decay=0.9)
+    data = Preparation(tiny, config.augment, True, 0).training(photographs(4), good=2)
+    after = {}
+    for remat in (False, True):
+        model = Model(dataclasses.replace(tiny, remat=remat))
+        trainer = Trainer(model, config, steps=10, is_texture=True)
+        state = trainer.init(jax.random.key(0))
+        program = jax.jit(trainer.step).trace(state, data, jax.random.key(1))
+        primitives = {each.primitive.name for each in program.jaxpr.jaxpr.eqns}
+        assert any("remat" in name for name in primitives) == remat
+        after[remat] = program.lower().compile()(state, data, jax.random.key(1))
+        new, _ = after[remat]
+        averaged = jax.tree.map(
+            lambda old, new: 0.9 * old + 0.1 * new,
+            state.variables.params,
+            new.variables.params,
+        )
+        scoring = trainer.scoring_variables(new).params
+        for a, b in zip(*map(jax.tree.leaves, (scoring, averaged)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    # Not the weights: AdamW turns the rounding of a gradient near 0 into a whole step.
+    compared = [
+        (new.optimizer, new.variables.statistics, m) for new, m in after.values()
+    ]
+    for a, b in zip(*map(jax.tree.leaves, compared), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
