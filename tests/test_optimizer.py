@@ -41,13 +41,13 @@ def _updates(config: TrainConfig, *gradients: Any, weight: float = 1.0) -> Any:
 def test_both_rates_fall_to_a_tenth_at_80_and_90_percent_of_the_steps():
     steps = [0, 799, 800, 899, 900, 999]
     for rate in (3e-4, 1e-4):
-        at = schedule(rate, steps=1000, config=PAPER)
+        at: Any = schedule(rate, steps=1000, config=PAPER)
         expected = rate * np.array([1, 1, 0.1, 0.1, 0.01, 0.01])
         np.testing.assert_allclose([at(step) for step in steps], expected, rtol=1e-5)
 
 
 def test_a_warmup_rises_to_the_rate_in_equal_steps():
-    at = schedule(1.0, steps=1000, config=dataclasses.replace(PAPER, warmup=0.1))
+    at: Any = schedule(1.0, steps=1000, config=dataclasses.replace(PAPER, warmup=0.1))
     found = [float(at(jnp.asarray(step))) for step in (0, 49, 99, 100, 800)]
     np.testing.assert_allclose(found, [0.01, 0.5, 1, 1, 0.1], rtol=1e-5)
 
