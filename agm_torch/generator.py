@@ -149,8 +149,8 @@ class AnomalyGenerator:
 
 def _libraries(config: GeneratorConfig, kind: Kind) -> tuple[str, ...]:
     """Of the `agm` extra, what the configured sources import later."""
-    outlines = GROUNDED_SAM if config.mask_source(kind) == "grounded_sam" else ()
-    return outlines + (DIFFUSION if config.generator == "diffusion" else ())
+    sam, diffusion = config.models(kind)
+    return (GROUNDED_SAM if sam else ()) + (DIFFUSION if diffusion else ())
 
 
 def _check_image(image: np.ndarray) -> None:

@@ -17,6 +17,11 @@ class Shots(NamedTuple):
     sha256s: tuple[str, ...]
     examples: tuple[Example, ...]
 
+    @property
+    def by_key(self) -> dict[str, str]:
+        """Each one's sha256 by its key, as results and checkpoints name them."""
+        return dict(zip(self.keys, self.sha256s, strict=True))
+
 
 def choose(count: int, k: int, seed: int) -> list[int]:
     """The first k of one seeded permutation, so that 2 shots contain the 1 shot."""

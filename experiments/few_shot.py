@@ -392,7 +392,7 @@ def _train(
     )
     data, held_out = split(load_shards(shards), held_out=settings.validation_anomalies)
     inputs = {
-        "shots": dict(zip(shots.keys, shots.sha256s, strict=True)),
+        "shots": shots.by_key,
         "shards": shards.name,
     }
     generated = time.monotonic() - started

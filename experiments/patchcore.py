@@ -197,7 +197,7 @@ def run_category(
         "image_score": score,
         **measured._asdict(),
         "inputs": {
-            "shots": dict(zip(shots.keys, shots.sha256s, strict=True)),
+            "shots": shots.by_key,
             "test_images": len(test),
         },
         "seconds": {"total": round(time.monotonic() - started, 2)},

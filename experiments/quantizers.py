@@ -266,7 +266,6 @@ def run(
             kind = shots.examples[0].kind
             shards = _anomalies(settings, category, seed, shots, should_stop)
             data = split(load_shards(shards), held_out=settings.validation_anomalies)
-            inputs = dict(zip(shots.keys, shots.sha256s, strict=True))
             test = datasets.load(settings.dataset, category, "test", **settings.data)
             for variant in missing:
                 row = quantizer_row(
@@ -279,7 +278,7 @@ def run(
                     is_texture=settings.is_texture(kind),
                     seed=seed,
                     folder=row_folder(folder.path, category, seed, variant),
-                    inputs={"shots": inputs, "shards": shards.name},
+                    inputs={"shots": shots.by_key, "shards": shards.name},
                     should_stop=should_stop,
                 )
                 of_run = {
@@ -289,7 +288,7 @@ def run(
                     "shots": settings.shots,
                     "seed": seed,
                 }
-                folder.add_result({**of_run, **row, "inputs": inputs})
+                folder.add_result({**of_run, **row, "inputs": shots.by_key})
                 print(_progress(folder, row, category, seed), file=sys.stderr)
     print(comparison_table(folder.results()))
     print(f"\nreport  {write_comparison(folder.path)}")
