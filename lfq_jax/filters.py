@@ -35,7 +35,7 @@ def group_sizes(levels: int) -> tuple[int, ...]:
     return of_fine + (COLOURS, STRUCTURES) * (levels - with_lines)
 
 
-def _derivatives() -> np.ndarray:
+def derivatives() -> np.ndarray:
     """Kernels [7 7 1 8]: first and second Gaussian derivative, sigma 1 px, in turn."""
     side = np.arange(-_RADIUS_PX, _RADIUS_PX + 1, dtype=np.float64)
     y, x = np.meshgrid(side, side, indexing="ij")
@@ -86,12 +86,12 @@ def _on_grid(x: Float[Array, "b h w c"], rows: int, columns: int) -> Array:
     return jnp.einsum("jw,biwc->bijc", across, halfway)
 
 
-def _halved(x: Float[Array, "b h w c"]) -> Array:
+def halved(x: Float[Array, "b h w c"]) -> Array:
     b, h, w, c = x.shape
     return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
 
-def _filtered(lightness: Float[Array, "b h w 1"], kernels: np.ndarray) -> Array:
+def filtered(lightness: Float[Array, "b h w 1"], kernels: np.ndarray) -> Array:
     r = len(kernels) // 2
     padded = jnp.pad(lightness, ((0, 0), (r, r), (r, r), (0, 0)), mode="reflect")
     return jax.lax.conv_general_dilated(
@@ -109,7 +109,7 @@ def _signs(x: Array) -> Array:
 
 
 def _structure(lightness: Float[Array, "b h w 1"]) -> Array:
-    response = _filtered(lightness, _derivatives())
+    response = filtered(lightness, derivatives())
     edge, ridge = response[..., 0::2], response[..., 1::2]
     return jnp.concatenate([jnp.abs(edge), _signs(ridge)], -1)
 
@@ -151,12 +151,12 @@ def describe(
     )
     features = []
     for level in range(levels):
-        octave = _halved(octave) if level else octave
+        octave = halved(octave) if level else octave
         features.append(_on_grid(octave, rows, columns))
         lightness = octave[..., :1]
         energies = [_on_grid(_structure(lightness), rows, columns)]
         if level < _LINE_OCTAVES:
-            lines = _signs(_filtered(lightness, _elongated()))
+            lines = _signs(filtered(lightness, _elongated()))
             energies.append(_strongest(lines, rows, columns))
         # The square root brings faint structure and strong closer together.
         features += [jnp.sqrt(energy + _ENERGY_FLOOR) for energy in energies]

@@ -22,7 +22,7 @@ from lfq_jax.encoder import Encoder
 from lfq_jax.layers import conv
 from lfq_jax.quantizers.config import NoneConfig
 from lfq_jax.reader import Reader, read
-from lfq_jax.reference import Reference, channels, compare
+from lfq_jax.reference import Reference, channels, compare, strangeness_channels
 from lfq_jax.sight import reconstructed_sizes
 
 Tree = Any  # a nested dict of arrays
@@ -122,6 +122,7 @@ class Model:
         self.reference_channels = (
             channels(config.reference, is_texture=is_texture) if config.reference else 0
         )
+        self._of_lines = strangeness_channels(config.reference, is_texture=is_texture)
         residual = RESIDUALS if config.discriminator_input == "residual" else 0
         self.feature_sizes = reconstructed_sizes(config.reference)
         self._cell_channels = (
@@ -221,7 +222,7 @@ class Model:
         params = {k: v for k, v in variables.params.items() if k != "quantizer"}
         modules = nnx.merge(self._definition, params, variables.statistics)
         autoencoder, discriminator = modules.reconstructive, modules.discriminative
-        cells, features = self._compared(variables, image, reference)
+        cells, lines, features = self._compared(variables, image, reference)
         z = autoencoder.encode(image, features, training=training)
         with jax.named_scope("quantizer"):
             quantized = self.quantizer.quantize(
@@ -250,6 +251,8 @@ class Model:
             found = read(variables.reader, cells[..., : self.reference_channels])
             of_score = _with_reader(logits, found, reference_config.score_share)
             logits = _with_reader(logits, found, reference_config.reader_share)
+        if reference_config and self._of_lines and not training:
+            logits = _raised(logits, reference_config.orientation_weight * lines)
         outputs = Outputs(
             reconstruction=reconstruction,
             logits=logits,
@@ -268,20 +271,21 @@ class Model:
 
     def _compared(
         self, variables: Variables, image: Array, known: Array | None
-    ) -> tuple[Array, Array]:
-        """Distances from the shots' patches, and features to give back; no channels
-        without a reference and without an encoder."""
+    ) -> tuple[Array, Array, Array]:
+        """Distances from the shots' patches, how strangely lines run, and features to
+        give back; no channels without a reference, of objects, without an encoder."""
         config = self.config
         if config.reference is None:
             b, h, w, _ = image.shape
             nothing = jnp.zeros((b, h // config.stem, w // config.stem, 0))
-            return nothing, nothing
+            return nothing, nothing, nothing
         if known is None:
             memory = variables.reference
             if memory is None:
                 raise ValueError("a model with a reference needs variables.reference")
             known = compare(memory, image, config.reference, stride=config.stem)
-        return self.distances(known), self.features(known)
+        lines = known[..., self.reference_channels :][..., : self._of_lines]
+        return self.distances(known), lines, self.features(known)
 
     def distances(self, compared: Float[Array, "*b c"]) -> Float[Array, "*b d"]:
         """What says how far a cell is from the shots, of all that `compare` finds."""
@@ -289,7 +293,7 @@ class Model:
 
     def features(self, compared: Float[Array, "*b c"]) -> Float[Array, "*b f"]:
         """What the decoder is to give back, of all that `compare` finds."""
-        start = self.reference_channels
+        start = self.reference_channels + self._of_lines
         return compared[..., start : start + sum(self.feature_sizes)]
 
     def normal_features(self, known: Float[Array, "*b c"]) -> Float[Array, "*b f"]:
@@ -302,11 +306,26 @@ def _with_reader(
     logits: Float[Array, "b h w 2"], read: Float[Array, "b gh gw"], share: float
 ) -> Float[Array, "b h w 2"]:
     """The mean of the discriminator's log-odds and the reader's, who has `share`."""
-    rows, columns = (logits.shape[i] // read.shape[i] for i in (1, 2))
-    of_reader = jnp.repeat(jnp.repeat(read, rows, axis=1), columns, axis=2)
     of_network = logits[..., 1] - logits[..., 0]
+    of_reader = _of_pixels(read, of_network.shape)
     both = (1 - share) * of_network + share * of_reader
     return jnp.stack([-0.5 * both, 0.5 * both], axis=-1)
+
+
+def _raised(
+    logits: Float[Array, "b h w 2"], by: Float[Array, "b gh gw 1"]
+) -> Float[Array, "b h w 2"]:
+    """With `by` added to the log-odds of an anomaly."""
+    more = 0.5 * _of_pixels(by[..., 0], logits.shape)
+    return logits + jnp.stack([-more, more], axis=-1)
+
+
+def _of_pixels(
+    cells: Float[Array, "b gh gw"], shape: tuple[int, ...]
+) -> Float[Array, "b h w"]:
+    """Every pixel has what its cell has."""
+    rows, columns = (shape[i] // cells.shape[i] for i in (1, 2))
+    return jnp.repeat(jnp.repeat(cells, rows, axis=1), columns, axis=2)
 
 
 def residual_cells(

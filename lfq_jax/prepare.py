@@ -19,6 +19,7 @@ from lfq_jax.batches import filled
 from lfq_jax.config import AugmentConfig, ModelConfig
 from lfq_jax.data import Photographs, Sample, Samples, TrainingData
 from lfq_jax.encoders import Encoder
+from lfq_jax.orientation import Orientation, usual_orientation
 from lfq_jax.reader import Reader, fit_reader
 from lfq_jax.reference import (
     Reference,
@@ -71,7 +72,10 @@ class Preparation:
         if not self.is_texture:
             return memory
         others = others or self.others(shots)
-        return memory._replace(usual=others[0].usual)
+        return memory._replace(
+            usual=others[0].usual,
+            orientation=_with_usual(memory.orientation, others[0].orientation),
+        )
 
     @property
     def _where(self) -> dict:
@@ -133,7 +137,13 @@ class Preparation:
         if not self.is_texture:
             return others
         usual = self._usual(shots, others)
-        return [memory._replace(usual=usual) for memory in others]
+        orientation = _usual_lines(others, shots)
+        return [
+            memory._replace(
+                usual=usual, orientation=_with_usual(memory.orientation, orientation)
+            )
+            for memory in others
+        ]
 
     def _usual(
         self, shots: UInt8[np.ndarray, "k h w 3"], others: list[Reference]
@@ -251,6 +261,24 @@ class Preparation:
             normals=jnp.asarray(data.normals[data.sources]),
             masks=jnp.asarray(data.masks),
         )
+
+
+def _usual_lines(
+    others: list[Reference], shots: UInt8[np.ndarray, "k h w 3"]
+) -> Orientation | None:
+    """What is usual of good parts' lines; None where lines are not compared."""
+    lines = [memory.orientation for memory in others if memory.orientation is not None]
+    if not lines:
+        return None
+    return Orientation(lines[0].patches, *usual_orientation(lines, list(shots)))
+
+
+def _with_usual(
+    mine: Orientation | None, usual: Orientation | None
+) -> Orientation | None:
+    if mine is None or usual is None:
+        return mine
+    return mine._replace(mean=usual.mean, deviation=usual.deviation)
 
 
 def _lying(

@@ -54,6 +54,10 @@ class ReferenceConfig:
     best one count, so that parts that always lie alike cost nothing. 0: none."""
     encoder: EncoderConfig | None = None
     """Compare the features of a pretrained network beside those of the filter bank."""
+    orientation_weight: float = 1.0
+    """For textures: the most that the way their lines run, over surroundings of some 50
+    pixels, adds to the log-odds of the map, or takes off. The image score is read off
+    without it. 0: not compared."""
     shows_features: bool = False
     """Whether the discriminator sees the whitened features beside the distances."""
     reader_share: float = 0.8
@@ -79,5 +83,9 @@ class ReferenceConfig:
             share = getattr(self, name)
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {share}")
+        if not 0 <= self.orientation_weight <= 8:
+            raise ValueError(
+                f"orientation_weight must be in [0, 8], got {self.orientation_weight}"
+            )
         if not 0 <= self.window <= 8:
             raise ValueError(f"window must be in [0, 8], got {self.window}")

@@ -25,7 +25,7 @@ from lfq_jax.config import ModelConfig, ScoreConfig, as_json, from_json
 from lfq_jax.model import Model, Variables
 from lfq_jax.thresholds import Thresholds
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.safetensors"

@@ -12,6 +12,7 @@ from lfq_jax.config import PRESETS, ModelConfig
 from lfq_jax.layers import depth_to_space, max_pool, space_to_depth, upsample
 from lfq_jax.model import Model, parameter_count
 from lfq_jax.quantizers.config import LFQConfig, NoneConfig
+from lfq_jax.reference import known_channels
 
 TINY = ModelConfig(
     image_px=32,
@@ -56,9 +57,8 @@ def test_reconstruction_and_logits_have_the_images_size(preset: str):
     model = Model(config)
     images = jax.ShapeDtypeStruct((2, config.image_px, config.image_px, 3), jnp.float32)
     grid = config.image_px // config.stem
-    reference = jax.ShapeDtypeStruct(
-        (2, grid, grid, model.reference_channels), jnp.float32
-    )
+    known = known_channels(config.reference, is_texture=True)
+    reference = jax.ShapeDtypeStruct((2, grid, grid, known), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0))
     outputs, _ = jax.eval_shape(
         lambda v, x, r: model.apply(v, x, r, training=False),

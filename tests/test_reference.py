@@ -46,7 +46,8 @@ def _compared(shots, image, *, is_texture=False, config=CONFIG):
     sight = fit_sight(np.stack(shots), config, stride=4)
     memory = remember(sight, shots, config, stride=4, is_texture=is_texture, seed=0)
     unit = jnp.asarray(image[None]) / 255.0
-    return np.asarray(compare(memory, unit, config, stride=4))[0]
+    found = np.asarray(compare(memory, unit, config, stride=4))[0]
+    return found[..., : channels(config, is_texture=is_texture)]
 
 
 def _photographs(count: int = 6, shots: int = 2) -> Photographs:
@@ -179,6 +180,7 @@ def test_the_border_of_a_good_texture_is_no_farther_than_its_middle(is_texture: 
     def beyond(memory: Reference) -> float:
         unit = jnp.asarray(images[4:]) / 255.0
         found = np.asarray(compare(memory, unit, CONFIG, stride=4))
+        found = found[..., : channels(CONFIG, is_texture=True)]
         border = np.concatenate([found[:, 0], found[:, -1]]).mean()
         return abs(border - found[:, 4:-4, 4:-4].mean())
 
@@ -249,12 +251,15 @@ def test_grain_is_compared_with_grain_that_runs_as_it_does(turns: Any, flips: An
     config = AugmentConfig(quarter_turns=turns, flips=flips)
     preparation = Preparation(MODEL, config, is_texture=True, seed=3)
     good = preparation.training(_photographs(), good=24).good
-    typical = np.median(np.asarray(good.references, np.float32), axis=(1, 2)).max(-1)
+    distances = np.asarray(good.references, np.float32)
+    distances = distances[..., : channels(CONFIG, is_texture=True)]
+    typical = np.median(distances, axis=(1, 2)).max(-1)
     assert typical.max() < 2 * typical.min()
     memory = preparation.memory(_photographs().normals)
     assert memory
     across = jnp.asarray(np.rot90(_stripes(9))[None]) / 255.0
     found = np.asarray(compare(memory, across, CONFIG, stride=4))
+    found = found[..., : distances.shape[-1]]
     is_near = np.median(found, axis=(1, 2)).max() < 2 * typical.max()
     assert is_near == (turns == "always")
 
@@ -302,8 +307,9 @@ def test_draws_hold_the_asked_share_of_anomalies():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("levels", 0), ("patches", 0), ("window", 9)]
+    ("field", "value"),
+    [("levels", 0), ("patches", 0), ("window", 9), ("orientation_weight", -1.0)],
 )
-def test_a_reference_that_cannot_work_is_refused(field: str, value: int):
+def test_a_reference_that_cannot_work_is_refused(field: str, value: float):
     with pytest.raises(ValueError, match=f"{field} must be in .*got {value}"):
         ReferenceConfig(**{field: value})  # type: ignore[arg-type]

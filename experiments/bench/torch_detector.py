@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lfq_jax import filters, losses, nearest, reader
+from lfq_jax import filters, losses, nearest, orientation, reader
 from lfq_jax.saved_detector import Saved
 from lfq_jax.scoring import WINDOW_SIGMAS
 
@@ -34,14 +34,15 @@ class TorchDetector:
         assert memory is not None and saved.variables.reader is not None
         self.mean, self.matrix = map(_tensor, memory.sight.filters)
         self.patches = _tensor(memory.filters.patches)
-        self.of_patches = (self.patches**2).sum(-1)
+        self.lines = memory.orientation and tuple(map(_tensor, memory.orientation))
+        self.weight = model.reference.orientation_weight
         self.reader = tuple(map(_tensor, saved.variables.reader))
         self.share = model.reference.reader_share
         self.score_share = model.reference.score_share
         self.kernels = {
             name: _tensor(kernel).permute(3, 2, 0, 1).contiguous()
             for name, kernel in (
-                ("structure", filters._derivatives()),
+                ("structure", filters.derivatives()),
                 ("lines", filters._elongated()),
             )
         }
@@ -57,9 +58,12 @@ class TorchDetector:
         unit = unit.contiguous(memory_format=LAST)
         of_network, of_reader = self._log_odds(unit)
         of_map, of_score = (
-            torch.sigmoid((1 - share) * of_network + share * of_reader)
+            (1 - share) * of_network + share * of_reader
             for share in (self.share, self.score_share)
         )
+        if self.lines is not None:
+            of_map = of_map + self.weight * self._strangeness(unit)
+        of_map, of_score = torch.sigmoid(of_map), torch.sigmoid(of_score)
         config = self.saved.score
         maps = self._smooth(of_map, config.smoothing_sigma)
         score = self._smooth(of_score, config.max_sigma).amax((1, 2))
@@ -79,8 +83,33 @@ class TorchDetector:
         read = torch.einsum("bfhw,f->bhw", torch.cat(seen, 1), weights)
         wide = self._across(read, ("blur", reader.WIDE, True))
         read = read - reader.CONTRAST * wide + bias
-        read = read.repeat_interleave(self.stem, 1).repeat_interleave(self.stem, 2)
-        return of_network[:, 1] - of_network[:, 0], read
+        return of_network[:, 1] - of_network[:, 0], self._of_pixels(read)
+
+    def _of_pixels(self, cells: torch.Tensor) -> torch.Tensor:
+        wide = cells.repeat_interleave(self.stem, 1)
+        return wide.repeat_interleave(self.stem, 2)
+
+    def _strangeness(self, unit: torch.Tensor) -> torch.Tensor:
+        """How strangely lines run, b h w."""
+        assert self.lines is not None
+        patches, mean, deviation = self.lines
+        side = unit.shape[-1]
+        cells = max(1, side // orientation.CELL_PX)
+        lightness, described = unit.mean(1, keepdim=True), []
+        for octave in range(orientation._OCTAVES):
+            lightness = F.avg_pool2d(lightness, 2) if octave else lightness
+            energy = self._filtered(lightness, "structure") ** 2
+            energy = self._across(energy, ("about", cells)) + orientation._FLOOR
+            for kind in (energy[:, 0::2], energy[:, 1::2]):
+                described.append((kind / kind.mean(1, keepdim=True)).log())
+        query = torch.cat(described, 1).permute(0, 2, 3, 1)
+        found = _from_anywhere(query, patches).sum(-1).sqrt().log1p()[:, None]
+        for sign in (-1, 1):  # minima, then maxima
+            found = sign * F.max_pool2d(F.pad(sign * found, [1] * 4, "replicate"), 3, 1)
+        standard = (found - mean) / deviation
+        grid = side // self.stem
+        cells_of_grid = F.interpolate(standard, (grid, grid), mode="bilinear")
+        return self._of_pixels(cells_of_grid[:, 0].tanh())
 
     def _reconstructed(self, unit: torch.Tensor) -> torch.Tensor:
         params, statistics = (each["reconstructive"] for each in self.networks)
@@ -124,7 +153,7 @@ class TorchDetector:
     def _compared(self, unit: torch.Tensor) -> torch.Tensor:
         features = self._described(unit).permute(0, 2, 3, 1)
         whitened = (features - self.mean) @ self.matrix
-        found = [self._anywhere(whitened)]
+        found = [_from_anywhere(whitened, self.patches)]
         if self.rows is not None:
             found.append(self._in_place(whitened))
         if self.poses is not None:
@@ -153,14 +182,6 @@ class TorchDetector:
         others = best[:, :, 2:-1].amin(-1)
         if bool((others <= 1.5 * best[:, :, upright].amin(-1)).any()):
             raise ValueError("an image lies in another turn: take parts that never do")
-
-    def _anywhere(self, query: torch.Tensor) -> torch.Tensor:
-        flat = query.reshape(-1, query.shape[-1])
-        squared = torch.addmm(self.of_patches, flat, self.patches.T, alpha=-2)
-        candidates = self.patches[
-            squared.topk(nearest._CANDIDATES, largest=False).indices
-        ]
-        return _from_nearest(flat, candidates).reshape(query.shape)
 
     def _rows(self, places: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
         """For every row, the patches that are near it, their lengths, and which may
@@ -231,6 +252,7 @@ class TorchDetector:
         key = (*how, x.shape[-1])
         if key not in self._matrices:
             made = {
+                "about": orientation._about_cells,
                 "sample": filters._sampling,
                 "blur": reader.blur_matrix,
                 "window": losses._window_matrix,
@@ -252,6 +274,13 @@ def _tensors(tree: Any) -> Any:
     if array.ndim == 4:
         array = array.permute(3, 2, 0, 1).contiguous(memory_format=LAST)
     return array
+
+
+def _from_anywhere(query: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+    flat = query.reshape(-1, query.shape[-1])
+    squared = torch.addmm((patches**2).sum(-1), flat, patches.T, alpha=-2)
+    candidates = patches[squared.topk(nearest._CANDIDATES, largest=False).indices]
+    return _from_nearest(flat, candidates).reshape(query.shape)
 
 
 def _from_nearest(query: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from lfq_jax.config import PRESETS, ModelConfig, TrainConfig
 from lfq_jax.data import Samples, TrainingData
 from lfq_jax.model import Model
-from lfq_jax.reference import channels
+from lfq_jax.reference import known_channels
 from lfq_jax.step import Trainer
 
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -45,7 +45,7 @@ def training_data(
     """Random images with one square anomaly each, in the shapes of a real run."""
     rng = np.random.default_rng(0)
     px, grid = model.image_px, model.image_px // model.stem
-    compared = channels(model.reference, is_texture=True) if model.reference else 0
+    compared = known_channels(model.reference, is_texture=True)
 
     def samples(count: int, side: int) -> Samples:
         images = rng.integers(0, 256, (count, px, px, 3)).astype(np.uint8)

@@ -1,0 +1,141 @@
+"""How the lines of textures run: what it tells, and what it must not."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lfq_jax.config import AugmentConfig, ModelConfig
+from lfq_jax.model import Model
+from lfq_jax.orientation import (
+    Orientation,
+    describe_orientation,
+    opened,
+    remember_orientation,
+    strangeness,
+    usual_orientation,
+)
+from lfq_jax.prepare import Preparation
+from lfq_jax.scoring import Scorer
+from tests.tiny_detector import MODEL, tiny
+
+PX = 160
+GRID = (PX // 4, PX // 4)
+
+
+def _ground(seed: int) -> np.ndarray:
+    """A surface ground from left to right, in bytes."""
+    noise = np.random.default_rng(seed).normal(0, 1, (PX, PX))
+    along = np.stack([np.roll(noise, shift, axis=1) for shift in range(8)]).mean(0)
+    grey = np.clip(110 + 25 * along, 0, 255)
+    return np.repeat(grey[..., None], 3, -1).astype(np.uint8)
+
+
+def _known(*seeds: int) -> Orientation:
+    shots = [_ground(seed) for seed in seeds]
+    others = [
+        remember_orientation([s for s in shots if s is not shot], count=500, seed=0)
+        for shot in shots
+    ]
+    mean, deviation = usual_orientation(others, shots)
+    memory = remember_orientation(shots, count=500, seed=0)
+    return memory._replace(mean=mean, deviation=deviation)
+
+
+def _strange(image: np.ndarray, known: Orientation) -> np.ndarray:
+    return np.asarray(strangeness(known, jnp.asarray(image) / 255.0, GRID))
+
+
+def _across(image: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    """The image, in a part of it ground from top to bottom."""
+    image = image.copy()
+    image[rows, columns] = _ground(77).transpose(1, 0, 2)[rows, columns]
+    return image
+
+
+def _weighed(weight: float) -> ModelConfig:
+    assert MODEL.reference
+    reference = dataclasses.replace(MODEL.reference, orientation_weight=weight)
+    return dataclasses.replace(MODEL, reference=reference)
+
+
+def test_light_and_contrast_do_not_matter():
+    unit = jnp.asarray(_ground(3)[None]) / 255.0
+    described, of_paler = (
+        np.asarray(describe_orientation(image)) for image in (unit, 0.2 + 0.8 * unit)
+    )
+    np.testing.assert_allclose(described, of_paler, atol=0.1)
+    assert described.std() > 0.5
+    assert described.shape == (1, PX // 16, PX // 16, 16)
+
+
+def test_flat_images_run_nowhere():
+    described = describe_orientation(jnp.full((1, PX, PX, 3), 0.4))
+    np.testing.assert_allclose(described, 0, atol=1e-3)
+
+
+def test_a_region_that_was_ground_otherwise_is_strange_and_the_rest_is_not():
+    known = _known(0, 1, 2)
+    image = _across(_ground(5), slice(0, PX), slice(0, 80))
+    found = _strange(image, known)
+    assert found.shape == GRID
+    assert found[:, 2:14].min() > 0.9
+    assert found[:, 28:].mean() < 0.5
+    assert np.abs(found).max() <= 1
+
+
+def test_good_parts_are_about_as_strange_as_the_shots_are_to_each_other():
+    known = _known(0, 1, 2)
+    found = [_strange(_ground(seed), known).mean() for seed in range(10, 14)]
+    assert np.abs(found).max() < 0.5
+
+
+def test_a_peak_narrower_than_three_cells_is_taken_off_and_a_wider_one_is_kept():
+    cells = np.zeros((9, 9), np.float32)
+    cells[1:3, 1:9] = 1  # two cells wide
+    assert not np.any(opened(jnp.asarray(cells)))
+    cells[5:8, 0:3] = 2
+    wide = np.zeros_like(cells)
+    wide[5:8, 0:3] = 2
+    np.testing.assert_array_equal(opened(jnp.asarray(cells)), wide)
+
+
+def test_of_a_single_shot_varied_copies_say_what_is_usual():
+    config = dataclasses.replace(MODEL, image_px=PX)
+    augment = AugmentConfig(noise=0.02, contrast=0.1)
+    preparation = Preparation(config, augment, is_texture=True, seed=0)
+    memory = preparation.memory(_ground(0)[None])
+    assert memory is not None and memory.orientation is not None
+    assert float(memory.orientation.deviation) > 0.01
+    other = _strange(
+        _across(_ground(4), slice(0, PX), slice(0, PX)), memory.orientation
+    )
+    assert other.min() > 0.9
+
+
+@pytest.mark.parametrize("kind", ["texture", "object"])
+def test_it_is_added_to_the_map_of_textures_and_to_no_image_score(kind: str):
+    saved, _, images = tiny(kind=kind)
+    is_texture = kind == "texture"
+    assert saved.variables.reference
+    assert (saved.variables.reference.orientation is not None) == is_texture
+    found = []
+    for weight in (1e-9, 1.0):
+        model = Model(_weighed(weight), is_texture=is_texture)
+        scorer = Scorer(model, saved.score)
+        found.append(scorer(saved.variables, images))
+    for name, scores in found[0].scores.items():
+        np.testing.assert_array_equal(scores, found[1].scores[name])
+    change = np.abs(found[0].maps - found[1].maps).max()
+    assert change > 1e-3 if is_texture else change == 0
+
+
+def test_without_a_weight_nothing_is_remembered():
+    preparation = Preparation(_weighed(0.0), AugmentConfig(), is_texture=True, seed=0)
+    images = np.random.default_rng(0).integers(60, 190, (2, 32, 32, 3), np.uint8)
+    memory = preparation.memory(images)
+    assert memory is not None and memory.orientation is None
+    one = preparation.strangers(images, 2, stream=1).references.shape[-1]
+    with_lines = Preparation(MODEL, AugmentConfig(), is_texture=True, seed=0)
+    assert with_lines.strangers(images, 2, stream=1).references.shape[-1] == one + 1
