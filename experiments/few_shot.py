@@ -251,12 +251,16 @@ def _resumed(settings: FewShot, argv: Sequence[str]) -> FewShot:
     if not settings.resume:
         return settings
     config = RunFolder.open(settings.resume, "few_shot").config
-    if "texture_px" not in config:
-        raise ValueError(
-            f"--resume {settings.resume} was started by another command, or by an "
-            "earlier version, whose detectors were others: run it anew"
-        )
-    started = from_json(FewShot, config)
+    earlier = (
+        f"--resume {settings.resume} was started by another command, or by an "
+        "earlier version, whose detectors were others: run it anew"
+    )
+    try:
+        started = from_json(FewShot, config)
+    except ValueError as error:
+        raise ValueError(f"{earlier} ({error})") from error
+    if as_json(started) != config:  # what is new would have its default
+        raise ValueError(earlier)
     named = flag_value(argv, "--devices") is not None
     resumed = dataclasses.replace(
         started,

@@ -166,10 +166,15 @@ def _about(detector: Detector, format: Format, batch_size: int) -> dict[str, Any
 
 def _scored(saved: Saved) -> str:
     """What the image score is read off."""
-    config = saved.model.reference
-    if config is None or saved.variables.reader is None:
-        return "the map before it is smoothed"
-    return (
-        "the map as it were with a share of "
-        f"{config.score_share:g} for the regression, for {config.reader_share:g}"
-    )
+    config, memory = saved.model.reference, saved.variables.reference
+    said = "the map before it is smoothed"
+    if config is None or memory is None:
+        return said
+    if saved.variables.reader is not None:
+        said = (
+            "the map as it were with a share of "
+            f"{config.score_share:g} for the regression, for {config.reader_share:g}"
+        )
+    if memory.orientation is not None:
+        said += ", without what the way a texture's grain runs adds to it"
+    return said

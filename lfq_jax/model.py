@@ -88,6 +88,8 @@ class Outputs(NamedTuple):
 
     reconstruction: Float[Array, "b h w 3"]
     logits: Float[Array, "b h w 2"]
+    """The discriminator's; in scoring with the share of the regression, and what the
+    grain of a texture adds."""
     codes: Array
     quantizer_loss: Float[Array, ""]
     quantizer_statistics: dict[str, Array]
@@ -95,8 +97,8 @@ class Outputs(NamedTuple):
     """The pretrained encoder's features as the decoder gives them back; f = 0 without
     one."""
     of_score: Float[Array, "b h w 2"]
-    """Logits that the image score is read off: `logits`, or, where a regression is
-    fitted and scoring is meant, with that regression's own share in the score."""
+    """Logits that the image score is read off: as `logits`, but in scoring with the
+    regression's own share in the score, and without the grain."""
 
     @property
     def probability(self) -> Float[Array, "b h w"]:
@@ -122,7 +124,9 @@ class Model:
         self.reference_channels = (
             channels(config.reference, is_texture=is_texture) if config.reference else 0
         )
-        self._of_lines = strangeness_channels(config.reference, is_texture=is_texture)
+        self._grain_channels = strangeness_channels(
+            config.reference, is_texture=is_texture
+        )
         residual = RESIDUALS if config.discriminator_input == "residual" else 0
         self.feature_sizes = reconstructed_sizes(config.reference)
         self._cell_channels = (
@@ -222,7 +226,7 @@ class Model:
         params = {k: v for k, v in variables.params.items() if k != "quantizer"}
         modules = nnx.merge(self._definition, params, variables.statistics)
         autoencoder, discriminator = modules.reconstructive, modules.discriminative
-        cells, lines, features = self._compared(variables, image, reference)
+        cells, grain, features = self._compared(variables, image, reference)
         z = autoencoder.encode(image, features, training=training)
         with jax.named_scope("quantizer"):
             quantized = self.quantizer.quantize(
@@ -251,8 +255,8 @@ class Model:
             found = read(variables.reader, cells[..., : self.reference_channels])
             of_score = _with_reader(logits, found, reference_config.score_share)
             logits = _with_reader(logits, found, reference_config.reader_share)
-        if reference_config and self._of_lines and not training:
-            logits = _raised(logits, reference_config.orientation_weight * lines)
+        if reference_config and self._grain_channels and not training:
+            logits = _moved(logits, reference_config.orientation_weight * grain)
         outputs = Outputs(
             reconstruction=reconstruction,
             logits=logits,
@@ -272,7 +276,7 @@ class Model:
     def _compared(
         self, variables: Variables, image: Array, known: Array | None
     ) -> tuple[Array, Array, Array]:
-        """Distances from the shots' patches, how strangely lines run, and features to
+        """Distances from the shots' patches, how strangely grain runs, and features to
         give back; no channels without a reference, of objects, without an encoder."""
         config = self.config
         if config.reference is None:
@@ -283,9 +287,14 @@ class Model:
             memory = variables.reference
             if memory is None:
                 raise ValueError("a model with a reference needs variables.reference")
+            if self._grain_channels and memory.orientation is None:
+                raise ValueError(
+                    "orientation_weight must be 0 for a memory without an orientation, "
+                    f"got {config.reference.orientation_weight}"
+                )
             known = compare(memory, image, config.reference, stride=config.stem)
-        lines = known[..., self.reference_channels :][..., : self._of_lines]
-        return self.distances(known), lines, self.features(known)
+        grain = known[..., self.reference_channels :][..., : self._grain_channels]
+        return self.distances(known), grain, self.features(known)
 
     def distances(self, compared: Float[Array, "*b c"]) -> Float[Array, "*b d"]:
         """What says how far a cell is from the shots, of all that `compare` finds."""
@@ -293,7 +302,7 @@ class Model:
 
     def features(self, compared: Float[Array, "*b c"]) -> Float[Array, "*b f"]:
         """What the decoder is to give back, of all that `compare` finds."""
-        start = self.reference_channels + self._of_lines
+        start = self.reference_channels + self._grain_channels
         return compared[..., start : start + sum(self.feature_sizes)]
 
     def normal_features(self, known: Float[Array, "*b c"]) -> Float[Array, "*b f"]:
@@ -312,7 +321,7 @@ def _with_reader(
     return jnp.stack([-0.5 * both, 0.5 * both], axis=-1)
 
 
-def _raised(
+def _moved(
     logits: Float[Array, "b h w 2"], by: Float[Array, "b gh gw 1"]
 ) -> Float[Array, "b h w 2"]:
     """With `by` added to the log-odds of an anomaly."""

@@ -1,4 +1,4 @@
-"""How the lines of a texture run, over surroundings wider than a patch.
+"""How the grain of a texture runs, over surroundings wider than a patch.
 
 Light and contrast differ from photograph to photograph. How much of the edges runs in
 which direction does not (orientation histograms, Freeman and Roth 1995), and it tells
@@ -7,7 +7,7 @@ It tells regions, not spots: energies are averaged about cells of 16 pixels, and
 of the distance that are narrower than three cells are taken off.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -22,25 +22,30 @@ from lfq_jax.precision import exact_products
 
 CELL_PX = 16
 _OCTAVES = 2
-_FLOOR = 1e-6  # of an energy: what is fainter than a quarter of a grey level is flat
+_FLOOR = 4e-6  # of an energy: half a grey level, about that of a camera's noise
+_PATCHES = 8192  # all of two shots and their mirrors, at 512 px
 _LEAST_DEVIATION = 1e-2  # distances are known to 1e-3
 
 
 class Orientation(NamedTuple):
-    """What the lines of an image are compared with. Arrays only."""
+    """What the grain of an image is compared with. Arrays only."""
 
     patches: Float[Array, "n f"]
-    """Of the shots."""
+    """Of the shots, as `describe_orientation` finds them."""
     mean: Float[Array, ""]
-    """Of the distances on good parts, in what is as wide as three cells."""
+    """Of log(1 + distance) on good parts, `opened`."""
     deviation: Float[Array, ""]
-    """Of the distances on good parts, cell by cell."""
+    """Of log(1 + distance) on good parts, cell by cell."""
 
 
 def describe_orientation(images: Float[Array, "b H W 3"]) -> Float[Array, "b gh gw f"]:
     """Logarithms of the energy in each direction, beside the mean of all directions.
 
-    Edges and ridges, each in two octaves.
+    Edges and ridges in four directions and two octaves: f = 16.
+
+    Args:
+      images: in [0, 1], their sides even. A cell is of 16 x 16 pixels, or of the whole
+        side where that is shorter; what is left at the end is shared among all.
     """
     rows, columns = (max(1, side // CELL_PX) for side in images.shape[1:3])
     lightness = images.mean(-1, keepdims=True)
@@ -70,12 +75,12 @@ def _about_cells(size: int, cells: int) -> np.ndarray:
 
 @exact_products
 def remember_orientation(
-    images: Sequence[UInt8[np.ndarray, "h w 3"]], *, count: int, seed: int
+    images: Sequence[UInt8[np.ndarray, "h w 3"]], *, seed: int
 ) -> Orientation:
-    """At most `count` patches of `images`, drawn at random; good parts' distances are
-    not known yet, and stand as 0 and 1."""
+    """The patches of `images`, of very many a part drawn at random; good parts'
+    distances are not known yet, and stand as 0 and 1."""
     described = jnp.concatenate([_described(image[None]) for image in images])
-    patches = sample(described, count, seed=seed)
+    patches = sample(described, _PATCHES, seed=seed)
     return Orientation(patches, jnp.zeros(()), jnp.ones(()))
 
 
@@ -86,17 +91,28 @@ def _described(images: UInt8[Array, "b h w 3"]) -> Array:
 
 @exact_products
 def usual_orientation(
-    others: Sequence[Orientation], shots: Sequence[UInt8[np.ndarray, "h w 3"]]
+    others: Sequence[Orientation], good: Sequence[UInt8[Array, "h w 3"]]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean and deviation of the distances of every shot from the others."""
-    found = jnp.stack(
-        [
-            _distances(memory.patches, _described(shot[None])[0])
-            for memory, shot in zip(others, shots, strict=True)
-        ]
-    )
-    wide = jax.vmap(opened)(found)
-    return wide.mean(), jnp.maximum(found.std(), _LEAST_DEVIATION)
+    """`mean` and `deviation` of good parts, each compared with the shots that it was
+    not made from.
+
+    They are varied as in training: noise, too, hides how grain runs.
+    """
+    found = [
+        _from_others(memory.patches, image)
+        for memory, image in zip(others, good, strict=True)
+    ]
+    distances, wide = (jnp.stack(each) for each in zip(*found, strict=True))
+    return wide.mean(), jnp.maximum(distances.std(), _LEAST_DEVIATION)
+
+
+@jax.jit
+def _from_others(
+    patches: Float[Array, "n f"], image: UInt8[Array, "h w 3"]
+) -> tuple[Float[Array, "gh gw"], Float[Array, "gh gw"]]:
+    """An image's distances, and what is left of them when peaks are taken off."""
+    distances = _distances(patches, _described(image[None])[0])
+    return distances, opened(distances)
 
 
 def _distances(
@@ -106,11 +122,14 @@ def _distances(
 
 
 def opened(x: Float[Array, "h w"]) -> Float[Array, "h w"]:
-    """Without what is narrower than three cells (a grey-scale opening)."""
+    """Without peaks narrower than three cells, at the border than two (a grey-scale
+    opening: Serra 1982)."""
     return _extreme(_extreme(x, jnp.minimum), jnp.maximum)
 
 
-def _extreme(x: Float[Array, "h w"], pick) -> Float[Array, "h w"]:
+def _extreme(
+    x: Float[Array, "h w"], pick: Callable[[Array, Array], Array]
+) -> Float[Array, "h w"]:
     """Minima or maxima of 3 x 3 cells."""
     wide = jnp.pad(x, 1, mode="edge")
     rows = pick(pick(wide[:-2], wide[1:-1]), wide[2:])
@@ -122,9 +141,17 @@ def strangeness(
     image: Float[Array, "H W 3"],
     grid: tuple[int, ...],
 ) -> Float[Array, "h w"]:
-    """How strangely the lines run about every cell of `grid`: in (-1, 1), 0 as on good
-    parts, bounded since it knows where a defect is no better than to a cell."""
+    """How strangely the grain runs about every cell of `grid`: in (-1, 1), about 0 on
+    good parts, bounded since it knows where a defect is no better than to a cell.
+
+    Args:
+      image: in [0, 1].
+      grid: rows and columns.
+    """
     described = describe_orientation(image[None])[0]
     found = opened(_distances(orientation.patches, described))
     standard = (found - orientation.mean) / orientation.deviation
-    return jnp.tanh(jax.image.resize(standard, grid, "bilinear"))
+    # with an axis for channels, which converters of graphs expect
+    return jnp.tanh(
+        jax.image.resize(standard[..., None], (*grid, 1), "bilinear")[..., 0]
+    )

@@ -137,7 +137,7 @@ class Preparation:
         if not self.is_texture:
             return others
         usual = self._usual(shots, others)
-        orientation = _usual_lines(others, shots)
+        orientation = self._usual_orientation(shots, others)
         return [
             memory._replace(
                 usual=usual, orientation=_with_usual(memory.orientation, orientation)
@@ -154,6 +154,22 @@ class Preparation:
         found = self.strangers(shots, _USUAL, stream=5, others=others).references
         groups = sum(len(kind) for kind in sizes_by_kind(self.model.reference))
         return usual_distances(np.asarray(found)[..., :groups])
+
+    def _usual_orientation(
+        self, shots: UInt8[np.ndarray, "k h w 3"], others: list[Reference]
+    ) -> Orientation | None:
+        """With the distances of good parts, varied as in training; None where grain is
+        not compared. Of a single shot nothing is strange: it does not show how the
+        grain of another part would run."""
+        memories = [x.orientation for x in others if x.orientation is not None]
+        if not memories:
+            return None
+        if len(shots) == 1:
+            return memories[0]._replace(deviation=jnp.full((), jnp.inf))
+        sources = np.arange(_USUAL) % len(shots)
+        good = self.varied(self._plain(shots[sources]), stream=5).images
+        usual = usual_orientation([memories[source] for source in sources], list(good))
+        return Orientation(memories[0].patches, *usual)
 
     def varied(self, samples: Samples, *, stream: int) -> Samples:
         """Every sample varied once. Another `stream`, other variations."""
@@ -261,16 +277,6 @@ class Preparation:
             normals=jnp.asarray(data.normals[data.sources]),
             masks=jnp.asarray(data.masks),
         )
-
-
-def _usual_lines(
-    others: list[Reference], shots: UInt8[np.ndarray, "k h w 3"]
-) -> Orientation | None:
-    """What is usual of good parts' lines; None where lines are not compared."""
-    lines = [memory.orientation for memory in others if memory.orientation is not None]
-    if not lines:
-        return None
-    return Orientation(lines[0].patches, *usual_orientation(lines, list(shots)))
 
 
 def _with_usual(

@@ -49,7 +49,7 @@ class Reference(NamedTuple):
     poses: Poses | None = None
     """Where images are compared in other turns, too."""
     orientation: Orientation | None = None
-    """Of textures: how their lines run."""
+    """Of textures: how their grain runs."""
     usual: Float[Array, "r c"] | None = None
     """How much more `compare` finds on good parts near the border of the image, by how
     many cells away it is; the last row, 0, goes for all that lie deeper."""
@@ -69,18 +69,19 @@ def channels(config: ReferenceConfig, *, is_texture: bool) -> int:
 
 
 def strangeness_channels(config: ReferenceConfig | None, *, is_texture: bool) -> int:
-    """Channels of `compare` that say how strangely lines run: one or none."""
+    """Channels of `compare` that say how strangely grain runs: one or none."""
     return int(config is not None and is_texture and config.orientation_weight > 0)
 
 
 def known_channels(config: ReferenceConfig | None, *, is_texture: bool) -> int:
     """How many channels are prepared of a training image: all that `compare` finds,
-    and the features to give back of the image without its anomaly."""
+    and the features to give back of the image without its anomaly. (Of the grain only
+    validation makes use.)"""
     if config is None:
         return 0
-    of_lines = strangeness_channels(config, is_texture=is_texture)
+    of_grain = strangeness_channels(config, is_texture=is_texture)
     features = sum(reconstructed_sizes(config))
-    return channels(config, is_texture=is_texture) + of_lines + 2 * features
+    return channels(config, is_texture=is_texture) + of_grain + 2 * features
 
 
 @exact_products
@@ -116,7 +117,7 @@ def remember(
             )
     orientation = None
     if strangeness_channels(config, is_texture=is_texture):
-        orientation = remember_orientation(images, count=config.patches, seed=seed)
+        orientation = remember_orientation(images, seed=seed)
     filters, *stages = [Memory(*both) for both in zip(patches, places, strict=True)]
     return Reference(sight, filters, tuple(stages), poses, orientation)
 
@@ -285,7 +286,7 @@ def compare(
     log(1 + distance), a channel a group of features: from the nearest patch anywhere,
     then, where places are compared, from the nearest in place; less `usual`, where the
     reference has it; then, with `shows_features`, the filters' projected features.
-    After these `channels` come, for textures, how strangely their lines run, and the
+    After these `channels` come, for textures, how strangely their grain runs, and the
     features that the decoder is to give back.
     """
     seen = see(reference.sight, images, config, stride=stride)
@@ -298,9 +299,9 @@ def compare(
             depth = _depth(*distances.shape[:2]).clip(max=len(reference.usual) - 1)
             distances = distances - reference.usual[depth]
         shown = [seen.kinds[0]] if config.shows_features else []
-        if reference.orientation is not None:
-            lines = strangeness(reference.orientation, image, distances.shape[:2])
-            shown.append(lines[..., None])
+        if reference.orientation is not None and config.orientation_weight:
+            grain = strangeness(reference.orientation, image, distances.shape[:2])
+            shown.append(grain[..., None])
         return jnp.concatenate([distances, *shown, seen.widest], axis=-1)
 
     return jax.lax.map(of_image, (images, seen))

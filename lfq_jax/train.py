@@ -59,7 +59,7 @@ class Validation(NamedTuple):
     masks: np.ndarray
     """bool [n h w]."""
     references: np.ndarray
-    """f16 [n gh gw c]: distances from the shots that an image was not made from."""
+    """f16 [n gh gw c]: what `compare` finds beside the shots it was not made from."""
 
     @property
     def labels(self) -> np.ndarray:

@@ -38,10 +38,19 @@ def needs_onnx():
         pytest.importorskip(name)
 
 
-@pytest.mark.parametrize("format", ["stablehlo", "onnx", "safetensors"])
-def test_an_export_decides_as_the_detector_does(run, format, capsys):
+@pytest.mark.parametrize(
+    ("format", "kind"),
+    [
+        ("stablehlo", "object"),
+        ("onnx", "object"),
+        ("onnx", "texture"),
+        ("safetensors", "object"),
+    ],
+)
+def test_an_export_decides_as_the_detector_does(format, kind, capsys, tmp_path):
     if format == "onnx":
         needs_onnx()
+    run = write_run(tmp_path / "run", "plate", kind=kind)
     command.main(["--run", str(run), "--format", format])
     said = capsys.readouterr().out
     assert "over 8 validation images" in said

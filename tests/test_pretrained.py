@@ -85,8 +85,10 @@ def test_distances_of_both_kinds_stand_beside_each_other(weights):
             sight, list(shots), config, stride=4, is_texture=is_texture, seed=0
         )
         found = np.asarray(compare(memory, unit, config, stride=4))
-        distances = found[..., :-4]  # behind them, what the decoder is to give back
-        assert distances.shape[-1] == channels(config, is_texture=is_texture)
+        count = channels(config, is_texture=is_texture)
+        # behind them how grain runs, of textures, and what the decoder is to give back
+        assert found.shape[-1] == count + is_texture + 4
+        distances = found[..., :count]
         if not is_texture:  # in its own place a shot is at no distance from itself
             assert distances[..., -2:].max() < 0.05
 
@@ -177,7 +179,7 @@ def test_the_decoder_learns_to_give_back_the_features_of_the_part_without_its_an
     preparation = Preparation(config, AugmentConfig(flips="none"), True, 0, encoder)
     prepared = preparation.training(data, good=2)
     known = prepared.anomalous.references.astype(jnp.float32)
-    assert known.shape[-1] == model.reference_channels + 2 * 8
+    assert known.shape[-1] == model.reference_channels + 1 + 2 * 8  # 1 of grain
     changed = jnp.abs(model.features(known) - model.normal_features(known)).max(-1)
     assert float(changed[:, 5:7, 5:7].min()) > 2 * float(changed[:, 14:, 14:].max())
     good = prepared.good.references.astype(jnp.float32)

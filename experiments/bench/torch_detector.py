@@ -34,7 +34,7 @@ class TorchDetector:
         assert memory is not None and saved.variables.reader is not None
         self.mean, self.matrix = map(_tensor, memory.sight.filters)
         self.patches = _tensor(memory.filters.patches)
-        self.lines = memory.orientation and tuple(map(_tensor, memory.orientation))
+        self.grain = memory.orientation and tuple(map(_tensor, memory.orientation))
         self.weight = model.reference.orientation_weight
         self.reader = tuple(map(_tensor, saved.variables.reader))
         self.share = model.reference.reader_share
@@ -61,7 +61,7 @@ class TorchDetector:
             (1 - share) * of_network + share * of_reader
             for share in (self.share, self.score_share)
         )
-        if self.lines is not None:
+        if self.grain is not None:
             of_map = of_map + self.weight * self._strangeness(unit)
         of_map, of_score = torch.sigmoid(of_map), torch.sigmoid(of_score)
         config = self.saved.score
@@ -90,9 +90,9 @@ class TorchDetector:
         return wide.repeat_interleave(self.stem, 2)
 
     def _strangeness(self, unit: torch.Tensor) -> torch.Tensor:
-        """How strangely lines run, b h w."""
-        assert self.lines is not None
-        patches, mean, deviation = self.lines
+        """How strangely grain runs, b h w."""
+        assert self.grain is not None
+        patches, mean, deviation = self.grain
         side = unit.shape[-1]
         cells = max(1, side // orientation.CELL_PX)
         lightness, described = unit.mean(1, keepdim=True), []
