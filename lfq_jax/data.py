@@ -47,7 +47,7 @@ class Samples(NamedTuple):
     """The image as it would be without its anomaly."""
     masks: UInt8[Array, "n h w"]
     references: Float16[Array, "n gh gw c"]
-    """What `compare` finds beside the other shots; c = 0 where they are not compared."""
+    """What `compare` finds beside the other shots; c = 0 where nothing is compared."""
 
 
 class Sample(NamedTuple):

@@ -316,7 +316,7 @@ def _with_reader(
 ) -> Float[Array, "b h w 2"]:
     """The mean of the discriminator's log-odds and the reader's, who has `share`."""
     of_network = logits[..., 1] - logits[..., 0]
-    of_reader = _of_pixels(read, of_network.shape)
+    of_reader = _of_pixels(read, of_network.shape[1:])
     both = (1 - share) * of_network + share * of_reader
     return jnp.stack([-0.5 * both, 0.5 * both], axis=-1)
 
@@ -325,15 +325,15 @@ def _moved(
     logits: Float[Array, "b h w 2"], by: Float[Array, "b gh gw 1"]
 ) -> Float[Array, "b h w 2"]:
     """With `by` added to the log-odds of an anomaly."""
-    more = 0.5 * _of_pixels(by[..., 0], logits.shape)
+    more = 0.5 * _of_pixels(by[..., 0], logits.shape[1:3])
     return logits + jnp.stack([-more, more], axis=-1)
 
 
 def _of_pixels(
-    cells: Float[Array, "b gh gw"], shape: tuple[int, ...]
+    cells: Float[Array, "b gh gw"], sides: tuple[int, ...]
 ) -> Float[Array, "b h w"]:
-    """Every pixel has what its cell has."""
-    rows, columns = (shape[i] // cells.shape[i] for i in (1, 2))
+    """Every pixel of an image of `sides` has what its cell has."""
+    rows, columns = (sides[i] // cells.shape[1 + i] for i in (0, 1))
     return jnp.repeat(jnp.repeat(cells, rows, axis=1), columns, axis=2)
 
 

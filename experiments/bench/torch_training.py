@@ -29,6 +29,7 @@ from lfq_jax.config import LossConfig, ModelConfig, TrainConfig
 from lfq_jax.data import CENTRED_SHARE, Sample, TrainingData
 from lfq_jax.model import Variables
 from lfq_jax.quantizers.config import LFQConfig
+from lfq_jax.reference import channels
 
 Layout = Literal["nchw", "channels_last"]
 _trained = functools.partial(_stage, training=True)
@@ -53,6 +54,9 @@ class TorchStep:
             raise ValueError("only LFQ without normalisation is written anew")
         self.model, self.train, self.device = model, train, device
         self.quantizer = model.quantizer
+        self.distances = (
+            channels(model.reference, is_texture=True) if model.reference else 0
+        )
         last = layout == "channels_last"
         self.format = torch.channels_last if last else torch.contiguous_format
         self.params = self._placed(_tensors(variables.params))
@@ -145,7 +149,7 @@ class TorchStep:
     ) -> torch.Tensor:
         params = self.params["discriminative"]
         statistics = self.statistics["discriminative"]
-        cells = reference
+        cells = reference[:, : self.distances]
         if self.model.discriminator_input == "residual":
             cells = torch.cat([cells, self._residual(image, reconstruction)], 1)
             x = cells
