@@ -461,7 +461,7 @@ def test_a_typo_exits_2_with_a_suggestion(photographs, tmp_path):
     assert "--count" in failed.stdout + failed.stderr
 
 
-def test_help_answers_at_once_and_imports_nothing_heavy():
+def test_help_imports_nothing_heavy():
     code = (
         "import sys, agm_torch.__main__ as main\n"
         "sys.argv = ['agm_torch', 'generate', '--help']\n"
@@ -469,11 +469,9 @@ def test_help_answers_at_once_and_imports_nothing_heavy():
         "except SystemExit: pass\n"
         "print([m for m in ('torch', 'jax', 'numpy', 'scipy') if m in sys.modules])"
     )
-    started = time.monotonic()
     done = run([sys.executable, "-c", code])
     assert done.stdout.splitlines()[-1] == "[]"
     assert "--beta-max" in done.stdout
-    assert time.monotonic() - started < 3  # 0.4 s on a quiet machine
 
 
 def test_the_weight_free_generator_never_imports_torch_or_jax():
