@@ -6,6 +6,7 @@ strongest of the lines nearby, for scratches and cracks that a mean would hide.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -70,28 +71,48 @@ def _elongated() -> np.ndarray:
     return np.stack(kernels, -1)[:, :, None].astype(np.float32)
 
 
-def _sampling(size: int, grid: int) -> np.ndarray:
-    """Matrix [grid size]: Gaussian means about the centres of `grid` equal cells."""
+def _pool_sigma(cell: float) -> float:
+    return math.hypot(_POOL_SIGMA_PX, 0.29 * max(cell, 1.0))  # the cell's own width
+
+
+def sampling(
+    size: int, grid: int, sigma_of: Callable[[float], float] = _pool_sigma
+) -> np.ndarray:
+    """Matrix [grid size]: Gaussian means about the centres of `grid` equal cells.
+
+    Args:
+      sigma_of: the deviation in pixels, by the width of a cell in pixels.
+    """
     cell = size / grid
     centres = (np.arange(grid) + 0.5) * cell - 0.5
-    sigma = math.hypot(_POOL_SIGMA_PX, 0.29 * max(cell, 1.0))  # the cell's own width
+    sigma = sigma_of(cell)
     weights = np.exp(-0.5 * ((centres[:, None] - np.arange(size)) / sigma) ** 2)
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _on_grid(x: Float[Array, "b h w c"], rows: int, columns: int) -> Array:
-    down = jnp.asarray(_sampling(x.shape[1], rows))
-    across = jnp.asarray(_sampling(x.shape[2], columns))
+def on_grid(
+    x: Float[Array, "b h w c"],
+    rows: int,
+    columns: int,
+    sigma_of: Callable[[float], float] = _pool_sigma,
+) -> Float[Array, "b rows columns c"]:
+    """Gaussian means about the centres of equal cells; see `sampling`."""
+    down = jnp.asarray(sampling(x.shape[1], rows, sigma_of))
+    across = jnp.asarray(sampling(x.shape[2], columns, sigma_of))
     halfway = jnp.einsum("ih,bhwc->biwc", down, x)
     return jnp.einsum("jw,biwc->bijc", across, halfway)
 
 
-def halved(x: Float[Array, "b h w c"]) -> Array:
+def halved(x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
+    """Means of 2 x 2 pixels; the sides are even."""
     b, h, w, c = x.shape
     return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
 
-def filtered(lightness: Float[Array, "b h w 1"], kernels: np.ndarray) -> Array:
+def filtered(
+    lightness: Float[Array, "b h w 1"], kernels: np.ndarray
+) -> Float[Array, "b h w k"]:
+    """What `kernels` [s s 1 k] find about every pixel; the border is mirrored."""
     r = len(kernels) // 2
     padded = jnp.pad(lightness, ((0, 0), (r, r), (r, r), (0, 0)), mode="reflect")
     return jax.lax.conv_general_dilated(
@@ -152,9 +173,9 @@ def describe(
     features = []
     for level in range(levels):
         octave = halved(octave) if level else octave
-        features.append(_on_grid(octave, rows, columns))
+        features.append(on_grid(octave, rows, columns))
         lightness = octave[..., :1]
-        energies = [_on_grid(_structure(lightness), rows, columns)]
+        energies = [on_grid(_structure(lightness), rows, columns)]
         if level < _LINE_OCTAVES:
             lines = _signs(filtered(lightness, _elongated()))
             energies.append(_strongest(lines, rows, columns))

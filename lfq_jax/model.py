@@ -121,9 +121,7 @@ class Model:
     def __init__(self, config: ModelConfig, *, is_texture: bool = True) -> None:
         self.config = config
         self.is_texture = is_texture
-        self.reference_channels = (
-            channels(config.reference, is_texture=is_texture) if config.reference else 0
-        )
+        self.reference_channels = channels(config.reference, is_texture=is_texture)
         self._grain_channels = strangeness_channels(
             config.reference, is_texture=is_texture
         )

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from lfq_jax.filters import derivatives, filtered, halved
+from lfq_jax.filters import derivatives, filtered, halved, on_grid
 from lfq_jax.memory import sample
 from lfq_jax.nearest import from_anywhere
 from lfq_jax.precision import exact_products
@@ -52,25 +52,16 @@ def describe_orientation(images: Float[Array, "b H W 3"]) -> Float[Array, "b gh 
     found = []
     for octave in range(_OCTAVES):
         lightness = halved(lightness) if octave else lightness
-        down, across = (
-            _about_cells(size, cells)
-            for size, cells in zip(lightness.shape[1:3], (rows, columns), strict=True)
-        )
         energy = filtered(lightness, derivatives()) ** 2
-        energy = jnp.einsum("ih,bhwc->biwc", down, energy)
-        energy = jnp.einsum("jw,biwc->bijc", across, energy) + _FLOOR
+        energy = on_grid(energy, rows, columns, sigma_of_cell) + _FLOOR
         for of_kind in (energy[..., 0::2], energy[..., 1::2]):  # edges, ridges
             found.append(jnp.log(of_kind / of_kind.mean(-1, keepdims=True)))
     return jnp.concatenate(found, axis=-1)
 
 
-def _about_cells(size: int, cells: int) -> np.ndarray:
-    """Matrix [cells size]: Gaussian means about the centres of `cells` equal cells, as
-    wide as one to either side."""
-    cell = size / cells
-    centres = (np.arange(cells) + 0.5) * cell - 0.5
-    weights = np.exp(-0.5 * ((centres[:, None] - np.arange(size)) / cell) ** 2)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+def sigma_of_cell(cell: float) -> float:
+    """Of the mean about a cell: as wide as the cell to either side."""
+    return cell
 
 
 @exact_products

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Key, UInt8
 
 from lfq_jax.augment import augment, does_flip
 from lfq_jax.batches import filled
 from lfq_jax.config import AugmentConfig, ModelConfig
 from lfq_jax.data import Photographs, Sample, Samples, TrainingData
 from lfq_jax.encoders import Encoder
-from lfq_jax.orientation import Orientation, usual_orientation
+from lfq_jax.orientation import usual_orientation
 from lfq_jax.reader import Reader, fit_reader
 from lfq_jax.reference import (
     Reference,
@@ -72,10 +72,7 @@ class Preparation:
         if not self.is_texture:
             return memory
         others = others or self.others(shots)
-        return memory._replace(
-            usual=others[0].usual,
-            orientation=_with_usual(memory.orientation, others[0].orientation),
-        )
+        return _with_usual_of(others[0], memory)
 
     @property
     def _where(self) -> dict:
@@ -136,40 +133,32 @@ class Preparation:
         others = [self._remember(sight, images) for images in rest]
         if not self.is_texture:
             return others
-        usual = self._usual(shots, others)
-        orientation = self._usual_orientation(shots, others)
-        return [
-            memory._replace(
-                usual=usual, orientation=_with_usual(memory.orientation, orientation)
-            )
-            for memory in others
-        ]
+        first = self._with_usual(shots, others)
+        return [_with_usual_of(first, memory) for memory in others]
 
-    def _usual(
+    def _with_usual(
         self, shots: UInt8[np.ndarray, "k h w 3"], others: list[Reference]
-    ) -> Float[Array, "r c"]:
-        """What good parts show near the border. Objects are left alone: there it says
-        more of the part than of the border."""
+    ) -> Reference:
+        """The first of `others` with what good parts show near the border, and how
+        strangely their grain runs. Objects are left alone: there the one says more of
+        the part than of the border.
+
+        Of a single shot no grain is strange: it does not show how another part's runs.
+        """
         assert self.model.reference is not None
-        found = self.strangers(shots, _USUAL, stream=5, others=others).references
+        good = self.strangers(shots, _USUAL, stream=5, others=others)
         groups = sum(len(kind) for kind in sizes_by_kind(self.model.reference))
-        return usual_distances(np.asarray(found)[..., :groups])
-
-    def _usual_orientation(
-        self, shots: UInt8[np.ndarray, "k h w 3"], others: list[Reference]
-    ) -> Orientation | None:
-        """With the distances of good parts, varied as in training; None where grain is
-        not compared. Of a single shot nothing is strange: it does not show how the
-        grain of another part would run."""
-        memories = [x.orientation for x in others if x.orientation is not None]
-        if not memories:
-            return None
-        if len(shots) == 1:
-            return memories[0]._replace(deviation=jnp.full((), jnp.inf))
-        sources = np.arange(_USUAL) % len(shots)
-        good = self.varied(self._plain(shots[sources]), stream=5).images
-        usual = usual_orientation([memories[source] for source in sources], list(good))
-        return Orientation(memories[0].patches, *usual)
+        usual = usual_distances(np.asarray(good.references)[..., :groups])
+        first = others[0]._replace(usual=usual)
+        grain = [x.orientation for x in others if x.orientation is not None]
+        if not grain:
+            return first
+        mean, deviation = jnp.zeros(()), jnp.full((), jnp.inf)
+        if len(shots) > 1:
+            by_turns = [grain[i % len(shots)] for i in range(_USUAL)]
+            mean, deviation = usual_orientation(by_turns, list(good.images))
+        orientation = grain[0]._replace(mean=mean, deviation=deviation)
+        return first._replace(orientation=orientation)
 
     def varied(self, samples: Samples, *, stream: int) -> Samples:
         """Every sample varied once. Another `stream`, other variations."""
@@ -279,12 +268,12 @@ class Preparation:
         )
 
 
-def _with_usual(
-    mine: Orientation | None, usual: Orientation | None
-) -> Orientation | None:
-    if mine is None or usual is None:
-        return mine
-    return mine._replace(mean=usual.mean, deviation=usual.deviation)
+def _with_usual_of(known: Reference, memory: Reference) -> Reference:
+    """`memory` with what is known to be usual of good parts."""
+    mine, its = memory.orientation, known.orientation
+    if mine is not None and its is not None:
+        mine = mine._replace(mean=its.mean, deviation=its.deviation)
+    return memory._replace(usual=known.usual, orientation=mine)
 
 
 def _lying(

@@ -60,8 +60,10 @@ class Reference(NamedTuple):
         return self.filters, *self.stages
 
 
-def channels(config: ReferenceConfig, *, is_texture: bool) -> int:
+def channels(config: ReferenceConfig | None, *, is_texture: bool) -> int:
     """Channels of `compare` that say how far a cell is from the shots."""
+    if config is None:
+        return 0
     sizes = sizes_by_kind(config)
     searches = 1 if is_texture or not config.window else 2
     of_features = sum(sizes[0]) if config.shows_features else 0

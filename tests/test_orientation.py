@@ -1,4 +1,4 @@
-"""How the lines of textures run: what it tells, and what it must not."""
+"""How the grain of textures runs: what it tells, and what it must not."""
 
 import dataclasses
 from typing import Literal

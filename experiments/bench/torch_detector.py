@@ -34,7 +34,9 @@ class TorchDetector:
         assert memory is not None and saved.variables.reader is not None
         self.mean, self.matrix = map(_tensor, memory.sight.filters)
         self.patches = _tensor(memory.filters.patches)
+        self.of_patches = _lengths(self.patches)
         self.grain = memory.orientation and tuple(map(_tensor, memory.orientation))
+        self.of_grain = None if self.grain is None else _lengths(self.grain[0])
         self.weight = model.reference.orientation_weight
         self.reader = tuple(map(_tensor, saved.variables.reader))
         self.share = model.reference.reader_share
@@ -91,7 +93,7 @@ class TorchDetector:
 
     def _strangeness(self, unit: torch.Tensor) -> torch.Tensor:
         """How strangely grain runs, b h w."""
-        assert self.grain is not None
+        assert self.grain is not None and self.of_grain is not None
         patches, mean, deviation = self.grain
         side = unit.shape[-1]
         cells = max(1, side // orientation.CELL_PX)
@@ -99,11 +101,13 @@ class TorchDetector:
         for octave in range(orientation._OCTAVES):
             lightness = F.avg_pool2d(lightness, 2) if octave else lightness
             energy = self._filtered(lightness, "structure") ** 2
-            energy = self._across(energy, ("about", cells)) + orientation._FLOOR
+            how = ("sample", cells, orientation.sigma_of_cell)
+            energy = self._across(energy, how) + orientation._FLOOR
             for kind in (energy[:, 0::2], energy[:, 1::2]):
                 described.append((kind / kind.mean(1, keepdim=True)).log())
         query = torch.cat(described, 1).permute(0, 2, 3, 1)
-        found = _from_anywhere(query, patches).sum(-1).sqrt().log1p()[:, None]
+        found = _from_anywhere(query, patches, self.of_grain)
+        found = found.sum(-1).sqrt().log1p()[:, None]
         for sign in (-1, 1):  # minima, then maxima
             found = sign * F.max_pool2d(F.pad(sign * found, [1] * 4, "replicate"), 3, 1)
         standard = (found - mean) / deviation
@@ -153,7 +157,7 @@ class TorchDetector:
     def _compared(self, unit: torch.Tensor) -> torch.Tensor:
         features = self._described(unit).permute(0, 2, 3, 1)
         whitened = (features - self.mean) @ self.matrix
-        found = [_from_anywhere(whitened, self.patches)]
+        found = [_from_anywhere(whitened, self.patches, self.of_patches)]
         if self.rows is not None:
             found.append(self._in_place(whitened))
         if self.poses is not None:
@@ -252,8 +256,7 @@ class TorchDetector:
         key = (*how, x.shape[-1])
         if key not in self._matrices:
             made = {
-                "about": orientation._about_cells,
-                "sample": filters._sampling,
+                "sample": filters.sampling,
                 "blur": reader.blur_matrix,
                 "window": losses._window_matrix,
             }[how[0]]
@@ -276,9 +279,16 @@ def _tensors(tree: Any) -> Any:
     return array
 
 
-def _from_anywhere(query: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+def _lengths(patches: torch.Tensor) -> torch.Tensor:
+    return (patches**2).sum(-1)
+
+
+def _from_anywhere(
+    query: torch.Tensor, patches: torch.Tensor, of_patches: torch.Tensor
+) -> torch.Tensor:
+    """`of_patches` are their `_lengths`."""
     flat = query.reshape(-1, query.shape[-1])
-    squared = torch.addmm((patches**2).sum(-1), flat, patches.T, alpha=-2)
+    squared = torch.addmm(of_patches, flat, patches.T, alpha=-2)
     candidates = patches[squared.topk(nearest._CANDIDATES, largest=False).indices]
     return _from_nearest(flat, candidates).reshape(query.shape)
 

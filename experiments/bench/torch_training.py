@@ -54,9 +54,7 @@ class TorchStep:
             raise ValueError("only LFQ without normalisation is written anew")
         self.model, self.train, self.device = model, train, device
         self.quantizer = model.quantizer
-        self.distances = (
-            channels(model.reference, is_texture=True) if model.reference else 0
-        )
+        self.distances = channels(model.reference, is_texture=True)
         last = layout == "channels_last"
         self.format = torch.channels_last if last else torch.contiguous_format
         self.params = self._placed(_tensors(variables.params))
