@@ -74,8 +74,8 @@ class FewShot:
     categories: tuple[str, ...] = ()
     """Categories to run. None named: all of them."""
     preset: PresetName = "best"
-    """`best`: what has been most accurate so far. `cpu`: small, a minute a category on
-    two cores. `paper`: the paper's sizes and schedule, from scratch."""
+    """`best`: what has been most accurate so far. `cpu`: the same with textures at 256
+    px. `paper`: the paper's sizes and schedule, from scratch."""
     encoder: str = "scratch"
     """`pretrained:PATH`: compare the features of the pretrained network in this file
     (.npz or .safetensors), too. `scratch`: nothing was ever trained on other images."""

@@ -68,10 +68,20 @@ class Tested(NamedTuple):
 
 
 def main() -> None:
-    """Tests, then training and scoring, then PyTorch. Exit status 1 where a test
-    failed."""
+    """Tests, then training and scoring, then PyTorch. Exit status 1 where a test, or
+    PyTorch's timing, failed."""
+    from datasets.errors import one_line_errors
+
     prog = "python -m experiments.gpu_check"
     settings = read_command_line(Settings(), prog=prog, argv=sys.argv[1:])
+    with one_line_errors():
+        failed = _check(settings)
+    if failed:
+        raise SystemExit(1)
+
+
+def _check(settings: Settings) -> bool:
+    """Whether anything failed."""
     # Several processes share the device, and jax would take three quarters of it.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
@@ -102,10 +112,10 @@ def main() -> None:
                 f"{row.scoring_images_per_second:.1f} | {peak} |",
                 flush=True,
             )
+    failed = tested.failed
     if settings.torch:
-        _beside_torch(preset, "bfloat16" if has_accelerator else "float32")
-    if tested.failed:
-        raise SystemExit(1)
+        failed |= _beside_torch(preset, "bfloat16" if has_accelerator else "float32")
+    return failed
 
 
 def _tested() -> Tested:
@@ -182,13 +192,14 @@ def measured(preset: "PresetName", dtype: "Dtype", batch: int, repetitions: int)
     )
 
 
-def _beside_torch(preset: "PresetName", dtype: "Dtype") -> None:
-    """The training step of PyTorch, eager and compiled, in turns with ours."""
+def _beside_torch(preset: "PresetName", dtype: "Dtype") -> bool:
+    """The training step of PyTorch, eager and compiled, in turns with ours. Whether it
+    failed."""
     if importlib.util.find_spec("torch") is None:
         print("\nPyTorch: not installed, not timed")
-        return
+        return False
     print(f"\nbeside PyTorch, {dtype}:\n", flush=True)
-    subprocess.run(
+    timed = subprocess.run(
         [
             *(sys.executable, "-m", "experiments.bench.training", "--parts", "ways"),
             *("--preset", preset, "--dtype", dtype, "--rounds", "5"),
@@ -196,8 +207,8 @@ def _beside_torch(preset: "PresetName", dtype: "Dtype") -> None:
             *("--ways", *(way for way in WAYS if way != SHARED)),
         ],
         cwd=PROJECT,
-        check=True,
     )
+    return timed.returncode != 0
 
 
 if __name__ == "__main__":

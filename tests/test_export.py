@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-from PIL import Image
+from PIL import ExifTags, Image
 
 import lfq_jax
 from experiments import export as command
@@ -77,26 +77,29 @@ def test_the_exported_folder_runs_without_this_project(run, format, tmp_path):
     if format == "onnx":
         needs_onnx()
     command.main(["--run", str(run), "--format", format])
+    upside_down = Image.Exif()
+    upside_down[ExifTags.Base.Orientation] = 3
     for name, spot in (("good", False), ("bad", True)):
-        image = Image.fromarray(part(300, px=47, spot=spot))
-        image.save(tmp_path / f"{name}.png")
+        image = Image.fromarray(np.rot90(part(300, px=47, spot=spot), 2))
+        image.save(tmp_path / f"{name}.png", exif=upside_down)
+    Image.fromarray(np.full((47, 47), 999, np.uint16)).save(tmp_path / "wide.png")
     elsewhere = tmp_path / "moved"
     (run / "plate" / f"export-{format}").rename(elsewhere)
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['run.py', {str(tmp_path / 'good.png')!r}, "
-        f"{str(tmp_path / 'bad.png')!r}]\n"
-        f"runpy.run_path({str(elsewhere / 'run.py')!r}, run_name='__main__')\n"
-        "ours = {'lfq_jax', 'datasets', 'experiments'} & set(sys.modules)\n"
-        "assert not ours, ours\n"
+        f"{str(tmp_path / 'bad.png')!r}, 'wide.png']\n"
+        "try:\n"
+        f"    runpy.run_path({str(elsewhere / 'run.py')!r}, run_name='__main__')\n"
+        "finally:\n"
+        "    ours = {'lfq_jax', 'datasets', 'experiments'} & set(sys.modules)\n"
+        "    assert not ours, ours\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
+    refused = "error: wide.png must be grey or RGB of 8 bits, got I;16"
+    assert (done.returncode, done.stderr.strip()) == (1, refused)
     detector = lfq_jax.load(run)
     good, bad = done.stdout.splitlines()
     for line, spot in ((good, False), (bad, True)):

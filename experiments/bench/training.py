@@ -77,11 +77,15 @@ def main() -> None:
 
     prog = "python -m experiments.bench.training"
     settings = read_command_line(Settings(), prog=prog, argv=sys.argv[1:])
-    if settings.worker:
-        _limit(settings.cores)
-        with one_line_errors():
+    with one_line_errors():
+        if settings.worker:
+            _limit(settings.cores)
             _work(settings)
-        return
+        else:
+            _measure(settings)
+
+
+def _measure(settings: Settings) -> None:
     measured: dict[str, Any] = {}
     for part in settings.parts:
         print(f"{part} ...", file=sys.stderr, flush=True)

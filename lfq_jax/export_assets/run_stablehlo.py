@@ -9,15 +9,18 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 FOLDER = Path(__file__).resolve().parent
 ABOUT = json.loads((FOLDER / "export.json").read_text())
 
 
 def prepared(path: str) -> np.ndarray:
-    """A photograph of 8 bits as the graph takes it."""
-    image = Image.open(path).convert("RGB")
+    """A photograph as the graph takes it: upright, 8 bits, without transparency."""
+    image = ImageOps.exif_transpose(Image.open(path))
+    if image.mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
+        sys.exit(f"error: {path} must be grey or RGB of 8 bits, got {image.mode}")
+    image = image.convert("RGB")
     width, height = ABOUT["preprocessing"]["resize_to"]
     shrinks = min(image.size) >= width
     how = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
