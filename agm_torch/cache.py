@@ -219,11 +219,16 @@ def _removed(entry: Entry) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # renamed first: nobody ever sees half a folder under its own name
         away = entry.folder.with_name(f"{_REMOVED}{uuid.uuid4().hex}")
-        entry.folder.rename(away)
-        shutil.rmtree(away)
+        try:
+            entry.folder.rename(away)
+        except FileNotFoundError:  # it was finished, or removed, meanwhile
+            was_there = False
+        else:
+            was_there = True
+            shutil.rmtree(away)
         if entry.is_partial:
             guard.unlink(missing_ok=True)
-        return True
+        return was_there
     except BlockingIOError:
         return False
     finally:

@@ -111,7 +111,13 @@ def load_bank(path: Path | None = None) -> PromptBank:
     try:
         values = tomllib.loads(path.read_text())
         bank = _bank(values)
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (
+        tomllib.TOMLDecodeError,
+        UnicodeDecodeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise ValueError(f"{path} is not a prompt bank: {error!r}") from None
     for category in ("", *bank.categories):
         bank.pairs(category, words="paper")

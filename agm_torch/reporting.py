@@ -24,7 +24,8 @@ _GIGABYTE = 10**9
 
 
 class StopOnSignal:
-    """Remembers the first SIGINT or SIGTERM; calling it says whether one came."""
+    """Remembers the first SIGINT or SIGTERM; calling it says whether one came. The
+    second one stops at once: nobody asks while weights are fetched or models load."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -39,6 +40,8 @@ class StopOnSignal:
         return 128 + (self.signal or signal.SIGPIPE)
 
     def _note(self, number: int, frame: Any) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
         self.signal = number
 
 
@@ -188,7 +191,12 @@ def _config(command: Images) -> GeneratorConfig:
     try:
         values = json.loads(command.config.read_text())
         return config_from_json(values.get("options", values))
-    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+    except (
+        json.JSONDecodeError,
+        UnicodeDecodeError,
+        AttributeError,
+        TypeError,
+    ) as error:
         raise ValueError(
             f"config {command.config} is not a configuration: {error}"
         ) from None

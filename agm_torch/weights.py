@@ -90,11 +90,14 @@ def find_model(
     if entry is None and not _is_hub_name(name_or_path):
         _existing(name_or_path, kind="model", known=list(HUB_MODELS))
     entry = entry or HubModel(name_or_path, name_or_path, None, (), "its own")
-    if revision and revision != entry.revision:  # the pins are of another commit
+    pinned = entry.revision
+    if revision and revision != pinned:  # the pins are of another commit
         files = tuple(file._replace(sha256=None) for file in entry.files)
         entry = dataclasses.replace(entry, revision=revision, files=files)
     copied = config.directory / entry.name
-    if _holds(copied, entry):
+    # Files that were copied there are of the table's commit, or of none that is known.
+    is_of_table = not revision or revision == pinned
+    if is_of_table and _holds(copied, entry):
         folder = copied
     else:
         folder = _hub_folder(entry, config)
@@ -216,7 +219,7 @@ def _checked(path: Path, expected: str | None, config: WeightsConfig) -> Found:
             f"{path} has sha256 {sha256}, expected {expected.lower()}: refused; delete "
             "it to fetch it again"
         )
-    if key not in seen or seen[key][2] != sha256:
+    if seen.get(key) != [stat.st_size, stat.st_mtime_ns, sha256]:
         _remember(remembered, key, [stat.st_size, stat.st_mtime_ns, sha256])
     return Found(path, sha256)
 
@@ -267,12 +270,15 @@ def _hub_folder(entry: HubModel, config: WeightsConfig) -> Path:
         "allow_patterns": [file.name for file in entry.files] or None,
         "ignore_patterns": ["*.bin", "*.ckpt", "*.msgpack", "*.h5", "*.onnx"],
     }
-    try:
-        folder = Path(snapshot_download(**wanted, local_files_only=True))
-        if _holds(folder, entry):
-            return folder
-    except LocalEntryNotFoundError:
-        pass
+    # A snapshot of which no files are known may be a download that was broken off:
+    # only the hub can tell.
+    if entry.files or not config.may_connect:
+        try:
+            folder = Path(snapshot_download(**wanted, local_files_only=True))
+            if _holds(folder, entry):
+                return folder
+        except LocalEntryNotFoundError:
+            pass
     if not config.may_connect:
         raise FileNotFoundError(
             f"{entry.repository} is not in the Hugging Face cache of this machine and "

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 MASK_THRESHOLD = 127
 """A mask's pixel is anomalous where it is above this, of 255."""
 BIT_DEPTHS = (8, 10, 12, 14, 16)
+UNKNOWN_DEPTH = 16
+"""What integers of more than 8 bits are read by where nothing says more: all of them
+count."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_FORMAT = slice(24, 26)  # of the file: bit depth and colour type
 _EIGHT_BIT_RGB = bytes([8, 2])
@@ -75,10 +78,17 @@ def _open(path: Path) -> Image.Image:
         return ImageOps.exif_transpose(image)
 
 
+def is_wide(path: Path) -> bool:
+    """Whether the file's numbers have more than 8 bits, by its header."""
+    with _readable(path) as image:
+        return image.mode in _WIDE_MODES
+
+
 def stored_maximum(path: Path) -> int:
     """The largest value in the file, which tells the bit depth of a 16-bit camera."""
     with _readable(path) as image:  # the header alone, unless it is such a camera's
-        return int(np.asarray(image).max()) if image.mode in _WIDE_MODES else 255
+        is_integer = image.mode in _WIDE_MODES - {"F"}
+        return int(np.asarray(image).max()) if is_integer else 255
 
 
 def image_shape(path: Path) -> tuple[int, int]:
@@ -111,12 +121,15 @@ def read_image(path: Path, *, depth: int = 8) -> UInt8[np.ndarray, "h w 3"]:
 
     Grey is repeated over the channels, transparency is laid on black, and images of
     more than 8 bits are divided by 2^(depth - 8): one factor for a whole category keeps
-    their brightness comparable.
+    their brightness comparable. Floats are in [0, 1].
 
     Raises:
-      ValueError: where the file is not a whole image.
+      ValueError: where the file is not a whole image, or holds other floats.
     """
     image = _open(path)
+    if image.mode == "F":
+        grey = np.round(_unit(np.asarray(image), path) * 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
     if image.mode in _WIDE_MODES:
         values = np.asarray(image).astype(np.float64) / (1 << (max(depth, 8) - 8))
         grey = np.clip(values, 0, 255).astype(np.uint8)
@@ -126,6 +139,15 @@ def read_image(path: Path, *, depth: int = 8) -> UInt8[np.ndarray, "h w 3"]:
         ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(ground, image)
     return np.asarray(image.convert("RGB"))
+
+
+def _unit(values: Float32[np.ndarray, "h w"], path: Path) -> Float64[np.ndarray, "h w"]:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 1):  # also refuses NaN
+        raise ValueError(
+            f"{path} holds floats, which must be in [0, 1], got {low:g} to {high:g}"
+        )
+    return values.astype(np.float64)
 
 
 def read_mask_levels(path: Path) -> UInt8[np.ndarray, "h w"]:

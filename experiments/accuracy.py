@@ -108,9 +108,12 @@ def _resumed(settings: Accuracy) -> Accuracy:
     if not settings.resume:
         return settings
     config = RunFolder.open(settings.resume, "accuracy").config
+    started = from_json(Accuracy, config)
+    named = settings.cache_dir != cache_folder()
     return dataclasses.replace(
-        from_json(Accuracy, config),
+        started,
         out=None,
+        cache_dir=settings.cache_dir if named else started.cache_dir,
         resume=settings.resume,
         baseline=settings.baseline,
         write_baseline=settings.write_baseline,
@@ -192,6 +195,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             settings.tiles_dir,
             cache_dir=settings.cache_dir / "accuracy",
         )
+        if settings.write_baseline and skipped:
+            raise ValueError(f"--write-baseline needs every data set; {skipped[0]}")
         sets = _chosen(sets, settings.categories)
         keep_compiled(settings.cache_dir)
         folder = make_or_open(

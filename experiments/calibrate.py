@@ -120,6 +120,8 @@ def score_folder(
                 f"{mask_path} must have the size of {path}, {sizes[i]}, "
                 f"got {mask.shape}"
             )
+        if mask_path is not None and not mask.any():
+            continue  # it says nothing of where the defect is
         pixels.update([to_mask_resolution(found.map, sizes[i])], [mask])
     return Scored(scores, pixels)
 
@@ -202,7 +204,12 @@ def _defective(settings: Calibrate) -> tuple[list[Path], list[Path | None]]:
     paths = found_photographs(settings.defective, "--defective")
     if settings.masks is None:
         return paths, [None] * len(paths)
-    check_folder(settings.masks, "--masks")
+    masks = check_folder(settings.masks, "--masks").resolve()
+    if masks.is_relative_to(settings.defective.resolve()):
+        raise ValueError(
+            f"--masks {settings.masks} lies in --defective {settings.defective}, where "
+            "its masks would be taken for photographs: name folders beside each other"
+        )
     return paths, masks_of(paths, settings.defective, settings.masks)
 
 

@@ -1,7 +1,7 @@
 """Command lines: typed flags from a dataclass, and one clear line for a mistake."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import tyro
 
@@ -52,6 +52,17 @@ def require_at_least(settings: object, **least: float) -> None:
                     f"--{name.replace('_', '-')} must be at least {bound}"
                     f"{' each' if several else ''}, got {each}"
                 )
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
 
 
 def flag_value(argv: Sequence[str], name: str) -> str | None:

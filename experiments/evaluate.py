@@ -97,7 +97,7 @@ def evaluate_category(settings: Evaluate, category: "Category") -> dict[str, Any
     import numpy as np
 
     from datasets.builder import GOOD
-    from experiments.map_files import MapsAndMasks, find_maps
+    from experiments.map_files import MapsAndMasks, find_maps, marks_something
     from lfq_jax.aupimo import aupimo
     from lfq_jax.evaluation import BootstrapConfig, evaluate
 
@@ -111,7 +111,7 @@ def evaluate_category(settings: Evaluate, category: "Category") -> dict[str, Any
     measured = [
         i
         for i, image in enumerate(category.test)
-        if image.defect == GOOD or image.mask is not None
+        if image.defect == GOOD or marks_something(image.mask)
     ]
     pairs = MapsAndMasks(
         [category.test[i] for i in measured],

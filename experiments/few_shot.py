@@ -21,6 +21,7 @@ from agm_torch.config import GeneratorConfig
 from experiments.at_once import leave_running, lines_of, shows_bars
 from experiments.command_line import (
     flag_value,
+    flat,
     read_command_line,
     require_at_least,
 )
@@ -216,16 +217,8 @@ def read_settings(
     accelerator convolutions are in bfloat16, unless a flag says otherwise.
     """
     prog = "python -m experiments.few_shot"
-    named = flag_value(argv, "--preset")
-    name = cast(PresetName, named) if named in PRESETS else "best"
-
-    def default(has_accelerator: bool) -> FewShot:
-        of_preset = FewShot.of_preset(name, has_accelerator=has_accelerator)
-        if flag_value(argv, "--model.image-px") is None:
-            return of_preset
-        return dataclasses.replace(of_preset, texture_px=0)
-
-    settings = read_command_line(default(False), prog=prog, argv=argv)
+    default = _default(argv)
+    settings = read_command_line(default, prog=prog, argv=argv)
     if settings.hosts.count > 1:
         from datasets.errors import one_line_errors
 
@@ -236,7 +229,18 @@ def read_settings(
     _share_cores(settings)
     if not has_accelerator():
         return settings
-    return read_command_line(default(True), prog=prog, argv=argv)
+    default = _default(argv, has_accelerator=True)
+    return read_command_line(default, prog=prog, argv=argv)
+
+
+def _default(argv: Sequence[str], *, has_accelerator: bool = False) -> FewShot:
+    """What `argv` changes: the settings of the preset that it names."""
+    named = flag_value(argv, "--preset")
+    name = cast(PresetName, named) if named in PRESETS else "best"
+    of_preset = FewShot.of_preset(name, has_accelerator=has_accelerator)
+    if flag_value(argv, "--model.image-px") is None:
+        return of_preset
+    return dataclasses.replace(of_preset, texture_px=0)
 
 
 def _share_cores(settings: FewShot) -> None:
@@ -246,8 +250,16 @@ def _share_cores(settings: FewShot) -> None:
         share_cores(settings.devices)
 
 
+_KEPT_UNLESS_NAMED = ("agm_python", "agm_workers", "cache_dir", "devices")
+_OF_THE_MACHINE = {*_KEPT_UNLESS_NAMED, "at_once", "hosts", "out", "resume"}
+
+
 def _resumed(settings: FewShot, argv: Sequence[str]) -> FewShot:
-    """The settings of the run to go on with, but for the machine's."""
+    """The settings of the run to go on with, but for the machine's.
+
+    Raises:
+      ValueError: where it cannot be gone on with, or `argv` asks for something else.
+    """
     if not settings.resume:
         return settings
     config = RunFolder.open(settings.resume, "few_shot").config
@@ -261,14 +273,30 @@ def _resumed(settings: FewShot, argv: Sequence[str]) -> FewShot:
         raise ValueError(f"{earlier} ({error})") from error
     if as_json(started) != config:  # what is new would have its default
         raise ValueError(earlier)
-    named = flag_value(argv, "--devices") is not None
+    at_start, default = flat(config), flat(as_json(_default(argv)))
+    asked = {n: v for n, v in flat(as_json(settings)).items() if default.get(n) != v}
+    if flag_value(argv, "--preset") is not None:
+        asked["preset"] = settings.preset
+    for name, value in asked.items():
+        is_of_machine = name.partition(".")[0] in _OF_THE_MACHINE
+        if not is_of_machine and at_start.get(name) != value:
+            flag = name.replace("_", "-")
+            raise ValueError(
+                f"--resume keeps the settings that a run was started with: --{flag} "
+                f"was {at_start.get(name)}, got {value}"
+            )
+    named = {
+        name: getattr(settings, name)
+        for name in _KEPT_UNLESS_NAMED
+        if name in asked or flag_value(argv, f"--{name.replace('_', '-')}") is not None
+    }
     resumed = dataclasses.replace(
         started,
+        **named,
         out=None,
         resume=settings.resume,
         hosts=settings.hosts,
         at_once=settings.at_once,
-        devices=settings.devices if named else started.devices,
     )
     _share_cores(resumed)
     return resumed

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+_LOOK_UP_SECONDS = 0.2  # within which a stop is noticed
+
 
 def photographs_in(folder: Path) -> list[Path]:
     """Every image file in `folder` and below, by name; hidden ones are left out."""
@@ -64,9 +66,13 @@ def arriving(
                 continue  # taken away meanwhile
             now[path] = (stat.st_size, stat.st_mtime_ns)
         for path, state in now.items():
+            if should_stop():
+                return
             if before.get(path) == state and seen.get(path) != state:
                 seen[path] = state
                 yield path
         before = now
         yield None
-        time.sleep(poll_seconds)
+        until = time.monotonic() + poll_seconds
+        while not should_stop() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _LOOK_UP_SECONDS))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lfq_jax.detector import Detector
 
 COMPARED = 16  # photographs whose look is compared with the shots'
-FAR_LARGER = 4  # times the shots' longer side
+FAR_LARGER = 4  # times the shots' longer side, of the photograph's
 
 
 class Lookout:
@@ -21,6 +21,7 @@ class Lookout:
             detector.thresholds.tile_px if tile_px is None else tile_px
         )
         self._distances: list[float] = []
+        self._has_judged = False
         self._told_size = False
 
     def see(self, image: "np.ndarray") -> None:
@@ -34,11 +35,12 @@ class Lookout:
             self.tell()
 
     def tell(self) -> None:
-        """Warn where most of what was seen is far off."""
+        """Judge what was seen, unless that is done: warn where most is far off."""
         from lfq_jax.saved_detector import FAR_OFF
 
-        if not self._distances:
+        if not self._distances or self._has_judged:
             return
+        self._has_judged = True
         middle = sorted(self._distances)[len(self._distances) // 2]
         if middle > FAR_OFF:
             print(
@@ -50,17 +52,17 @@ class Lookout:
             )
 
     def _tell_size(self, image: "np.ndarray") -> None:
-        shot = max(self._detector.saved.photograph_px)
+        height, width = self._detector.saved.photograph_px
         if (
             self._told_size
             or not self._is_whole
-            or max(image.shape[:2]) < FAR_LARGER * shot
+            or max(image.shape[:2]) < FAR_LARGER * max(height, width)
         ):
             return
         self._told_size = True
         print(
             f"warning: a photograph of {image.shape[1]} x {image.shape[0]} px is made "
-            f"small, the shots had {shot} px: small defects vanish. If it shows more, "
-            f"not the same at a finer grain, use --tile-px {shot}",
+            f"small, the shots had {width} x {height} px: small defects vanish. If it "
+            f"shows more, not the same at a finer grain, use --tile-px {width}",
             file=sys.stderr,
         )

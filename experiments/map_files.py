@@ -21,6 +21,7 @@ from lfq_jax.ground_truth import (
     THRESHOLD,
     GroundTruthRule,
     Pair,
+    binarise,
     is_two_level,
     under_rule,
 )
@@ -41,7 +42,7 @@ def read_map(path: Path) -> Shaped[np.ndarray, "h w"]:
             values = np.load(path, allow_pickle=False)
         else:
             with Image.open(path) as image:
-                values = np.asarray(image)
+                values = np.asarray(image.convert("RGB") if image.palette else image)
     except (
         UnidentifiedImageError,
         Image.DecompressionBombError,
@@ -120,6 +121,18 @@ def _category_maps(folder: Path, name: str) -> Path:
         if root.is_dir():
             return root
     raise ValueError(f"--maps {folder} has no folder of category {name}")
+
+
+def marks_something(mask: Path | None) -> bool:
+    """Whether there is a mask, and a defect in it: an empty one says nothing of where a
+    defect is.
+
+    Raises:
+      ValueError: where the file is not a whole image.
+    """
+    if mask is None:
+        return False
+    return bool(binarise(read_mask_levels(mask), name=str(mask)).any())
 
 
 class MapsAndMasks:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from experiments.command_line import read_command_line
 from experiments.incoming import arriving, check_folder, found_photographs
-from experiments.lookout import COMPARED, Lookout
+from experiments.lookout import Lookout
 from experiments.run import INTERRUPTED, cache_folder, interruption, keep_compiled
 from experiments.score_table import Table
 from experiments.scored_image import (
@@ -190,6 +190,15 @@ def _predicted(detector: "Detector", images: list, tile_px: int | None) -> list:
 
 def _about(settings: Predict, detector: "Detector") -> dict[str, Any]:
     thresholds = detector.thresholds
+    tile_px = thresholds.tile_px if settings.tile_px is None else settings.tile_px
+    statement = thresholds.image[thresholds.rule].statement
+    if tile_px != thresholds.tile_px:
+        statement = (
+            f"the threshold is one of {_scored_as(thresholds.tile_px)}, and these are "
+            f"{_scored_as(tile_px)}: calibrate with --tile-px {tile_px} before you "
+            "trust a decision"
+        )
+        print(f"warning: {statement}", file=sys.stderr)
     return {
         "run": str(settings.run),
         "category": detector.category,
@@ -197,11 +206,15 @@ def _about(settings: Predict, detector: "Detector") -> dict[str, Any]:
         "image_score": thresholds.image_score,
         "threshold": thresholds.image_threshold,
         "pixel_threshold": thresholds.pixel_threshold,
-        "statement": thresholds.image[thresholds.rule].statement,
-        "tile_px": (
-            thresholds.tile_px if settings.tile_px is None else settings.tile_px
-        ),
+        "statement": statement,
+        "tile_px": tile_px,
     }
+
+
+def _scored_as(tile_px: int) -> str:
+    if not tile_px:
+        return "photographs as a whole"
+    return f"photographs in tiles of {tile_px} px"
 
 
 class Predicted(NamedTuple):
@@ -247,8 +260,7 @@ def predict(settings: Predict) -> Predicted:
                     tqdm.write(_line(row))
         finally:
             table.close()
-    if len(table.rows) < COMPARED:
-        lookout.tell()
+    lookout.tell()
     left_out = 0 if settings.watch else len(paths) - len(table.rows)
     return Predicted(table, left_out)
 
@@ -261,9 +273,10 @@ def _until(paths: list[Path], should_stop: Callable[[], bool]) -> Iterator[Path]
 
 
 def _line(row: dict[str, Any]) -> str:
+    name = row["file"].encode(errors="backslashreplace").decode()
     if row["decision"] == UNREADABLE:
-        return f"unreadable  {row['file']}: {row['error']}"
-    return f"{row['decision']:<10}  {row['calibrated']:.4f}  {row['file']}"
+        return f"unreadable  {name}: {row['error']}"
+    return f"{row['decision']:<10}  {row['calibrated']:.4f}  {name}"
 
 
 def _summary(table: Table, out: Path | None) -> str:

@@ -19,7 +19,9 @@ class Table:
         self.rows: list[dict[str, Any]] = []
         self._about = about
         self._json_path = out / "scores.json"
-        self._file = (out / "scores.csv").open("w", newline="")
+        self._file = (out / "scores.csv").open(
+            "w", newline="", encoding="utf-8", errors="backslashreplace"
+        )
         self._csv = csv.DictWriter(self._file, COLUMNS)
         self._csv.writeheader()
         self._written = time.monotonic()

@@ -133,6 +133,7 @@ def _run(
             stdout=subprocess.PIPE,
             stderr=errors,
             env=environment,
+            start_new_session=True,  # a Ctrl-C comes to it once, by way of this process
         )
         path = None
         try:

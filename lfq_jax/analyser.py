@@ -115,11 +115,6 @@ class Analyser:
                 self._compiled.add(size)
         return program
 
-    @property
-    def compiled_sizes(self) -> tuple[int, ...]:
-        """Batch sizes that have been compiled."""
-        return tuple(sorted(self._compiled))
-
 
 @functools.cache
 def maps_and_scores(scorer: Scorer) -> Any:

@@ -372,17 +372,3 @@ def _value(hint: Any, value: Any) -> Any:
     if isinstance(value, str) and Path in (hint, *typing.get_args(hint)):
         return Path(value)
     return tuple(value) if isinstance(value, list) else value
-
-
-def differing_fields(ours: object, theirs: object, prefix: str = "") -> list[str]:
-    """Dotted names and both values of every field in which two configs differ."""
-    if dataclasses.is_dataclass(ours) and type(ours) is type(theirs):
-        names = [f.name for f in dataclasses.fields(ours)]
-        return [
-            line
-            for name in names
-            for line in differing_fields(
-                getattr(ours, name), getattr(theirs, name), f"{prefix}{name}."
-            )
-        ]
-    return [] if ours == theirs else [f"{prefix[:-1]}: {ours} against {theirs}"]

@@ -83,9 +83,15 @@ def export(
       batch_size: images a call; 0: any number, of `stablehlo` alone.
 
     Raises:
-      ValueError: where `source` has no such images, a package is missing, or the
-        export differs by more than `tolerance`.
+      ValueError: where `source` has no such images, its thresholds are of tiles, which
+        no export makes, a package is missing, or the export differs by more than
+        `tolerance`.
     """
+    if tile_px := detector.thresholds.tile_px:
+        raise ValueError(
+            f"the thresholds are those of tiles of {tile_px} px, and an export scores "
+            "photographs as a whole: calibrate with --tile-px 0 first"
+        )
     images = read_validation(source)
     if not len(images):
         raise ValueError(
@@ -103,8 +109,8 @@ def export(
         found = parity(detector, program, images, batch_size=batch_size)
         text = json.dumps(found._asdict() | {"tolerance": tolerance}, indent=1)
         (partial / "parity.json").write_text(text + "\n")
-        worst = max(found.map_difference, found.score_difference)
-        if not worst <= tolerance:  # also refuses NaN
+        worst = float(np.max([found.map_difference, found.score_difference]))
+        if not worst <= tolerance:  # also refuses NaN, which max() may lose
             raise ValueError(
                 f"the {format} export differs from the detector by {worst:.2g}, more "
                 f"than {tolerance:g}, and is not kept. {_told(found)} A code "

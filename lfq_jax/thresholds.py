@@ -244,7 +244,7 @@ class Thresholds:
     good: GoodScores
     """What scores are calibrated with."""
     tile_px: int
-    """Side of the tiles that were scored, in the photographs' pixels; 0: whole."""
+    """Width of the tiles that were scored, in the photographs' pixels; 0: whole."""
     evidence: dict[str, Any]
     """The scores that a training leaves behind; see `lfq_jax.evidence`."""
 

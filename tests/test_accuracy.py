@@ -49,6 +49,7 @@ def real(parts: Path) -> Path:
         (["--categories", "gaer"], "--categories must be some of"),
         (["--resume", "nothing"], "nothing holds no run"),
         (["--write-baseline", "--categories", "gear"], "needs every category"),
+        (["--write-baseline"], "needs every data set; leather is left out"),
         (["--", "--seed", "3"], "--seed behind -- is the evaluation's own to choose"),
         (["--", "--cache-dir", "x"], "--cache-dir behind -- is the evaluation's own"),
         (["--", "--dataset", "visa"], "--dataset behind -- is the evaluation's own"),

@@ -135,6 +135,17 @@ def test_a_folder_that_goes_while_it_is_listed_is_left_out(cache, monkeypatch):
     }
 
 
+def test_a_folder_that_is_finished_while_others_are_removed_is_left_alone(
+    cache, monkeypatch
+):
+    listed = entries(cache)
+    (cache / f"{UNFINISHED}.partial").rename(cache / UNFINISHED)
+    monkeypatch.setattr("agm_torch.cache.entries", lambda _: listed)
+    removed = prune(cache, max_bytes=0)
+    assert {e.folder.name for e in removed} == {job(i).key for i in range(3)}
+    assert names(cache) == {UNFINISHED} and not list(cache.glob("*.lock"))
+
+
 def test_folders_of_others_are_left_alone(cache):
     for name in ("weights", "rendered_ad", "weights.partial"):
         (cache / name).mkdir()

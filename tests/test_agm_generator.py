@@ -14,6 +14,7 @@ from agm_torch.config import (
     ShapeWeights,
     config_from_json,
 )
+from agm_torch.content import borrowed
 from agm_torch.content.borrowed import TexturePhotographs
 from agm_torch.content.texture import PAINTS
 from agm_torch.generator import AnomalyGenerator
@@ -149,9 +150,16 @@ def test_texture_photographs_are_used_where_given(tmp_path):
     for name in ("a.jpg", "b.png"):
         pixels = rng.integers(0, 256, (50, 70, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "banded" / name)
+    ramp = np.linspace(0, 60_000, 50 * 70).reshape(50, 70).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "banded" / "wide.png")
+    wide = borrowed._photograph(tmp_path / "banded" / "wide.png")
+    np.testing.assert_array_equal(wide[..., 0], ramp >> 8)
     config = only("dtd", dtd_dir=tmp_path)
     _, anomalies = draw("texture", range(5), config=config)
     assert any(a.provenance["content"] == "dtd" for a in anomalies)
+    (tmp_path / "banded" / "c.png").write_bytes(b"none")
+    with pytest.raises(ValueError, match=r"c.png cannot be read as an image"):
+        borrowed._photograph(tmp_path / "banded" / "c.png")
     with pytest.raises(FileNotFoundError, match="holds no image"):
         (tmp_path / "empty").mkdir()
         AnomalyGenerator(GeneratorConfig(dtd_dir=tmp_path / "empty"))

@@ -18,7 +18,7 @@ from agm_torch.config import GeneratorConfig, Kind
 from agm_torch.job import Job
 from agm_torch.photographs import photograph_paths, read_photographs
 from agm_torch.process import Interrupted, generate
-from agm_torch.reporting import JsonReport
+from agm_torch.reporting import JsonReport, StopOnSignal
 from agm_torch.workers import visible_gpus
 from datasets.shards import MANIFEST, open_shards, shard_name
 from tests.agm_images import part, texture
@@ -222,6 +222,20 @@ def test_a_killed_process_resumes_to_the_same_bytes(
     first, last = events(done.stdout)[0], events(done.stdout)[-1]
     assert 16 <= first["done"] < 400 and last["event"] == "done"
     assert digests(Path(last["path"])) == digests(unbroken)
+
+
+def test_the_second_signal_stops_at_once():
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        stops = StopOnSignal()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stops() and stops.exit_status == 130
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(

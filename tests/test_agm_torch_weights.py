@@ -224,6 +224,10 @@ def test_a_hash_is_computed_once_and_again_when_the_file_changed(
     path.write_bytes(PAYLOAD[::-1] + b"longer")
     assert find_checkpoint(str(path), config=config).identity != first.identity
     assert len(hashed) == 2
+    path.touch()
+    for _ in range(2):  # touched, not changed: looked at once more, and remembered
+        find_checkpoint(str(path), config=config)
+    assert len(hashed) == 3
 
 
 def _hub_entry(file: WeightFile) -> HubModel:
@@ -273,6 +277,24 @@ def test_a_hub_model_named_without_a_commit_is_the_commit_that_is_here(
         assert found["diffusion"].identity == f"me/mine@{'d' * 40}"
 
 
+def test_a_download_of_a_users_model_that_broke_off_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="the agm extra is missing")
+    asked = []
+
+    def download(*, local_files_only: bool = False, **_: object) -> str:
+        asked.append(local_files_only)
+        return str(tmp_path / "snapshots" / ("d" * 40))
+
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    (tmp_path / "snapshots" / ("d" * 40)).mkdir(parents=True)
+    for offline in (False, True):
+        config = WeightsConfig(folder=tmp_path / "weights", offline=offline)
+        find_model("me/mine", config=config)
+    assert asked == [False, True]
+
+
 def test_weights_lie_in_the_cache_unless_they_have_a_folder_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,6 +318,8 @@ def test_a_pinned_file_of_a_copied_model_folder_is_checked(
     copied.write_bytes(PAYLOAD)
     config = WeightsConfig(folder=tmp_path, offline=True)
     assert find_model("tiny-model", config=config).path == copied.parent
+    with pytest.raises(FileNotFoundError):  # it is not what lies there
+        find_model("tiny-model", config=config, revision="d" * 40)
     copied.write_bytes(PAYLOAD + b"!")
     with pytest.raises(ValueError, match="refused"):
         find_model("tiny-model", config=config)

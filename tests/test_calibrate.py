@@ -114,6 +114,16 @@ def test_mistakes_get_one_line_and_change_nothing(run, photographs, capsys):
         ((*good, "--false-alarm-rate", "5"), "must be in (0, 1), got 5"),
         ((*good, "--masks", str(photographs / "masks")), "needs --defective"),
         ((*good, "--defective", str(photographs / "good")), "and in --defective"),
+        (
+            (
+                *good,
+                "--defective",
+                str(photographs),
+                "--masks",
+                str(photographs / "masks"),
+            ),
+            "where its masks would be taken for photographs",
+        ),
         ((*good, "--tile-px", "3"), "must be 0 or at least 16, got 3"),
         ((*good, "--image-score", "median"), "median"),
         ((*good, "--category", "ring"), "category must be one of plate"),
@@ -139,6 +149,19 @@ def test_a_mask_of_another_size_or_of_no_photograph_is_named(run, photographs, c
     for path in (photographs / "masks").iterdir():
         path.rename(path.with_name(f"x{path.name}"))
     assert "matches no photograph" in refusal(capsys, *usual)
+
+
+def test_a_mask_that_marks_nothing_says_nothing_of_the_pixels(run, photographs):
+    usual = ["--run", str(run), "--good", str(photographs / "good")]
+    usual += ["--defective", str(photographs / "bad")]
+    usual += ["--masks", str(photographs / "masks")]
+    found = []
+    Image.new("L", (40, 40)).save(photographs / "masks" / "3_mask.png")
+    for _ in range(2):
+        calibrate.main(usual)
+        found.append(lfq_jax.load(run).thresholds.pixel["labelled"].value)
+        (photographs / "masks" / "3_mask.png").unlink(missing_ok=True)
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,20 @@ def test_a_sixteen_bit_camera_keeps_one_scale_over_its_category(tmp_path, part):
     assert (dim == 1000 >> 4).all()
 
 
+def test_test_images_of_more_bits_than_the_good_parts_are_read_by_all_of_them(
+    tmp_path, part
+):
+    values = np.full((12, 12), 40_000, np.uint16)
+    save(part / "test/good/wide.png", values)
+    wide = {e.key: e for e in load(tmp_path)}["good/wide"].image
+    assert (wide == 40_000 >> 8).all()
+
+
+def test_a_category_may_be_called_all(tmp_path, part):
+    part.rename(part.with_name("all"))
+    assert [e.category for e in load(tmp_path, "all")] == ["all"] * 5
+
+
 def test_the_kind_is_guessed_or_taken_as_told(tmp_path, part):
     assert load(tmp_path)[0].kind == "texture"  # noise is alike everywhere
     assert load(tmp_path, kind="object")[0].kind == "object"

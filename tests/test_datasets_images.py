@@ -14,6 +14,7 @@ from datasets.images import (
     rgb_png,
     stored_maximum,
 )
+from lfq_jax.photograph import as_rgb
 from tests.dataset_files import blot, pixels, save
 
 
@@ -44,6 +45,20 @@ def test_twelve_bits_of_sixteen_are_divided_by_one_factor(tmp_path, ending):
     path = save(tmp_path / f"a.{ending}", grey)
     assert bit_depth(stored_maximum(path)) == 12
     np.testing.assert_array_equal(read_image(path, depth=12)[..., 0], grey >> 4)
+
+
+def test_floats_are_read_as_a_detector_reads_them(tmp_path):
+    grey = np.random.default_rng(0).random((9, 7)).astype(np.float32)
+    path = save(tmp_path / "a.tif", grey)
+    assert bit_depth(stored_maximum(path)) == 8
+    np.testing.assert_array_equal(
+        read_image(path, depth=16), as_rgb(grey, bit_depth=16)
+    )
+    for wrong in (1.5, -0.1, np.nan):
+        grey[3, 3] = wrong
+        save(path, grey)
+        with pytest.raises(ValueError, match=r"a.tif holds floats, which must be in"):
+            read_image(path)
 
 
 def test_transparency_is_laid_on_black(tmp_path):

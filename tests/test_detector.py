@@ -151,7 +151,7 @@ def test_every_batch_size_is_compiled_once_also_by_many_threads():
     detector = Detector(Analyser(saved), thresholds)
     images = [part(i) for i in range(9)]
     expected = [found.score for found in detector(images)]
-    assert detector.networks.compiled_sizes == (1, 4)
+    assert detector.networks._compiled == {1, 4}
     program = maps_and_scores(detector.networks.scorer)
     compiled = program._cache_size()
     fresh = Detector(Analyser(saved), thresholds)

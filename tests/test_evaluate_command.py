@@ -123,8 +123,12 @@ def test_mode_score_limit_and_intervals_can_be_chosen(root: Path):
 
 
 def test_a_defect_without_a_mask_counts_for_the_image_alone(root: Path, capsys):
-    (root / "data/nut/ground_truth/hole/0_mask.png").unlink()
-    assert _evaluate(root)["without_mask"] == 1
+    path = root / "data/nut/ground_truth/hole/0_mask.png"
+    Image.new("L", (60, 40)).save(path)  # it marks nothing
+    empty = _evaluate(root)
+    path.unlink()
+    row = _evaluate(root)
+    assert row["without_mask"] == 1 and row["metrics"] == empty["metrics"]
     assert "nut: 1 defective images have no mask" in capsys.readouterr().out
 
 
@@ -176,8 +180,9 @@ def test_maps_that_are_none_are_named(root: Path, capsys):
     path.write_bytes(b"nothing of the kind")
     assert f"{path} cannot be read as a map" in _refused(root, capsys)
     path.unlink()
-    Image.new("RGB", (30, 20)).save(path.with_suffix(".png"))
-    assert "is a picture in colour" in _refused(root, capsys)
+    for mode in ("RGB", "P"):
+        Image.new(mode, (30, 20)).save(path.with_suffix(".png"))
+        assert "is a picture in colour" in _refused(root, capsys)
 
 
 def test_a_map_of_too_many_pixels_is_named(root: Path, capsys, monkeypatch):

@@ -139,6 +139,13 @@ def test_an_export_that_differs_is_an_error_and_is_not_kept(run, capsys, monkeyp
     message = refusal(capsys, "--run", str(run))
     assert "the stablehlo export differs from the detector by 0.0002" in message
     assert list(run.glob("plate/*export*")) == []
+    monkeypatch.setattr(
+        exporting,
+        "parity",
+        lambda *a, **k: measured(*a, **k)._replace(score_difference=float("nan")),
+    )
+    assert "differs from the detector by nan" in refusal(capsys, "--run", str(run))
+    monkeypatch.setattr(exporting, "parity", spoilt)
     command.main(["--run", str(run), "--tolerance", "0.001"])
     assert (run / "plate" / "export-stablehlo" / "parity.json").is_file()
 
@@ -176,6 +183,14 @@ def test_an_export_is_no_run_to_export_from(run, capsys):
     assert f"{again / 'detector'} has no validation images" in message
     assert "export from the run" in message
     assert not list(again.glob("*export-stablehlo*"))
+
+
+def test_thresholds_of_tiles_are_not_exported(run, capsys):
+    path = run / "plate" / "detector" / "thresholds.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tile_px": 32}))
+    message = refusal(capsys, "--run", str(run))
+    assert "those of tiles of 32 px" in message and "--tile-px 0 first" in message
+    assert list(run.glob("plate/*export*")) == []
 
 
 def test_mistakes_get_one_line(run, tmp_path, capsys):

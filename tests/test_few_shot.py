@@ -477,6 +477,32 @@ def test_a_run_of_an_earlier_version_is_not_gone_on_with(capsys, tmp_path):
     assert "earlier version" in refusal(capsys, "--resume", str(run.path))
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--seed", "5"), "--seed was 0, got 5"),
+        (("--train.epochs", "9"), "--train.epochs was "),
+        (("--preset", "paper"), "--preset was best, got paper"),
+    ],
+)
+def test_other_settings_than_a_run_was_started_with_are_refused(
+    capsys, tmp_path, flags, said
+):
+    run = started(tmp_path / "run")
+    message = refusal(capsys, "--resume", str(run.path), *flags)
+    assert "keeps the settings that a run was started with" in message
+    assert said in message
+
+
+def test_the_machines_settings_can_be_named_anew(tmp_path):
+    run = started(tmp_path / "run")
+    argv = ["--resume", str(run.path), "--cache-dir", str(tmp_path / "c"), "--seed=0"]
+    argv += ["--agm.workers", "2", "--at-once", "2"]
+    found = few_shot._resumed(few_shot.read_settings(argv), argv)
+    assert found.cache_dir == tmp_path / "c"
+    assert (found.agm_workers, found.at_once, found.devices) == (2, 2, 1)
+
+
 def test_a_run_is_gone_on_with_on_as_many_devices_as_are_named(capsys, tmp_path):
     run = started(tmp_path / "run")
     said = refusal(capsys, "--resume", str(run.path), "--devices", "9000")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from PIL import Image
 import lfq_jax
 from experiments import predict
 from experiments.incoming import arriving
+from experiments.lookout import Lookout
 from experiments.map_files import read_map
 from experiments.scored_image import Box, largest_box, picture_of
 from lfq_jax.thresholds import Threshold
@@ -220,6 +222,10 @@ def test_photographs_of_another_category_are_warned_of(run, tmp_path, capsys):
     assert "unlike" not in capsys.readouterr().err
     predicted(run, tmp_path / "unlike", tmp_path / "two")
     assert "the photographs look unlike plate" in capsys.readouterr().err
+    for i in range(16):  # which are seen, and told, apart
+        (tmp_path / "unlike" / f"x{i}.png").write_bytes(b"broken")
+    predicted(run, tmp_path / "unlike", tmp_path / "three")
+    assert capsys.readouterr().err.count("the photographs look unlike plate") == 1
 
 
 def test_a_far_larger_photograph_is_warned_of_unless_it_is_tiled(run, tmp_path, capsys):
@@ -227,7 +233,42 @@ def test_a_far_larger_photograph_is_warned_of_unless_it_is_tiled(run, tmp_path, 
     predicted(run, tmp_path / "images", tmp_path / "one")
     assert "use --tile-px 32" in capsys.readouterr().err
     predicted(run, tmp_path / "images", tmp_path / "two", "--tile-px", "32")
-    assert "--tile-px" not in capsys.readouterr().err
+    said = "the threshold is one of photographs as a whole, and these are photographs "
+    said += "in tiles of 32 px: calibrate with --tile-px 32 before you trust a decision"
+    assert capsys.readouterr().err.startswith(f"warning: {said}\n")
+    scores = json.loads((tmp_path / "two" / "scores.json").read_text())
+    assert (scores["statement"], scores["tile_px"]) == (said, 32)
+
+
+def test_tiles_are_advised_by_the_shots_width(run, capsys):
+    detector = lfq_jax.load(run)
+    upright = detector.saved._replace(photograph_px=(100, 60))
+    standing = SimpleNamespace(saved=upright, thresholds=detector.thresholds)
+    lookout = Lookout(standing, tile_px=None)  # pyright: ignore[reportArgumentType]
+    lookout.see(np.zeros((300, 300, 3), np.uint8))
+    assert not capsys.readouterr().err
+    lookout.see(np.zeros((400, 300, 3), np.uint8))
+    assert "the shots had 60 x 100 px" in (said := capsys.readouterr().err)
+    assert said.endswith("use --tile-px 60\n")
+
+
+def test_a_name_that_is_no_text_is_escaped(run, tmp_path):
+    folder = tmp_path / "images"
+    write(folder / "a.png", part(40))
+    write(tmp_path / "x.png", part(41)).rename(folder / os.fsdecode(b"Schr\xfc.png"))
+    rows, status = predicted(run, folder, tmp_path / "out")
+    assert [row["file"] for row in rows] == ["Schr\\udcfc.png", "a.png"]
+    assert status == 0
+
+
+def test_a_stop_is_noticed_in_a_backlog(tmp_path):
+    for i in range(5):
+        write(tmp_path / f"{i}.png", part(i))
+    taken = []
+    stops = lambda: len(taken) == 2  # noqa: E731
+    for path in arriving(tmp_path, poll_seconds=0.001, should_stop=stops):
+        taken += [path] if path else []
+    assert [path.name for path in taken] == ["0.png", "1.png"]
 
 
 def test_a_file_that_grows_is_taken_once_it_is_whole(tmp_path):
@@ -235,17 +276,15 @@ def test_a_file_that_grows_is_taken_once_it_is_whole(tmp_path):
     first = write(folder / "a.png", part(0))
     growing = folder / "b.png"
     growing.write_bytes(b"12")
-    looks = 0
+    found = []
 
     def should_stop():
-        nonlocal looks
-        looks += 1
-        if looks == 2:
-            growing.write_bytes(b"1234")
-        return looks > 5
+        return found.count(None) > 5
 
-    taken = arriving(folder, poll_seconds=0.001, should_stop=should_stop)
-    found = [each for each in taken]
+    for each in arriving(folder, poll_seconds=0.001, should_stop=should_stop):
+        found.append(each)
+        if found == [None]:
+            growing.write_bytes(b"1234")
     pauses = [i for i, each in enumerate(found) if each is None]
     assert [each for each in found if each] == [first, growing]
     # a.png at the second look; b.png had grown by then

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from experiments import gpu_check
 from experiments.bench.training_setup import Setup, training_data
 from lfq_jax.config import PRESETS, ModelConfig, TrainConfig
+from lfq_jax.data import Sample
 from lfq_jax.model import Model
 from lfq_jax.step import Trainer, losses
 
@@ -39,11 +41,24 @@ def made(name: str) -> Setup:
     return Setup(trainer, training_data(model, train, anomalous=4))
 
 
+def as_batch(sample: Sample) -> Any:
+    """A batch that was drawn by jax, as PyTorch's step takes it."""
+    from experiments.bench.torch_training import Batch, _tensor
+
+    image, normal, mask, reference = map(_tensor, sample)
+    return Batch(
+        image.permute(0, 3, 1, 2),
+        normal.permute(0, 3, 1, 2),
+        mask,
+        reference.permute(0, 3, 1, 2),
+    )
+
+
 @pytest.mark.parametrize("layout", ["nchw", "channels_last"])
 @pytest.mark.parametrize("name", ["cpu", "paper"])
 def test_pytorch_computes_the_same_losses(name, layout):
     pytest.importorskip("torch", reason="the agm extra is not installed")
-    from experiments.bench.torch_training import TorchStep, as_batch
+    from experiments.bench.torch_training import TorchStep
 
     trainer, data = made(name)
     variables = trainer.init(jax.random.key(0)).variables
@@ -63,7 +78,7 @@ def test_pytorch_computes_the_same_losses(name, layout):
 
 def test_pytorch_draws_batches_of_the_same_shapes():
     pytest.importorskip("torch", reason="the agm extra is not installed")
-    from experiments.bench.torch_training import TorchData, as_batch
+    from experiments.bench.torch_training import TorchData
 
     trainer, data = made("cpu")
     ours = as_batch(trainer.batch(data, jax.random.key(1)))

@@ -8,7 +8,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from agm_torch.scene import Request
-from datasets.images import image_files
+from datasets.images import bit_depth, image_files, read_image, stored_maximum
 
 _PHOTOGRAPH_PX = 384
 """Texture photographs are kept no larger than this."""
@@ -61,10 +61,10 @@ class TexturePhotographs:
 
 @lru_cache(maxsize=64)
 def _photograph(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    with Image.open(path) as picture:
-        picture.draft("RGB", (_PHOTOGRAPH_PX, _PHOTOGRAPH_PX))
-        picture.thumbnail((_PHOTOGRAPH_PX, _PHOTOGRAPH_PX))
-        return np.asarray(picture.convert("RGB"))
+    pixels = read_image(path, depth=bit_depth(stored_maximum(path)))
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((_PHOTOGRAPH_PX, _PHOTOGRAPH_PX))
+    return np.asarray(picture)
 
 
 def _turned_crop(

@@ -12,7 +12,13 @@ import tensorflow_datasets as tfds
 from datasets.builder import SPLITS, AnomalyDatasetBuilder, Record
 from datasets.folder.kind import guess_kind
 from datasets.folder.layout import read_layout
-from datasets.images import bit_depth, read_image, stored_maximum
+from datasets.images import (
+    UNKNOWN_DEPTH,
+    bit_depth,
+    is_wide,
+    read_image,
+    stored_maximum,
+)
 from datasets.photographs import Category, read_record
 
 KIND_SAMPLE = 16  # training images that the kind is guessed from
@@ -31,8 +37,11 @@ class FolderConfig(tfds.core.BuilderConfig):
 class Folder(AnomalyDatasetBuilder):
     """A category of one's own photographs; see README.md beside this file."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.0.1")
+    RELEASE_NOTES: ClassVar = {
+        "1.0.1": "Floats in [0, 1], and test images of more bits than the good parts.",
+        "1.0.0": "First release.",
+    }
 
     @property
     def _config(self) -> FolderConfig:
@@ -42,6 +51,10 @@ class Folder(AnomalyDatasetBuilder):
     @functools.cached_property
     def _layout(self) -> Category:
         return read_layout(self._config.name, Path(self._config.root))
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return (self._config.name,)  # it may be called "all"
 
     def _splits(self) -> tuple[str, ...]:
         return SPLITS if self._layout.test else SPLITS[:1]
@@ -53,5 +66,7 @@ class Folder(AnomalyDatasetBuilder):
         if kind == "auto":
             sample = itertools.islice(found.train, KIND_SAMPLE)
             kind = guess_kind(read_image(p.path, depth=depth) for p in sample)
+        if split == "test" and not any(is_wide(p.path) for p in found.train):
+            depth = UNKNOWN_DEPTH  # the good parts do not tell that of a wider camera
         for photograph in found.train if split == "train" else found.test:
             yield read_record(found, photograph, kind=kind, depth=depth)

@@ -38,6 +38,13 @@ class Settings:
 def main() -> None:
     """Measure and print one JSON object."""
     settings = read_flags(Settings, prog="python -m experiments.bench.datasets")
+    from datasets.errors import one_line_errors
+
+    with one_line_errors():
+        _measure(settings)
+
+
+def _measure(settings: Settings) -> None:
     import datasets
 
     with tempfile.TemporaryDirectory() as scratch:

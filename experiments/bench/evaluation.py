@@ -45,6 +45,13 @@ class Settings:
 def main() -> None:
     """Measure and print one JSON object."""
     settings = read_flags(Settings, prog="python -m experiments.bench.evaluation")
+    from datasets.errors import one_line_errors
+
+    with one_line_errors():
+        _measure(settings)
+
+
+def _measure(settings: Settings) -> None:
     if settings.worker:
         print(json.dumps(_measured(settings.worker, settings)))
         return

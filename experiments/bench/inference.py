@@ -77,6 +77,13 @@ class Settings:
 def main() -> None:
     """Measure and print a table and one JSON object."""
     settings = read_flags(Settings, prog="python -m experiments.bench.inference")
+    from datasets.errors import one_line_errors
+
+    with one_line_errors():
+        _measure(settings)
+
+
+def _measure(settings: Settings) -> None:
     from lfq_jax.run_detectors import detector_folder
 
     folder = detector_folder(settings.run, settings.category)

@@ -59,6 +59,13 @@ class Settings:
 def main() -> None:
     """Measure and print one JSON object, and the table on stderr."""
     settings = read_flags(Settings, prog="python -m experiments.bench.quantizers")
+    from datasets.errors import one_line_errors
+
+    with one_line_errors():
+        _measure(settings)
+
+
+def _measure(settings: Settings) -> None:
     if settings.worker:
         for row in _rows(settings.worker, settings):
             print(json.dumps(row), flush=True)

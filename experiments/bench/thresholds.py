@@ -45,6 +45,13 @@ def good_parts(category: str, count: int) -> list:
 def main() -> None:
     """Measure and print two tables and one JSON object."""
     settings = read_flags(Settings, prog="python -m experiments.bench.thresholds")
+    from datasets.errors import one_line_errors
+
+    with one_line_errors():
+        _measure(settings)
+
+
+def _measure(settings: Settings) -> None:
     from experiments.run import cache_folder, keep_compiled
     from lfq_jax.run_detectors import trained_categories
 
@@ -53,7 +60,10 @@ def main() -> None:
     images: dict[str, list] = {}
     rows = []
     for run in settings.runs:
-        for category in trained_categories(run):
+        categories = trained_categories(run)
+        if not categories:
+            raise ValueError(f"--runs {run} holds no trained category")
+        for category in categories:
             if category not in images:
                 images[category] = good_parts(category, settings.fresh + more)
             rows.append(measured(settings, run, category, images[category]))

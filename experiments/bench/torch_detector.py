@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lfq_jax import filters, losses, nearest, orientation, reader
+from lfq_jax import filters, losses, nearest, orientation, reader, reference
 from lfq_jax.saved_detector import Saved
 from lfq_jax.scoring import WINDOW_SIGMAS
 
@@ -35,6 +35,11 @@ class TorchDetector:
         self.mean, self.matrix = map(_tensor, memory.sight.filters)
         self.patches = _tensor(memory.filters.patches)
         self.of_patches = _lengths(self.patches)
+        self.usual = None
+        if memory.usual is not None:
+            depth = reference._depth(*[model.image_px // self.stem] * 2)
+            usual = np.asarray(memory.usual)
+            self.usual = _tensor(usual[depth.clip(max=len(usual) - 1)])
         self.grain = memory.orientation and tuple(map(_tensor, memory.orientation))
         self.of_grain = None if self.grain is None else _lengths(self.grain[0])
         self.weight = model.reference.orientation_weight
@@ -167,7 +172,10 @@ class TorchDetector:
             torch.stack([p.sum(-1).sqrt() for p in d.split(sizes, -1)], -1)
             for d in found
         ]
-        return torch.log1p(torch.cat(lengths, -1)).permute(0, 3, 1, 2)
+        distances = torch.log1p(torch.cat(lengths, -1))
+        if self.usual is not None:
+            distances = distances - self.usual
+        return distances.permute(0, 3, 1, 2)
 
     def _require_upright(self, query: torch.Tensor) -> None:
         """The search for other turns. What follows where one fits is not written."""

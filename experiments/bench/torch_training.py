@@ -26,7 +26,7 @@ from experiments.bench.torch_detector import (
 from experiments.bench.training_setup import Setup
 from lfq_jax import losses
 from lfq_jax.config import LossConfig, ModelConfig, TrainConfig
-from lfq_jax.data import CENTRED_SHARE, Sample, TrainingData
+from lfq_jax.data import CENTRED_SHARE, TrainingData
 from lfq_jax.model import Variables
 from lfq_jax.quantizers.config import LFQConfig
 from lfq_jax.reference import channels
@@ -229,18 +229,6 @@ class Batch(NamedTuple):
     normal: torch.Tensor
     mask: torch.Tensor
     reference: torch.Tensor
-
-
-def as_batch(sample: Sample, device: str = "cpu") -> Batch:
-    """A batch that was drawn by jax, to compare the losses of both."""
-    tensors = [_tensor(each).to(device) for each in sample]
-    image, normal, mask, reference = tensors
-    return Batch(
-        image.permute(0, 3, 1, 2),
-        normal.permute(0, 3, 1, 2),
-        mask,
-        reference.permute(0, 3, 1, 2),
-    )
 
 
 class TorchData:

@@ -237,7 +237,10 @@ def _ways(settings: Settings) -> list[dict[str, Any]]:
                 assert worker.stdin and worker.stdout
                 worker.stdin.write(f"{settings.turn}\n")
                 worker.stdin.flush()
-                seconds[way].append(json.loads(worker.stdout.readline()))
+                answer = worker.stdout.readline()
+                if not answer:
+                    raise ChildProcessError(f"{way} ended before its turn did")
+                seconds[way].append(json.loads(answer))
     finally:
         for worker in workers.values():
             worker.kill()
