@@ -28,7 +28,7 @@ class Export:
     weights and thresholds with their config."""
     out: Path | None = None
     """A new folder. None named: <run>/<category>/export-<format>."""
-    rule: Literal["auto", "max_f1", "false_alarm_rate", "labelled"] = "auto"
+    rule: Literal["auto", "margin", "max_f1", "false_alarm_rate", "labelled"] = "auto"
     """Which of the run's thresholds decides. `auto`: the one the run has in force."""
     batch_size: int = 1
     """Images a call. 0, with stablehlo: any number."""

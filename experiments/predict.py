@@ -51,7 +51,7 @@ class Predict:
     """The photographs: every image file in this folder and below."""
     out: Path | None = None
     """A new folder for scores, overlays and maps."""
-    rule: Literal["auto", "max_f1", "false_alarm_rate", "labelled"] = "auto"
+    rule: Literal["auto", "margin", "max_f1", "false_alarm_rate", "labelled"] = "auto"
     """Which of the run's thresholds decides. `auto`: the one the run has in force."""
     overlays: OverlayFormat = "jpg"
     """Heat maps over the photographs, at their own resolution."""

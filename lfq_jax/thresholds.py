@@ -1,9 +1,10 @@
 """From scores to decisions (paper 3.5): where to put the threshold, and what it means.
 
-Three rules. `max_f1`: the largest F1 on synthetic anomalies (eq. 5).
+Four rules. `max_f1`: the largest F1 on synthetic anomalies (eq. 5).
 `false_alarm_rate`: from good images alone, by conformal prediction (Vovk et al. 2005).
-`labelled`: the largest F1 on the user's own images, good and defective. A score is
-called anomalous from the threshold on.
+`margin`: from there a quarter of the way to the synthetic anomalies. `labelled`: the
+largest F1 on the user's own images, good and defective. A score is called anomalous
+from the threshold on.
 """
 
 import dataclasses
@@ -16,10 +17,14 @@ import numpy as np
 
 from lfq_jax.config import ImageScore, from_json
 
-Rule = Literal["max_f1", "false_alarm_rate", "labelled"]
+Rule = Literal["margin", "max_f1", "false_alarm_rate", "labelled"]
 SCHEMA_VERSION = 1
 CONFIDENCE = 0.9
 """Of the statement about the one threshold at hand, beside the mean over all draws."""
+MARGIN = 0.25
+"""Where `margin` lies between good parts and anomalies, in log-odds: parts to come
+differ by more than variations of a few do. Of 0.1 to 0.5 that of rendered_ad's rate of
+5 %; see docs/benchmarks.md."""
 _EDGE = 1e-6  # scores are kept this far from 0 and 1 before their log-odds are taken
 _TAIL_SHARE = 0.25  # of the good scores: what the tail is fitted on
 _TAIL_LEAST = 5
@@ -106,7 +111,11 @@ class GoodScores:
         last = len(self.scores) / (len(self.scores) + 1)
         odds = float(_log_odds(self.scores[-1]))
         odds += self.tail_scale * math.log((1.0 - last) / (1.0 - share))
-        return 1.0 / (1.0 + math.exp(-odds))
+        return _from_log_odds(odds)
+
+
+def _from_log_odds(odds: float) -> float:
+    return 1.0 / (1.0 + math.exp(-odds))
 
 
 def _log_odds(scores: Any) -> Any:
@@ -186,6 +195,30 @@ def realised_bound(count: int, rank: int) -> float:
     from scipy.stats import beta
 
     return float(beta.ppf(CONFIDENCE, count - rank + 1, rank))
+
+
+def margin_threshold(
+    good: Threshold, anomalous: Sequence[float] | np.ndarray, *, parts: int
+) -> Threshold:
+    """From the threshold that few good parts give, `MARGIN` of the way, in log-odds, to
+    the median of anomalies; the same threshold where that is no higher.
+
+    Args:
+      good: by `false_alarm_threshold`, of variations of `parts` good parts.
+      anomalous: scores of synthetic anomalies, at least one.
+    """
+    odds, half = float(_log_odds(good.value)), float(np.median(_log_odds(anomalous)))
+    value = good.value
+    if half > odds:
+        odds += MARGIN * (half - odds)
+        value = float(np.float32(_from_log_odds(odds)))
+    said = (
+        f"{MARGIN:.0%} of the way, in log-odds, from what variations of {parts} good "
+        f"part{'s' * (parts > 1)} reach ({good.value:.4f}) to the median of "
+        f"{len(anomalous)} synthetic anomalies ({_from_log_odds(half):.4f}): no rate "
+        "is promised; set it anew from good images with experiments.calibrate"
+    )
+    return Threshold(value, said)
 
 
 def f1_threshold(

@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from lfq_jax.calibration import chosen_score, image_auroc, of_photographs
+from lfq_jax.calibration import (
+    MAP_MAX,
+    chosen_score,
+    image_auroc,
+    of_photographs,
+    of_training,
+)
+from lfq_jax.evidence import Evidence
 from lfq_jax.thresholds import (
     GoodScores,
     Threshold,
@@ -13,6 +20,7 @@ from lfq_jax.thresholds import (
     conformal_rank,
     f1_threshold,
     false_alarm_threshold,
+    margin_threshold,
     realised_bound,
 )
 from tests.tiny_detector import tiny
@@ -133,6 +141,43 @@ def test_the_largest_f1_is_the_one_found_by_trying_all():
     best = max(f1(t) for t in np.unique(scores))
     assert f1(found.value) == best
     assert f"largest F1 ({best:.3f}) on these" in found.statement
+
+
+def test_the_margin_lies_a_quarter_of_the_way_to_the_median_anomaly():
+    def score(log_odds: float) -> float:
+        return float(1 / (1 + np.exp(-log_odds)))
+
+    good = Threshold(score(-1.0), "")
+    anomalous = [score(x) for x in (-9.0, 3.0, 8.0)]
+    found = margin_threshold(good, anomalous, parts=2)
+    assert found.value == pytest.approx(score(0.0), abs=1e-7)
+    assert "variations of 2 good parts reach (0.2689)" in found.statement
+    assert "median of 3 synthetic anomalies (0.9526)" in found.statement
+    assert "no rate is promised" in found.statement
+    # Anomalies that score no higher do not lower it.
+    assert margin_threshold(good, [score(-2.0)], parts=1).value == good.value
+
+
+def test_a_training_is_in_force_by_the_margin_where_it_has_anomalies():
+    _, thresholds, _ = tiny()
+    assert thresholds.rule == "margin"
+    for level, name in (
+        (thresholds.image, thresholds.image_score),
+        (thresholds.pixel, MAP_MAX),
+    ):
+        odds = [
+            np.log(x / (1 - x))
+            for x in (
+                level["false_alarm_rate"].value,
+                level["margin"].value,
+                np.median(thresholds.evidence["synthetic_anomalous"][name]),
+            )
+        ]
+        assert odds[0] < odds[1] < odds[2]
+    empty = {key: [] for key in thresholds.evidence["varied"]}
+    evidence = Evidence(**(thresholds.evidence | {"synthetic_anomalous": empty}))
+    without = of_training(evidence, shots=2, image_score="max", pixel_f1_threshold=None)
+    assert without.rule == "false_alarm_rate" and "margin" not in without.image
 
 
 def test_the_largest_f1_needs_both_kinds():

@@ -13,7 +13,7 @@ from typing import Any
 
 from experiments.command_line import read_flags
 
-RULES = ("max_f1", "false_alarm_rate")
+RULES = ("max_f1", "false_alarm_rate", "margin")
 FIRST = 1000  # renderings from here on are in no split
 
 
@@ -84,6 +84,9 @@ def measured(
 
     folder = run / category / "detector"
     thresholds = read_thresholds(folder)
+    missing = [rule for rule in RULES if rule not in thresholds.image]
+    if missing:
+        raise ValueError(f"{folder} has no threshold by {missing[0]}: train it anew")
     saved = read_detector(folder)
     found = [each.scores for each in Analyser(saved).analyse(images)]
     name = thresholds.image_score
