@@ -23,8 +23,7 @@ CONFIDENCE = 0.9
 """Of the statement about the one threshold at hand, beside the mean over all draws."""
 MARGIN = 0.25
 """Where `margin` lies between good parts and anomalies, in log-odds: parts to come
-differ by more than variations of a few do. Of 0.1 to 0.5 that of rendered_ad's rate of
-5 %; see docs/benchmarks.md."""
+differ by more than variations of a few do. See docs/benchmarks.md, False alarms."""
 _EDGE = 1e-6  # scores are kept this far from 0 and 1 before their log-odds are taken
 _TAIL_SHARE = 0.25  # of the good scores: what the tail is fitted on
 _TAIL_LEAST = 5
