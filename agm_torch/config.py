@@ -20,7 +20,7 @@ Kind = Literal["texture", "object"]
 MaskSource = Literal["perlin", "foreground", "grounded_sam"]
 Engine = Literal["local", "ray"]
 
-GENERATOR_VERSION = 4
+GENERATOR_VERSION = 5
 """Raised whenever the same configuration would give other bytes than before."""
 MIN_IMAGE_PX = 32
 PROMPT_BANK = Path(__file__).with_name("prompts.toml")

@@ -94,13 +94,12 @@ def find_model(
     if revision and revision != pinned:  # the pins are of another commit
         files = tuple(file._replace(sha256=None) for file in entry.files)
         entry = dataclasses.replace(entry, revision=revision, files=files)
-    copied = config.directory / entry.name
-    # Files that were copied there are of the table's commit, or of none that is known.
+    # Files under a model's name are of the table's commit, or of none that is known.
     is_of_table = not revision or revision == pinned
-    if is_of_table and _holds(copied, entry):
-        folder = copied
-    else:
-        folder = _hub_folder(entry, config)
+    place = entry.name if is_of_table else f"{entry.name}@{revision}"
+    folder = config.directory / place
+    if not _holds(folder, entry):
+        folder = _hub_folder(entry, config, place=folder)
     for file in entry.files:
         _checked(
             folder / file.name, file.sha256 or _hub_record(folder / file.name), config
@@ -259,7 +258,7 @@ def _folder_of_users(folder: Path, config: WeightsConfig) -> Found:
     return Found(folder, f"sha256:{digest.hexdigest()}")
 
 
-def _hub_folder(entry: HubModel, config: WeightsConfig) -> Path:
+def _hub_folder(entry: HubModel, config: WeightsConfig, *, place: Path) -> Path:
     require_agm_extra(HUB)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -284,7 +283,7 @@ def _hub_folder(entry: HubModel, config: WeightsConfig) -> Path:
             f"{entry.repository} is not in the Hugging Face cache of this machine and "
             f"connections are forbidden: fetch {', '.join(_weights(entry))} and the "
             f"rest of {entry.address}/tree/{entry.revision or 'main'} into "
-            f"{config.directory / entry.name}, or name a folder; {_WITHOUT_WEIGHTS}"
+            f"{place}, or name a folder; {_WITHOUT_WEIGHTS}"
         )
     try:
         return Path(snapshot_download(**wanted))

@@ -21,7 +21,8 @@ count."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_FORMAT = slice(24, 26)  # of the file: bit depth and colour type
 _EIGHT_BIT_RGB = bytes([8, 2])
-_WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
+_WIDE_INTEGERS = frozenset({"I", "I;16", "I;16B", "I;16L"})
+_WIDE_MODES = _WIDE_INTEGERS | {"F"}
 _QUARTER_TURNS = frozenset({5, 6, 7, 8})  # EXIF orientations
 _OPENING = threading.Lock()  # warnings' filters belong to the whole process
 
@@ -79,16 +80,15 @@ def _open(path: Path) -> Image.Image:
 
 
 def is_wide(path: Path) -> bool:
-    """Whether the file's numbers have more than 8 bits, by its header."""
+    """Whether the file holds integers of more than 8 bits, by its header."""
     with _readable(path) as image:
-        return image.mode in _WIDE_MODES
+        return image.mode in _WIDE_INTEGERS
 
 
 def stored_maximum(path: Path) -> int:
     """The largest value in the file, which tells the bit depth of a 16-bit camera."""
     with _readable(path) as image:  # the header alone, unless it is such a camera's
-        is_integer = image.mode in _WIDE_MODES - {"F"}
-        return int(np.asarray(image).max()) if is_integer else 255
+        return int(np.asarray(image).max()) if image.mode in _WIDE_INTEGERS else 255
 
 
 def image_shape(path: Path) -> tuple[int, int]:

@@ -54,6 +54,13 @@ def require_at_least(settings: object, **least: float) -> None:
                 )
 
 
+def names(argv: Sequence[str], setting: str) -> bool:
+    """Whether `argv` has the flag of a setting, by its dotted name."""
+    head, dot, last = setting.replace("_", "-").rpartition(".")
+    flags = {f"--{head}{dot}{last}", f"--{head}{dot}no-{last}"}
+    return any(word.partition("=")[0].replace("_", "-") in flags for word in argv)
+
+
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values of nested settings by their dotted names."""
     found: dict[str, Any] = {}

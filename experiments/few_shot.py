@@ -22,6 +22,7 @@ from experiments.at_once import leave_running, lines_of, shows_bars
 from experiments.command_line import (
     flag_value,
     flat,
+    names,
     read_command_line,
     require_at_least,
 )
@@ -273,13 +274,11 @@ def _resumed(settings: FewShot, argv: Sequence[str]) -> FewShot:
         raise ValueError(f"{earlier} ({error})") from error
     if as_json(started) != config:  # what is new would have its default
         raise ValueError(earlier)
-    at_start, default = flat(config), flat(as_json(_default(argv)))
-    asked = {n: v for n, v in flat(as_json(settings)).items() if default.get(n) != v}
-    if flag_value(argv, "--preset") is not None:
-        asked["preset"] = settings.preset
+    at_start, asked = flat(config), flat(as_json(settings))
     for name, value in asked.items():
         is_of_machine = name.partition(".")[0] in _OF_THE_MACHINE
-        if not is_of_machine and at_start.get(name) != value:
+        is_asked = names(argv, name) and not is_of_machine
+        if is_asked and at_start.get(name) != value:
             flag = name.replace("_", "-")
             raise ValueError(
                 f"--resume keeps the settings that a run was started with: --{flag} "
@@ -288,7 +287,7 @@ def _resumed(settings: FewShot, argv: Sequence[str]) -> FewShot:
     named = {
         name: getattr(settings, name)
         for name in _KEPT_UNLESS_NAMED
-        if name in asked or flag_value(argv, f"--{name.replace('_', '-')}") is not None
+        if names(argv, name) or names(argv, name.replace("_", ".", 1))
     }
     resumed = dataclasses.replace(
         started,

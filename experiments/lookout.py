@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lfq_jax.detector import Detector
 
 COMPARED = 16  # photographs whose look is compared with the shots'
-FAR_LARGER = 4  # times the shots' longer side, of the photograph's
+FAR_LARGER = 4  # how many times the shots' longer side a photograph's must be
 
 
 class Lookout:

@@ -21,7 +21,6 @@ from lfq_jax.ground_truth import (
     THRESHOLD,
     GroundTruthRule,
     Pair,
-    binarise,
     is_two_level,
     under_rule,
 )
@@ -132,7 +131,7 @@ def marks_something(mask: Path | None) -> bool:
     """
     if mask is None:
         return False
-    return bool(binarise(read_mask_levels(mask), name=str(mask)).any())
+    return bool(read_mask_levels(mask).any())
 
 
 class MapsAndMasks:

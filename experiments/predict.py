@@ -273,10 +273,10 @@ def _until(paths: list[Path], should_stop: Callable[[], bool]) -> Iterator[Path]
 
 
 def _line(row: dict[str, Any]) -> str:
-    name = row["file"].encode(errors="backslashreplace").decode()
-    if row["decision"] == UNREADABLE:
-        return f"unreadable  {name}: {row['error']}"
-    return f"{row['decision']:<10}  {row['calibrated']:.4f}  {name}"
+    said = f"unreadable  {row['file']}: {row['error']}"
+    if row["decision"] != UNREADABLE:
+        said = f"{row['decision']:<10}  {row['calibrated']:.4f}  {row['file']}"
+    return said.encode(errors="backslashreplace").decode()
 
 
 def _summary(table: Table, out: Path | None) -> str:

@@ -1,5 +1,6 @@
 """Finds the shards of a request in the cache, or has a process of its own make them."""
 
+import contextlib
 import json
 import os
 import select
@@ -168,7 +169,7 @@ def _events(
             *lines, pending = (pending + data).split(b"\n")
             yield from map(json.loads, lines)
         elif time.monotonic() - heard > silence_seconds:
-            process.kill()
+            _kill(process)
             raise ChildProcessError(
                 f"the generator gave no sign of life for {silence_seconds:.0f} s and "
                 "was ended; finished records are kept, the next run goes on from there"
@@ -195,10 +196,16 @@ def _ended(process: subprocess.Popen) -> int:
                 process.send_signal(signal.SIGINT)
         return process.wait(_GRACE_SECONDS)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        process.kill()
+        _kill(process)
         return process.wait()
     finally:
         process.stdout.close()
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """The generator and its workers, which are in its session."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _reason(status: int, errors: str) -> str:

@@ -207,17 +207,23 @@ def margin_threshold(
       anomalous: scores of synthetic anomalies, at least one.
     """
     odds, half = float(_log_odds(good.value)), float(np.median(_log_odds(anomalous)))
-    value = good.value
+    reach = f"what variations of {parts} good part{'s' * (parts > 1)} reach"
+    median = f"the median of {len(anomalous)} synthetic anomalies"
     if half > odds:
         odds += MARGIN * (half - odds)
         value = float(np.float32(_from_log_odds(odds)))
-    said = (
-        f"{MARGIN:.0%} of the way, in log-odds, from what variations of {parts} good "
-        f"part{'s' * (parts > 1)} reach ({good.value:.4f}) to the median of "
-        f"{len(anomalous)} synthetic anomalies ({_from_log_odds(half):.4f}): no rate "
-        "is promised; set it anew from good images with experiments.calibrate"
+        said = (
+            f"{MARGIN:.0%} of the way, in log-odds, from {reach} ({good.value:.4f}) to "
+            f"{median} ({_from_log_odds(half):.4f})"
+        )
+    else:
+        value = good.value
+        said = f"{reach}; {median} is no higher ({_from_log_odds(half):.4f})"
+    return Threshold(
+        value,
+        f"{said}: no rate is promised; set it anew from good images with "
+        "experiments.calibrate",
     )
-    return Threshold(value, said)
 
 
 def f1_threshold(

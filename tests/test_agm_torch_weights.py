@@ -318,8 +318,14 @@ def test_a_pinned_file_of_a_copied_model_folder_is_checked(
     copied.write_bytes(PAYLOAD)
     config = WeightsConfig(folder=tmp_path, offline=True)
     assert find_model("tiny-model", config=config).path == copied.parent
-    with pytest.raises(FileNotFoundError):  # it is not what lies there
-        find_model("tiny-model", config=config, revision="d" * 40)
+    other = "d" * 40
+    with pytest.raises(FileNotFoundError, match=f"into .*/tiny-model@{other}, or"):
+        find_model("tiny-model", config=config, revision=other)  # not what lies there
+    place = copied.parent.with_name(f"tiny-model@{other}")
+    place.mkdir()
+    (place / "model.safetensors").write_bytes(PAYLOAD)
+    found = find_model("tiny-model", config=config, revision=other)
+    assert (found.path, found.identity) == (place, f"owner/tiny@{other}")
     copied.write_bytes(PAYLOAD + b"!")
     with pytest.raises(ValueError, match="refused"):
         find_model("tiny-model", config=config)

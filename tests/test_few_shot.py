@@ -445,9 +445,9 @@ def test_textures_are_seen_larger_where_the_shots_are():
     assert px("texture", 700, flags=("--texture-px", "0")) == 256
 
 
-def started(folder: Path) -> RunFolder:
+def started(folder: Path, **settings: Any) -> RunFolder:
     """A run of the main job in which nothing is finished."""
-    config = as_json(few_shot.FewShot())
+    config = as_json(few_shot.FewShot(**settings))
     return RunFolder.create(folder, config, "cpu", command="few_shot")
 
 
@@ -483,24 +483,27 @@ def test_a_run_of_an_earlier_version_is_not_gone_on_with(capsys, tmp_path):
         (("--seed", "5"), "--seed was 0, got 5"),
         (("--train.epochs", "9"), "--train.epochs was "),
         (("--preset", "paper"), "--preset was best, got paper"),
+        (("--shots", "2"), "--shots was 4, got 2"),
+        (("--no-profile",), "--profile was True, got False"),
     ],
 )
 def test_other_settings_than_a_run_was_started_with_are_refused(
     capsys, tmp_path, flags, said
 ):
-    run = started(tmp_path / "run")
+    run = started(tmp_path / "run", shots=4, profile=True)
     message = refusal(capsys, "--resume", str(run.path), *flags)
     assert "keeps the settings that a run was started with" in message
     assert said in message
 
 
 def test_the_machines_settings_can_be_named_anew(tmp_path):
-    run = started(tmp_path / "run")
+    run = started(tmp_path / "run", agm_workers=4)
     argv = ["--resume", str(run.path), "--cache-dir", str(tmp_path / "c"), "--seed=0"]
-    argv += ["--agm.workers", "2", "--at-once", "2"]
     found = few_shot._resumed(few_shot.read_settings(argv), argv)
-    assert found.cache_dir == tmp_path / "c"
-    assert (found.agm_workers, found.at_once, found.devices) == (2, 2, 1)
+    assert (found.cache_dir, found.agm_workers) == (tmp_path / "c", 4)
+    argv += ["--agm.workers", "1", "--at-once", "2"]
+    found = few_shot._resumed(few_shot.read_settings(argv), argv)
+    assert (found.agm_workers, found.at_once, found.devices) == (1, 2, 1)
 
 
 def test_a_run_is_gone_on_with_on_as_many_devices_as_are_named(capsys, tmp_path):

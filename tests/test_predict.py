@@ -259,6 +259,8 @@ def test_a_name_that_is_no_text_is_escaped(run, tmp_path):
     rows, status = predicted(run, folder, tmp_path / "out")
     assert [row["file"] for row in rows] == ["Schr\\udcfc.png", "a.png"]
     assert status == 0
+    broken = {"decision": "unreadable", "file": "\udcfc.png", "error": "x/\udcfc.png"}
+    assert predict._line(broken) == r"unreadable  \udcfc.png: x/\udcfc.png"
 
 
 def test_a_stop_is_noticed_in_a_backlog(tmp_path):

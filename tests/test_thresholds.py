@@ -155,7 +155,11 @@ def test_the_margin_lies_a_quarter_of_the_way_to_the_median_anomaly():
     assert "median of 3 synthetic anomalies (0.9526)" in found.statement
     assert "no rate is promised" in found.statement
     # Anomalies that score no higher do not lower it.
-    assert margin_threshold(good, [score(-2.0)], parts=1).value == good.value
+    found = margin_threshold(good, [score(-2.0)], parts=1)
+    assert found.value == good.value
+    assert (
+        "the median of 1 synthetic anomalies is no higher (0.1192)" in found.statement
+    )
 
 
 def test_a_training_is_in_force_by_the_margin_where_it_has_anomalies():
