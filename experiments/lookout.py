@@ -15,11 +15,9 @@ FAR_LARGER = 4  # how many times the shots' longer side a photograph's must be
 class Lookout:
     """Warns once where photographs look unlike the shots of the detector's category."""
 
-    def __init__(self, detector: "Detector", *, tile_px: int | None) -> None:
+    def __init__(self, detector: "Detector", *, tile_px: int) -> None:
         self._detector = detector
-        self._is_whole = not (
-            detector.thresholds.tile_px if tile_px is None else tile_px
-        )
+        self._is_whole = not tile_px
         self._distances: list[float] = []
         self._has_judged = False
         self._told_size = False

@@ -145,7 +145,7 @@ def score_all(
     *,
     folder: Path,
     files: ImageFiles,
-    tile_px: int | None,
+    tile_px: int,
     on_image: Callable[["np.ndarray"], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """A row for every photograph, in the order of their arrival."""
@@ -184,13 +184,12 @@ def _image(read: "np.ndarray | str") -> "np.ndarray":
     return read
 
 
-def _predicted(detector: "Detector", images: list, tile_px: int | None) -> list:
+def _predicted(detector: "Detector", images: list, tile_px: int) -> list:
     return detector(images, tile_px=tile_px) if images else []
 
 
-def _about(settings: Predict, detector: "Detector") -> dict[str, Any]:
+def _about(settings: Predict, detector: "Detector", *, tile_px: int) -> dict[str, Any]:
     thresholds = detector.thresholds
-    tile_px = thresholds.tile_px if settings.tile_px is None else settings.tile_px
     statement = thresholds.image[thresholds.rule].statement
     if tile_px != thresholds.tile_px:
         statement = (
@@ -233,8 +232,11 @@ def predict(settings: Predict) -> Predicted:
     out = check_out(settings.out, folder)
     paths = [] if settings.watch else found_photographs(folder, "--images")
     detector = load_detector(settings)
-    lookout = Lookout(detector, tile_px=settings.tile_px)
-    table = Table(out, _about(settings, detector))
+    tile_px = settings.tile_px
+    if tile_px is None:
+        tile_px = detector.thresholds.tile_px
+    lookout = Lookout(detector, tile_px=tile_px)
+    table = Table(out, _about(settings, detector, tile_px=tile_px))
     files = ImageFiles(out, overlays=settings.overlays, maps=settings.maps)
     with interruption() as should_stop:
         if settings.watch:
@@ -249,7 +251,7 @@ def predict(settings: Predict) -> Predicted:
             arrivals,
             folder=folder,
             files=files,
-            tile_px=settings.tile_px,
+            tile_px=tile_px,
             on_image=lookout.see,
         )
         total = None if settings.watch else len(paths)

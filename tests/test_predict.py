@@ -243,8 +243,8 @@ def test_a_far_larger_photograph_is_warned_of_unless_it_is_tiled(run, tmp_path, 
 def test_tiles_are_advised_by_the_shots_width(run, capsys):
     detector = lfq_jax.load(run)
     upright = detector.saved._replace(photograph_px=(100, 60))
-    standing = SimpleNamespace(saved=upright, thresholds=detector.thresholds)
-    lookout = Lookout(standing, tile_px=None)  # pyright: ignore[reportArgumentType]
+    standing = SimpleNamespace(saved=upright)
+    lookout = Lookout(standing, tile_px=0)  # pyright: ignore[reportArgumentType]
     lookout.see(np.zeros((300, 300, 3), np.uint8))
     assert not capsys.readouterr().err
     lookout.see(np.zeros((400, 300, 3), np.uint8))
