@@ -26,7 +26,7 @@ from experiments.accuracy_baseline import (
 from experiments.accuracy_candidates import Candidate, Job, of_candidate, run_job
 from experiments.accuracy_sets import DataSet, find_sets
 from experiments.accuracy_table import candidate_table, defect_table, summary
-from experiments.command_line import read_command_line, require_at_least
+from experiments.command_line import names, read_command_line, require_at_least
 from experiments.run import (
     RunFolder,
     cache_folder,
@@ -103,13 +103,13 @@ def read_settings(argv: Sequence[str]) -> Accuracy:
     return dataclasses.replace(settings, flags=tuple(argv[cut + 1 :]))
 
 
-def _resumed(settings: Accuracy) -> Accuracy:
+def _resumed(settings: Accuracy, argv: Sequence[str]) -> Accuracy:
     """The settings that the evaluation to go on with was started with."""
     if not settings.resume:
         return settings
     config = RunFolder.open(settings.resume, "accuracy").config
     started = from_json(Accuracy, config)
-    named = settings.cache_dir != cache_folder()
+    named = names(argv, "cache_dir")
     return dataclasses.replace(
         started,
         out=None,
@@ -180,11 +180,12 @@ def show(results: Mapping[str, Result], baseline: Mapping[str, Result]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line; returns normally only where the evaluation is whole."""
-    settings = read_settings(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    settings = read_settings(argv)
     from datasets.errors import one_line_errors
 
     with one_line_errors():
-        settings = _resumed(settings)
+        settings = _resumed(settings, argv)
         jobs = {
             candidate: of_candidate(candidate, settings.flags, settings.features)
             for candidate in settings.candidates
