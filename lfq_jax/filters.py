@@ -23,6 +23,7 @@ _LINE_OCTAVES = 3  # the finest; coarser ones see no more than ridges do
 _LINE_SIGMA_PX = (1.0, 3.0)  # across and along
 _LINE_RADIUS_PX = 7
 _LINE_POOL_PX = 7  # at least; in pixels of the octave
+_AT_ONCE_PX = 4  # neighbours in a row that `filtered` finds in one: see there
 _RADIUS_PX = 3
 _POOL_SIGMA_PX = 1.5  # of energies, in pixels of their octave
 _ENERGY_FLOOR = 1e-4  # keeps the slope of the square root finite
@@ -112,48 +113,70 @@ def halved(x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
 def filtered(
     lightness: Float[Array, "b h w 1"], kernels: np.ndarray
 ) -> Float[Array, "b h w k"]:
-    """What `kernels` [s s 1 k] find about every pixel; the border is mirrored."""
-    r = len(kernels) // 2
+    """What `kernels` [s s 1 k] find about every pixel; the border is mirrored.
+
+    Pixels that are neighbours in a row are the channels of one convolution, whose
+    kernels lie a pixel further for each: a CPU multiplies many channels five times as
+    fast as few, and finds the same bits.
+    """
+    b, h, w, _ = lightness.shape
+    r, k = len(kernels) // 2, kernels.shape[-1]
+    beyond = -w % _AT_ONCE_PX
     padded = jnp.pad(lightness, ((0, 0), (r, r), (r, r), (0, 0)), mode="reflect")
-    return jax.lax.conv_general_dilated(
+    padded = jnp.pad(padded, ((0, 0), (0, 0), (0, beyond), (0, 0)))
+    found = jax.lax.conv_general_dilated(
         padded,
-        jnp.asarray(kernels),
-        (1, 1),
+        jnp.asarray(_side_by_side(kernels)),
+        (1, _AT_ONCE_PX),
         "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
+    return found.reshape(b, h, w + beyond, k)[:, :, :w]
 
 
-def _signs(x: Array) -> Array:
-    """What is above and what is below zero, as positive numbers."""
-    return jnp.concatenate([jnp.maximum(x, 0), jnp.maximum(-x, 0)], axis=-1)
+def _side_by_side(kernels: np.ndarray) -> np.ndarray:
+    """`kernels` [s s 1 k] for every one of n neighbouring pixels: [s s+n-1 1 n*k]."""
+    s, _, _, k = kernels.shape
+    n = _AT_ONCE_PX
+    wide = np.zeros((s, s + n - 1, 1, n, k), kernels.dtype)
+    for i in range(n):
+        wide[:, i : i + s, :, i] = kernels
+    return wide.reshape(s, s + n - 1, 1, n * k)
 
 
 def _structure(lightness: Float[Array, "b h w 1"]) -> Array:
     response = filtered(lightness, derivatives())
     edge, ridge = response[..., 0::2], response[..., 1::2]
-    return jnp.concatenate([jnp.abs(edge), _signs(ridge)], -1)
+    bright, dark = jnp.maximum(ridge, 0), jnp.maximum(-ridge, 0)
+    return jnp.concatenate([jnp.abs(edge), bright, dark], -1)
 
 
-def _strongest(x: Float[Array, "b h w c"], rows: int, columns: int) -> Array:
-    """Maxima about the centres of `rows` x `columns` equal cells."""
-    step = max(1, x.shape[1] // rows), max(1, x.shape[2] // columns)
-    window = [max(_LINE_POOL_PX, each) for each in step]
-    before = [(w - s + 1) // 2 for w, s in zip(window, step, strict=True)]
-    after = [w - s - b for w, s, b in zip(window, step, before, strict=True)]
-    pooled = jax.lax.reduce_window(
-        x,
-        0.0,  # the responses are not negative
-        jax.lax.max,
-        (1, *window, 1),
-        (1, *step, 1),
-        ((0, 0), *zip(before, after, strict=True), (0, 0)),
-    )
-    row = np.arange(rows) * pooled.shape[1] // rows
-    column = np.arange(columns) * pooled.shape[2] // columns
-    if len(row) == pooled.shape[1] and len(column) == pooled.shape[2]:
+def _strongest(
+    response: Float[Array, "b h w c"], rows: int, columns: int
+) -> Float[Array, "b rows columns 2*c"]:
+    """The highest and the lowest responses about the centres of `rows` x `columns`
+    equal cells, as positive numbers."""
+    both = [_highest(x, rows, columns) for x in (response, -response)]
+    return jnp.concatenate(both, axis=-1)
+
+
+def _highest(x: Float[Array, "b h w c"], rows: int, columns: int) -> Array:
+    """Maxima about the centres of cells, at least 0: an axis after the other, for a CPU
+    looks at every value in a window."""
+    return _highest_along(_highest_along(x, 1, rows), 2, columns)
+
+
+def _highest_along(x: Float[Array, "b h w c"], axis: int, cells: int) -> Array:
+    step = max(1, x.shape[axis] // cells)
+    window = max(_LINE_POOL_PX, step)
+    before = (window - step + 1) // 2
+    sizes, steps, about = [1] * 4, [1] * 4, [(0, 0)] * 4
+    sizes[axis], steps[axis] = window, step
+    about[axis] = before, window - step - before
+    pooled = jax.lax.reduce_window(x, 0.0, jax.lax.max, sizes, steps, about)
+    if pooled.shape[axis] == cells:
         return pooled
-    return pooled[:, row][:, :, column]
+    return jnp.take(pooled, np.arange(cells) * pooled.shape[axis] // cells, axis=axis)
 
 
 def describe(
@@ -177,7 +200,7 @@ def describe(
         lightness = octave[..., :1]
         energies = [on_grid(_structure(lightness), rows, columns)]
         if level < _LINE_OCTAVES:
-            lines = _signs(filtered(lightness, _elongated()))
+            lines = filtered(lightness, _elongated())
             energies.append(_strongest(lines, rows, columns))
         # The square root brings faint structure and strong closer together.
         features += [jnp.sqrt(energy + _ENERGY_FLOOR) for energy in energies]

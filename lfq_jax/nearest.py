@@ -20,6 +20,10 @@ TIE = 2.0**-6
 """Patches whose squared distance is up to this share larger than the least count, too.
 Roundings differ by 2^-19 of it at most: they move a weight by 2^-13 or so."""
 _ROUNDING = 2.0**-18  # where more patches than candidates are as near as the nearest
+_AT_A_TIME = 2**19
+"""Distances that a CPU computes before it looks for the least of them: as many as its
+cache holds. Of all at once, half of the time goes into memory. Other devices, and
+graphs for other programs, have them all at once."""
 
 
 def squared_distances(
@@ -28,7 +32,7 @@ def squared_distances(
     """All squared distances of one matrix's rows from another's."""
     of_query = (query * query).sum(-1, keepdims=True)
     of_memory = (memory * memory).sum(-1)[..., None, :]
-    return of_query + of_memory - 2 * jnp.einsum("...pf,...nf->...pn", query, memory)
+    return of_query + of_memory + jnp.einsum("...pf,...nf->...pn", -2 * query, memory)
 
 
 def nearest_indices(
@@ -93,52 +97,74 @@ def from_anywhere(
     flat = query.reshape(-1, query.shape[-1])
     missing = -len(patches) % _LANES
     patches = jnp.pad(patches, ((0, missing), (0, 0)), constant_values=_FAR_FEATURE)
-    squared = squared_distances(flat, patches).reshape(len(flat), -1, _LANES)
-    found = _from_nearest(flat, patches[nearest_indices(squared)])
+
+    def all_at_once(query: Float[Array, "p f"], patches: Array) -> Float[Array, "p f"]:
+        squared = squared_distances(query, patches).reshape(len(query), -1, _LANES)
+        return _from_nearest(query, patches[nearest_indices(squared)])
+
+    def part_by_part(query: Float[Array, "p f"], patches: Array) -> Float[Array, "p f"]:
+        count = -(-len(query) * len(patches) // _AT_A_TIME)
+        filled = jnp.pad(query, ((0, -len(query) % count), (0, 0)))
+        parts = filled.reshape(count, -1, query.shape[-1])
+        found = jax.lax.map(lambda part: all_at_once(part, patches), parts)
+        return found.reshape(filled.shape)[: len(query)]
+
+    found = jax.lax.platform_dependent(
+        flat, patches, cpu=part_by_part, default=all_at_once
+    )
     return found.reshape(query.shape)
 
 
 class Surroundings(NamedTuple):
-    """What each square of cells is compared with: itself and `window` cells about."""
+    """What squares of cells are compared with: what lies on them and `window` about."""
 
-    patches: Float[Array, "t n f"]
-    is_far: np.ndarray
-    """Which of the n may not be taken for a cell of the square."""
+    places: Float[Array, "k _ _ f"]
+    """With a border, so that there is something all about every square."""
+    squares: Float[Array, "t k*n f"]
+    """The same, cut into squares that overlap: for those who take all at once."""
+    too_far: np.ndarray
+    """Adds to the distances of a square's cells from the patches about it: 0, or more
+    than any distance where a patch is more than `window` away. [p n]"""
     window: int
 
 
 def surroundings(places: Float[Array, "k h w f"], window: int) -> Surroundings:
-    """`places` cut into overlapping squares, for `from_in_place`."""
-    k, h, w, f = places.shape
+    """What `from_in_place` searches."""
+    _, h, w, f = places.shape
     tile, side = _TILE_CELLS, _TILE_CELLS + 2 * window
-    rows, columns = -(-h // tile), -(-w // tile)
     about = (
         (0, 0),
-        (window, window + rows * tile - h),
-        (window, window + columns * tile - w),
+        (window, window + -h % tile),
+        (window, window + -w % tile),
         (0, 0),
     )
     # Not the cells at the border again: a patch counts once among those as near.
     padded = jnp.pad(places, about, constant_values=_FAR_FEATURE)
-    squares = [
-        padded[:, i * tile : i * tile + side, j * tile : j * tile + side]
-        for i in range(rows)
-        for j in range(columns)
-    ]
     row, column = np.divmod(np.arange(tile * tile), tile)
-    of_row, of_column = np.divmod(np.tile(np.arange(side * side), k), side)
+    of_row, of_column = np.divmod(np.arange(side * side), side)
     down = np.abs(row[:, None] + window - of_row)
     across = np.abs(column[:, None] + window - of_column)
+    tops, lefts = range(0, h, tile), range(0, w, tile)
+    cut = [padded[:, i : i + side, j : j + side] for i in tops for j in lefts]
+    squares = jnp.stack(cut).reshape(len(cut), -1, f)
     is_far = (down > window) | (across > window)
-    return Surroundings(jnp.stack(squares).reshape(len(squares), -1, f), is_far, window)
+    return Surroundings(padded, squares, np.float32(_FAR) * is_far, window)
 
 
 def from_in_place(
-    query: Float[Array, "h w f"], near: Surroundings
+    query: Float[Array, "h w f"],
+    near: Surroundings,
+    *,
+    first: Int32[Array, ""] | int = 0,
+    count: int | None = None,
 ) -> Float[Array, "h w f"]:
     """The squared difference from the nearest patch at most `window` cells away.
 
-    Square by square: one matrix product, a third of it in vain.
+    A matrix product for every square of cells, most of it in vain.
+
+    Args:
+      first: of the k places, the first that is compared.
+      count: how many are, from that one on; None for all.
     """
     h, w, f = query.shape
     tile = _TILE_CELLS
@@ -146,12 +172,41 @@ def from_in_place(
     filled = jnp.pad(query, ((0, rows * tile - h), (0, columns * tile - w), (0, 0)))
     cells = filled.reshape(rows, tile, columns, tile, f).transpose(0, 2, 1, 3, 4)
     cells = cells.reshape(-1, tile * tile, f)
-    squared = squared_distances(cells, near.patches)
-    squared = jnp.where(near.is_far, _FAR, squared)
-    in_lanes = (*squared.shape[:2], -1, (tile + 2 * near.window) ** 2)
-    nearest = nearest_indices(squared.reshape(in_lanes))
-    index = nearest.reshape(len(cells), -1, 1)
-    candidates = jnp.take_along_axis(near.patches, index, axis=1)
-    found = _from_nearest(cells, candidates.reshape(*nearest.shape, f))
+    count = len(near.places) if count is None else count
+    side = tile + 2 * near.window
+
+    def compared(
+        cells: Float[Array, "*b p f"], patches: Float[Array, "*b n f"]
+    ) -> Float[Array, "*b p f"]:
+        squared = squared_distances(cells, patches)
+        squared = squared.reshape(*squared.shape[:-1], count, side * side)
+        nearest = nearest_indices(squared + near.too_far[:, None])
+        index = nearest.reshape(*nearest.shape[:-2], -1, 1)
+        candidates = jnp.take_along_axis(patches, index, axis=-2)
+        return _from_nearest(cells, candidates.reshape(*nearest.shape, f))
+
+    def all_at_once(cells: Array, first: Array) -> Array:
+        patches, of_each = near.squares, side * side
+        if count < len(near.places):
+            start, size = first * of_each, count * of_each
+            patches = jax.lax.dynamic_slice_in_dim(patches, start, size, axis=1)
+        return compared(cells, patches)
+
+    def square_by_square(cells: Array, first: Array) -> Array:
+        def of_square(each: tuple[Array, Array, Array]) -> Array:
+            cells, row, column = each
+            start, size = (first, row * tile, column * tile, 0), (count, side, side, f)
+            about = jax.lax.dynamic_slice(near.places, start, size)
+            return compared(cells, about.reshape(-1, f))
+
+        row, column = np.divmod(np.arange(rows * columns), columns)
+        return jax.lax.map(of_square, (cells, jnp.asarray(row), jnp.asarray(column)))
+
+    found = jax.lax.platform_dependent(
+        cells,
+        jnp.asarray(first, jnp.int32),
+        cpu=square_by_square,
+        default=all_at_once,
+    )
     found = found.reshape(rows, columns, tile, tile, f).transpose(0, 2, 1, 3, 4)
     return found.reshape(rows * tile, columns * tile, f)[:h, :w]

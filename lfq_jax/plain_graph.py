@@ -61,6 +61,8 @@ def _applied(equation: Any, inputs: list[Any]) -> list[Any]:
     outputs = [each.aval for each in equation.outvars]
     if all(aval.size == 0 for aval in outputs):
         return [np.zeros(aval.shape, aval.dtype) for aval in outputs]
+    if name == "platform_index":
+        return [np.int32(_default_of(**parameters))]
     if not any(isinstance(each, Tracer) for each in inputs):
         with jax.ensure_compile_time_eval():
             return [np.asarray(each) for each in _bound(equation, inputs)]
@@ -81,6 +83,11 @@ def _applied(equation: Any, inputs: list[Any]) -> list[Any]:
 def _bound(equation: Any, inputs: list[Any]) -> list[Any]:
     found = equation.primitive.bind(*inputs, **equation.params)
     return list(found) if equation.primitive.multiple_results else [found]
+
+
+def _default_of(platforms: Sequence[Sequence[str] | None]) -> int:
+    """Which branch of `platform_dependent` is for devices that it does not name."""
+    return list(platforms).index(None)
 
 
 def _joined(parts: list[Any], *, dimension: int) -> Any:
@@ -144,8 +151,20 @@ def _unrolled(
 
 def _branched(index: Any, *inputs: Any, branches: Sequence[Any], **_: Any) -> list[Any]:
     """A choice of branches, each of plain operations."""
+    if not isinstance(index, Tracer):
+        chosen = branches[int(index)]
+        return _evaluate(chosen.jaxpr, chosen.consts, inputs)
 
     def plain(branch: Any) -> Callable[..., list[Any]]:
-        return lambda *inputs: _evaluate(branch.jaxpr, branch.consts, inputs)
+        def call(*traced: Any) -> list[Any]:
+            rest = iter(traced)
+            all_inputs = [
+                next(rest) if isinstance(each, Tracer) else each for each in inputs
+            ]
+            return _evaluate(branch.jaxpr, branch.consts, all_inputs)
 
-    return jax.lax.switch(index, [plain(branch) for branch in branches], *inputs)
+        return call
+
+    # Constants are no inputs of a branch, which may not need them.
+    traced = [each for each in inputs if isinstance(each, Tracer)]
+    return jax.lax.switch(index, [plain(branch) for branch in branches], *traced)

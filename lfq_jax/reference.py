@@ -200,7 +200,7 @@ class _Comparison:
             for query, memory, sizes in zip(queries, memories, self.sizes, strict=True)
         ]
         if self.near:
-            in_place = self._in_place(queries, self.near)
+            in_place = self._in_place(queries)
             if self.reference.poses is not None:
                 in_place = self._in_other_turns(in_place, image, queries)
             found += in_place
@@ -209,11 +209,18 @@ class _Comparison:
         return jnp.log1p(jnp.concatenate(found, axis=-1))
 
     def _in_place(
-        self, queries: tuple[Array, ...], near: list[Surroundings]
+        self, queries: tuple[Array, ...], shot: Array | None = None
     ) -> tuple[Float[Array, "_ _ _"], ...]:
+        """Distances from the shots, or from one of them, about the same place."""
+        first, count = 0, None
+        if shot is not None:
+            assert self.reference.poses is not None
+            shots = self.reference.poses.turned.shape[0]
+            count = self.reference.filters.places.shape[0] // shots
+            first = shot * count
         return tuple(
-            _by_group(from_in_place(query, squares), sizes)
-            for query, squares, sizes in zip(queries, near, self.sizes, strict=True)
+            _by_group(from_in_place(query, near, first=first, count=count), sizes)
+            for query, near, sizes in zip(queries, self.near, self.sizes, strict=True)
         )
 
     def _in_other_turns(
@@ -249,17 +256,8 @@ class _Comparison:
         """Distances in place of the image laid as the shot lies, by its own cells."""
         upright = turned(image, -turn_deg)[None]
         seen = see(self.reference.sight, upright, self.config, stride=self.stride)
-        of_shot = [self._of_shot(squares, shot) for squares in self.near]
-        found = self._in_place(tuple(kind[0] for kind in seen.kinds), of_shot)
+        found = self._in_place(tuple(kind[0] for kind in seen.kinds), shot)
         return tuple(turned(each, turn_deg, is_map=True) for each in found)
-
-    def _of_shot(self, near: Surroundings, shot: Array) -> Surroundings:
-        assert self.reference.poses is not None
-        shots = self.reference.poses.turned.shape[0]
-        squares, n, f = near.patches.shape
-        apart = near.patches.reshape(squares, shots, n // shots, f)
-        patches = jax.lax.dynamic_index_in_dim(apart, shot, axis=1, keepdims=False)
-        return Surroundings(patches, near.is_far[:, : n // shots], near.window)
 
 
 def _nearer(

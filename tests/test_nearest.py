@@ -1,5 +1,6 @@
 """The searches for the nearest patch, against the plainest ones."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from lfq_jax.nearest import (
     squared_distances,
     surroundings,
 )
+from lfq_jax.plain_graph import plain_graph
 
 
 @pytest.mark.parametrize("lanes", [20, 100, 300])
@@ -113,3 +115,41 @@ def test_in_place_nothing_jumps_either(cell):
     apart = np.abs(lengths[-1] - lengths[0]).max()
     assert apart > 0.05, "the two must look different"
     assert np.abs(np.diff(lengths, axis=0)).max() < 0.3 * apart
+
+
+def _on_other_devices(search, *arrays: np.ndarray) -> np.ndarray:
+    """What `search` finds where it takes all distances at once."""
+    specs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in arrays]
+    return np.asarray(plain_graph(search, *specs)(*map(jnp.asarray, arrays))[0])
+
+
+def test_anywhere_all_at_once_finds_what_part_by_part_does():
+    rng = np.random.default_rng(5)
+    query = rng.normal(size=(37, 59, 7)).astype(np.float32)  # five parts, one not full
+    patches = rng.normal(size=(1100, 7)).astype(np.float32)
+    by_parts = np.asarray(jax.jit(from_anywhere)(query, patches))
+    at_once = _on_other_devices(from_anywhere, query, patches)
+    np.testing.assert_allclose(by_parts, at_once, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"first": 2, "count": 2}])
+def test_in_place_all_at_once_finds_what_square_by_square_does(chosen):
+    rng = np.random.default_rng(6)
+    query = rng.normal(size=(11, 21, 5)).astype(np.float32)
+    places = rng.normal(size=(6, 11, 21, 5)).astype(np.float32)
+
+    def search(query, places):
+        return from_in_place(query, surroundings(places, 2), **chosen)
+
+    by_squares = np.asarray(jax.jit(search)(query, places))
+    at_once = _on_other_devices(search, query, places)
+    np.testing.assert_allclose(by_squares, at_once, rtol=1e-5, atol=1e-5)
+
+
+def test_only_the_chosen_places_are_compared():
+    rng = np.random.default_rng(7)
+    query = jnp.asarray(rng.normal(size=(9, 8, 4)))
+    places = jnp.asarray(rng.normal(size=(5, 9, 8, 4)))
+    alone = from_in_place(query, surroundings(places[1:3], 1))
+    chosen = from_in_place(query, surroundings(places, 1), first=1, count=2)
+    np.testing.assert_array_equal(alone, chosen)
