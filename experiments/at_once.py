@@ -1,7 +1,7 @@
 """Several categories at the same time, each in a thread of its own.
 
 jax leaves Python while it computes, so that one category's training fills what another
-one leaves idle. They share what is compiled, and nothing else.
+one leaves idle. They share what one of them has compiled, and nothing else.
 """
 
 import importlib

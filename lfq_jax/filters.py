@@ -23,7 +23,7 @@ _LINE_OCTAVES = 3  # the finest; coarser ones see no more than ridges do
 _LINE_SIGMA_PX = (1.0, 3.0)  # across and along
 _LINE_RADIUS_PX = 7
 _LINE_POOL_PX = 7  # at least; in pixels of the octave
-_AT_ONCE_PX = 4  # neighbours in a row that `filtered` finds in one: see there
+_AT_ONCE_PX = 4  # neighbours in a row that `filtered` finds together
 _RADIUS_PX = 3
 _POOL_SIGMA_PX = 1.5  # of energies, in pixels of their octave
 _ENERGY_FLOOR = 1e-4  # keeps the slope of the square root finite
@@ -161,8 +161,8 @@ def _strongest(
 
 
 def _highest(x: Float[Array, "b h w c"], rows: int, columns: int) -> Array:
-    """Maxima about the centres of cells, at least 0: an axis after the other, for a CPU
-    looks at every value in a window."""
+    """Maxima about the centres of cells, at least 0: an axis after the other, since of
+    every window a CPU looks at all values."""
     return _highest_along(_highest_along(x, 1, rows), 2, columns)
 
 

@@ -21,9 +21,9 @@ TIE = 2.0**-6
 Roundings differ by 2^-19 of it at most: they move a weight by 2^-13 or so."""
 _ROUNDING = 2.0**-18  # where more patches than candidates are as near as the nearest
 _AT_A_TIME = 2**19
-"""Distances that a CPU computes before it looks for the least of them: as many as its
-cache holds. Of all at once, half of the time goes into memory. Other devices, and
-graphs for other programs, have them all at once."""
+"""Distances that `from_anywhere` has of a CPU before it looks for the least of them: as
+many as the cache holds. Of all at once, half of the time goes into memory. Other
+devices, and ONNX graphs, have them all at once."""
 
 
 def squared_distances(
@@ -129,7 +129,11 @@ class Surroundings(NamedTuple):
 
 
 def surroundings(places: Float[Array, "k h w f"], window: int) -> Surroundings:
-    """What `from_in_place` searches."""
+    """What `from_in_place` searches.
+
+    Args:
+      window: in cells, at least 1.
+    """
     _, h, w, f = places.shape
     tile, side = _TILE_CELLS, _TILE_CELLS + 2 * window
     about = (
@@ -160,7 +164,8 @@ def from_in_place(
 ) -> Float[Array, "h w f"]:
     """The squared difference from the nearest patch at most `window` cells away.
 
-    A matrix product for every square of cells, most of it in vain.
+    A CPU takes the squares of cells one by one, others take them all at once; most of
+    each matrix product is in vain.
 
     Args:
       first: of the k places, the first that is compared.

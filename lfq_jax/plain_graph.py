@@ -3,6 +3,7 @@
 ONNX converters know every common operation, but not `reduce_window` with an initial
 value, arrays without elements, or loops over the images of a batch. Those are replaced
 here by operations that give the same bits, and what depends on no input is computed.
+Of a choice by platform the default is taken, which may round otherwise.
 """
 
 from collections.abc import Callable, Sequence

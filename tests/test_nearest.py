@@ -1,5 +1,7 @@
 """The searches for the nearest patch, against the plainest ones."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,8 +83,12 @@ def test_nothing_jumps_where_another_patch_becomes_the_nearest(more):
 
 
 def _in_place(query: np.ndarray, places: np.ndarray, window: int):
-    near = surroundings(jnp.asarray(places), window)
-    return np.asarray(from_in_place(jnp.asarray(query), near))
+    return np.asarray(_searched(query, places, window=window))
+
+
+@functools.partial(jax.jit, static_argnames="window")
+def _searched(query: jax.Array, places: jax.Array, *, window: int) -> jax.Array:
+    return from_in_place(query, surroundings(places, window))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(8, 8), (16, 24), (5, 11)])
@@ -125,24 +131,29 @@ def _on_other_devices(search, *arrays: np.ndarray) -> np.ndarray:
 
 def test_anywhere_all_at_once_finds_what_part_by_part_does():
     rng = np.random.default_rng(5)
-    query = rng.normal(size=(37, 59, 7)).astype(np.float32)  # five parts, one not full
+    query = rng.normal(size=(37, 59, 7)).astype(
+        np.float32
+    )  # six parts, the last not full
     patches = rng.normal(size=(1100, 7)).astype(np.float32)
     by_parts = np.asarray(jax.jit(from_anywhere)(query, patches))
     at_once = _on_other_devices(from_anywhere, query, patches)
     np.testing.assert_allclose(by_parts, at_once, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("chosen", [{}, {"first": 2, "count": 2}])
+@pytest.mark.parametrize("chosen", [(0, None), (2, 2)])
 def test_in_place_all_at_once_finds_what_square_by_square_does(chosen):
     rng = np.random.default_rng(6)
     query = rng.normal(size=(11, 21, 5)).astype(np.float32)
     places = rng.normal(size=(6, 11, 21, 5)).astype(np.float32)
 
-    def search(query, places):
-        return from_in_place(query, surroundings(places, 2), **chosen)
+    first, count = chosen
 
-    by_squares = np.asarray(jax.jit(search)(query, places))
-    at_once = _on_other_devices(search, query, places)
+    def search(query, places, first):
+        near = surroundings(places, 2)
+        return from_in_place(query, near, first=first, count=count)
+
+    by_squares = np.asarray(jax.jit(search)(query, places, first))
+    at_once = _on_other_devices(search, query, places, np.array(first, np.int32))
     np.testing.assert_allclose(by_squares, at_once, rtol=1e-5, atol=1e-5)
 
 
