@@ -41,7 +41,10 @@ _START = {
     ),
     "onnxruntime": (
         "import onnxruntime, numpy as np\n"
-        "s = onnxruntime.InferenceSession({scratch!r} + '/onnx-1/model.onnx')\n"
+        "options = onnxruntime.SessionOptions()\n"
+        "options.log_severity_level = 3\n"
+        "path = {scratch!r} + '/onnx-1/model.onnx'\n"
+        "s = onnxruntime.InferenceSession(path, options)\n"
         "image = np.zeros((1, {px}, {px}, 3), np.uint8)\n"
         "s.run(['is_anomalous'], {{'images': image}})\n"
     ),
