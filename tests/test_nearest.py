@@ -131,9 +131,8 @@ def _on_other_devices(search, *arrays: np.ndarray) -> np.ndarray:
 
 def test_anywhere_all_at_once_finds_what_part_by_part_does():
     rng = np.random.default_rng(5)
-    query = rng.normal(size=(37, 59, 7)).astype(
-        np.float32
-    )  # six parts, the last not full
+    # Six parts, the last not full.
+    query = rng.normal(size=(37, 59, 7)).astype(np.float32)
     patches = rng.normal(size=(1100, 7)).astype(np.float32)
     by_parts = np.asarray(jax.jit(from_anywhere)(query, patches))
     at_once = _on_other_devices(from_anywhere, query, patches)
@@ -145,7 +144,6 @@ def test_in_place_all_at_once_finds_what_square_by_square_does(chosen):
     rng = np.random.default_rng(6)
     query = rng.normal(size=(11, 21, 5)).astype(np.float32)
     places = rng.normal(size=(6, 11, 21, 5)).astype(np.float32)
-
     first, count = chosen
 
     def search(query, places, first):
