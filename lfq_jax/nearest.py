@@ -191,11 +191,9 @@ def from_in_place(
         return _from_nearest(cells, candidates.reshape(*nearest.shape, f))
 
     def all_at_once(cells: Array, first: Array) -> Array:
-        patches, of_each = near.squares, side * side
-        if count < len(near.places):
-            start, size = first * of_each, count * of_each
-            patches = jax.lax.dynamic_slice_in_dim(patches, start, size, axis=1)
-        return compared(cells, patches)
+        start, size = first * side * side, count * side * side
+        chosen = jax.lax.dynamic_slice_in_dim(near.squares, start, size, axis=1)
+        return compared(cells, chosen)
 
     def square_by_square(cells: Array, first: Array) -> Array:
         def of_square(each: tuple[Array, Array, Array]) -> Array:
