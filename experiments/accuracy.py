@@ -23,7 +23,13 @@ from experiments.accuracy_baseline import (
     summarise,
     write_baseline,
 )
-from experiments.accuracy_candidates import Candidate, Job, of_candidate, run_job
+from experiments.accuracy_candidates import (
+    Candidate,
+    Job,
+    of_candidate,
+    open_run,
+    run_jobs,
+)
 from experiments.accuracy_sets import DataSet, find_sets
 from experiments.accuracy_table import candidate_table, defect_table, summary
 from experiments.command_line import names, read_command_line, require_at_least
@@ -146,23 +152,31 @@ def run(
     """Every run that `folder` has not, and what each candidate reached."""
     results = {}
     for candidate, job in jobs.items():
-        rows, commits = [], []
-        for data in sets:
-            for seed in settings.seeds:
-                of_run = dataclasses.replace(
-                    job,
-                    shots=settings.shots,
-                    seed=seed,
-                    dataset=data.dataset,
-                    data_dir=data.data_dir,
-                    categories=data.categories,
-                    cache_dir=settings.cache_dir,
-                )
-                place = folder / candidate / f"{data.name}-seed{seed}"
-                print(f"{candidate} on {data.name}, seed {seed}", file=sys.stderr)
-                found = run_job(of_run, place)
-                rows += [{**row, "part": data.name} for row in found.rows]
-                commits.append(found.commit)
+        of_runs = {
+            f"{data.name}-seed{seed}": dataclasses.replace(
+                job,
+                shots=settings.shots,
+                seed=seed,
+                dataset=data.dataset,
+                data_dir=data.data_dir,
+                categories=data.categories,
+                cache_dir=settings.cache_dir,
+            )
+            for data in sets
+            for seed in settings.seeds
+        }
+        folders = {
+            name: open_run(of_run, folder / candidate / name)
+            for name, of_run in of_runs.items()
+        }
+        print(f"{candidate}: {', '.join(of_runs)}", file=sys.stderr)
+        run_jobs(of_runs, folders)
+        rows = [
+            {**row, "part": name.rpartition("-seed")[0]}
+            for name, each in folders.items()
+            for row in each.results()
+        ]
+        commits = [each.commit for each in folders.values()]
         results[candidate] = summarise(rows, commits)
     return results
 

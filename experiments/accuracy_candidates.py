@@ -3,16 +3,15 @@
 import contextlib
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from agm_torch.config import ContentWeights, ShapeWeights
 from experiments import few_shot, patchcore
 from experiments.few_shot import FewShot
 from experiments.patchcore import PatchCore
 from experiments.run import RunFolder
-from experiments.run_files import read_json
 from lfq_jax.config import as_json
 from lfq_jax.quantizers.config import NoneConfig
 
@@ -98,16 +97,9 @@ def of_candidate(
     return job
 
 
-class Finished(NamedTuple):
-    """A run that has the line of every category."""
-
-    rows: list[dict[str, Any]]
-    commit: str
-    """That it was started at."""
-
-
-def run_job(job: Job, place: Path) -> Finished:
-    """What `place` holds, after running what it lacks.
+def open_run(job: Job, place: Path) -> RunFolder:
+    """The folder of a run, made or found. Of a run that is not begun it is made anew:
+    its commit is the one that it is measured at.
 
     Raises:
       ValueError: where `place` was started with other settings.
@@ -116,23 +108,46 @@ def run_job(job: Job, place: Path) -> Finished:
 
     config = as_json(job)
     command = "few_shot" if isinstance(job, FewShot) else "patchcore"
-    if (place / "config.json").exists():
-        folder = RunFolder.open(place, command)
-        if _decisive(folder.config) != _decisive(config):
-            raise ValueError(
-                f"{place} was started with other settings than this version has: "
-                "choose another --out"
-            )
-    else:
+    folder = RunFolder(place)
+    if not _is_begun(folder):
+        folder.config_path.unlink(missing_ok=True)
         device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
-        folder = RunFolder.create(place, config, device, command=command)
+        return RunFolder.create(place, config, device, command=command)
+    RunFolder.open(place, command)
+    if _decisive(folder.config) != _decisive(config):
+        raise ValueError(
+            f"{place} was started with other settings than this version has: "
+            "choose another --out"
+        )
+    return folder
+
+
+def _is_begun(folder: RunFolder) -> bool:
+    """Whether it holds more than its settings."""
+    place = folder.path
+    return place.is_dir() and any(x != folder.config_path for x in place.iterdir())
+
+
+def run_jobs(jobs: Mapping[str, Job], folders: Mapping[str, RunFolder]) -> None:
+    """What the runs' folders lack; categories of several runs at the same time, where
+    the main job has several `at_once`.
+
+    Args:
+      jobs, folders: by the name of the run, of one candidate.
+    """
+    ours: dict[str, few_shot.Run] = {}
     with contextlib.redirect_stdout(io.StringIO()):  # the evaluation has its own table
-        if isinstance(job, FewShot):
-            few_shot.run(job, few_shot.pick_shots(job), folder)
-        else:
-            patchcore.run(job, few_shot.pick_shots(job), folder)
-    commit = read_json(folder.config_path)["provenance"]["git_commit"]
-    return Finished(folder.results(), str(commit)[:7])
+        for name, job in jobs.items():
+            shots = few_shot.pick_shots(job)
+            if isinstance(job, FewShot):
+                ours[name] = few_shot.Run(job, shots, folders[name])
+            else:
+                patchcore.run(job, shots, folders[name])
+        if ours:
+            at_once = max(each.settings.at_once for each in ours.values())
+            few_shot.run_together(ours, at_once=at_once)
+        for each in ours.values():
+            few_shot.finish(each.folder)
 
 
 def _decisive(config: dict[str, Any]) -> dict[str, Any]:

@@ -34,21 +34,23 @@ Job = Callable[[], Line]
 
 
 class _Ended(NamedTuple):
-    category: str
+    name: str
     line: Line | None
     error: BaseException | None
 
 
 def lines_of(
     jobs: Mapping[str, Job], *, at_once: int, should_stop: Callable[[], bool]
-) -> Iterator[Line]:
-    """What the jobs give, each when it is finished, of at most `at_once` at a time.
+) -> Iterator[tuple[str, Line]]:
+    """What the jobs give, each with its name when it is finished, of at most `at_once`
+    at a time.
 
     They are started in their order. After an error nothing more is started, but what
     runs is finished and given: nothing is lost that would have been kept one by one.
 
     Args:
-      jobs: what to do, by category. A job stops by raising `KeyboardInterrupt`.
+      jobs: what to do, a category each, by name. A job stops by raising
+        `KeyboardInterrupt`.
       should_stop: after it is true nothing more is started; jobs ask it themselves.
 
     Raises:
@@ -56,13 +58,15 @@ def lines_of(
       Exception: of the first of `jobs` that failed.
     """
     if at_once == 1:
-        for job in jobs.values():
+        for left, (name, job) in zip(range(len(jobs))[::-1], jobs.items(), strict=True):
             if should_stop():
                 raise KeyboardInterrupt
-            yield job()
+            line = job()
+            _tell_finished(name, left, len(jobs))
+            yield name, line
         return
-    for name in OF_A_CATEGORY:
-        importlib.import_module(name)
+    for module in OF_A_CATEGORY:
+        importlib.import_module(module)
     ended: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
     waiting, running = list(jobs), set[str]()
     errors: dict[str, BaseException] = {}
@@ -72,31 +76,30 @@ def lines_of(
             _start(waiting[0], jobs[waiting.pop(0)], ended)
         if not running:
             break
-        category, line, error = ended.get()
-        running.remove(category)
+        name, line, error = ended.get()
+        running.remove(name)
         if line is not None:
-            left = len(waiting) + len(running)
-            tell(f"{category}: finished, {left} of {len(jobs)} categories left")
-            yield line
+            _tell_finished(name, len(waiting) + len(running), len(jobs))
+            yield name, line
         if error is not None:
-            errors[category] = error
+            errors[name] = error
             if running and not isinstance(error, KeyboardInterrupt):
                 others = ", ".join(sorted(running))
-                tell(f"{category}: failed; what runs is finished first: {others}")
-    _raise_first([errors[category] for category in jobs if category in errors])
+                tell(f"{name}: failed; what runs is finished first: {others}")
+    _raise_first([errors[name] for name in jobs if name in errors])
     if waiting:
         raise KeyboardInterrupt
 
 
-def _start(category: str, job: Job, ended: "queue.SimpleQueue[_Ended]") -> None:
+def _start(name: str, job: Job, ended: "queue.SimpleQueue[_Ended]") -> None:
     def work() -> None:
         try:
-            ended.put(_Ended(category, job(), None))
+            ended.put(_Ended(name, job(), None))
         except BaseException as error:  # whatever it is, it is raised where it is told
-            ended.put(_Ended(category, None, error))
+            ended.put(_Ended(name, None, error))
 
     # A daemon: Python does not wait for it where a second Ctrl-C ends the run.
-    threading.Thread(target=work, name=_THREAD + category, daemon=True).start()
+    threading.Thread(target=work, name=_THREAD + name, daemon=True).start()
 
 
 def leave_running(status: int) -> None:
@@ -116,6 +119,10 @@ def _raise_first(errors: list[BaseException]) -> None:
     errors.sort(key=lambda error: isinstance(error, KeyboardInterrupt))
     if errors:
         raise errors[0]
+
+
+def _tell_finished(name: str, left: int, jobs: int) -> None:
+    tell(f"{name}: finished, {left} of {jobs} categories left")
 
 
 def tell(text: str) -> None:

@@ -10,15 +10,15 @@ import dataclasses
 import functools
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 import tyro
 
 from agm_torch.config import GeneratorConfig
-from experiments.at_once import leave_running, lines_of, shows_bars
+from experiments.at_once import Job, leave_running, lines_of, shows_bars
 from experiments.command_line import (
     flag_value,
     flat,
@@ -605,38 +605,73 @@ def pick_shots(settings: "FewShot | PatchCore") -> "dict[str, Shots]":
     }
 
 
+class Run(NamedTuple):
+    """A run that is to be made whole."""
+
+    settings: FewShot
+    shots: "dict[str, Shots]"
+    """Of every category."""
+    folder: RunFolder
+
+
 def run(settings: FewShot, shots: "dict[str, Shots]", folder: RunFolder) -> None:
     """Every category that `folder` has no result of, then the table and the report."""
+    run_together({"": Run(settings, shots, folder)}, at_once=settings.at_once)
+    finish(folder)
+
+
+def run_together(runs: Mapping[str, Run], *, at_once: int) -> None:
+    """Every category that its run has no result of, `at_once` at a time, of whichever
+    runs.
+
+    Args:
+      runs: by what they are called where it is told of their categories.
+    """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from experiments.report import write_report
-    from experiments.table import results_table
     from lfq_jax.mesh import any_host
 
-    done = {line["category"] for line in folder.results()}
     with interruption() as should_stop, logging_redirect_tqdm():
-        jobs = {
-            category: functools.partial(
-                run_category,
-                settings,
-                category,
-                chosen,
-                folder=folder.path / category,
-                should_stop=should_stop,
-            )
-            for category, chosen in shots.items()
-            if category not in done
-        }
-        at_once = settings.at_once
+        jobs: dict[str, Job] = {}
+        of_job: dict[str, Run] = {}
+        for name, each in runs.items():
+            for category, job in _jobs(each, should_stop).items():
+                told = f"{name} {category}".strip()
+                jobs[told], of_job[told] = job, each
 
         def stops() -> bool:
             return any_host(should_stop())
 
-        for line in lines_of(jobs, at_once=at_once, should_stop=stops):
+        for told, line in lines_of(jobs, at_once=at_once, should_stop=stops):
+            _, shots, folder = of_job[told]
             folder.add_result(line, order=list(shots))
+
+
+def finish(folder: RunFolder) -> None:
+    """The table of a run that is whole, and its report."""
+    from experiments.report import write_report
+    from experiments.table import results_table
+
     print(results_table(folder.results()))
     print(f"\npictures  {folder.path}/<category>/pictures")
     print(f"report    {write_report(folder.path)}")
+
+
+def _jobs(each: Run, should_stop: Callable[[], bool]) -> dict[str, Job]:
+    """What is to be done, by category."""
+    done = {line["category"] for line in each.folder.results()}
+    return {
+        category: functools.partial(
+            run_category,
+            each.settings,
+            category,
+            chosen,
+            folder=each.folder.path / category,
+            should_stop=should_stop,
+        )
+        for category, chosen in each.shots.items()
+        if category not in done
+    }
 
 
 def how_to_go_on(settings: FewShot, folder: RunFolder) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agm_torch.cache_folder import cache_folder as cache_folder
+from experiments.at_once import leave_running
 from experiments.run_files import read_json, read_json_lines
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -168,6 +169,11 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         return read_json(self.config_path)["config"]
 
+    @property
+    def commit(self) -> str:
+        """That the run was started at, shortened."""
+        return str(read_json(self.config_path)["provenance"]["git_commit"])[:7]
+
     def results(self, *fields: str) -> list[dict[str, Any]]:
         """The finished categories' lines, in their order.
 
@@ -260,4 +266,5 @@ def resumable(command: str, folder: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         print(f"stopped; go on with: {command} --resume {folder}", file=sys.stderr)
+        leave_running(INTERRUPTED)
         raise SystemExit(INTERRUPTED) from None

@@ -7,9 +7,10 @@ import pytest
 
 from experiments import accuracy, patchcore
 from experiments.accuracy_baseline import read_baseline
-from experiments.accuracy_candidates import as_draem, main_job
+from experiments.accuracy_candidates import as_draem, main_job, open_run
 from experiments.accuracy_sets import find_sets, sampled
 from experiments.few_shot import FewShot
+from experiments.run import RunFolder
 from lfq_jax.config import ModelConfig
 from lfq_jax.quantizers.config import NoneConfig
 from tests.test_few_shot import TINY, elsewhere, parts
@@ -185,21 +186,42 @@ def test_an_evaluation_ends_with_tables_goes_on_and_becomes_a_baseline(
     assert "baseline of patchcore: seeds 0, 1" in said
 
 
-def test_draem_is_trained_and_measured_as_the_main_job_is(
+def test_draem_is_trained_and_measured_as_the_main_job_is_and_two_runs_at_once(
     capsys, real, tmp_path, only_real
 ):
     accuracy.main(
         [
-            *("--candidates", "draem", "--leather-dir", str(real), "--seeds", "0"),
+            *("--candidates", "draem", "--leather-dir", str(real), "--seeds", "1", "0"),
             *("--out", str(tmp_path / "out"), "--baseline", str(tmp_path / "none")),
-            *("--", *TINY),
+            *("--", *TINY, "--at-once", "2"),
         ]
     )
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
     assert "draem: 2-shot, preset cpu, encoder from scratch, quantizer none" in said
-    run = tmp_path / "out" / "draem" / "leather-seed0"
-    assert (run / "report.html").is_file()
-    assert (run / "leather" / "detector" / "weights.safetensors").is_file()
+    for seed in (0, 1):
+        assert f"leather-seed{seed} leather: finished" in told
+        run = tmp_path / "out" / "draem" / f"leather-seed{seed}"
+        assert [line["seed"] for line in RunFolder(run).results()] == [seed]
+        assert (run / "report.html").is_file()
+        assert (run / "leather" / "detector" / "weights.safetensors").is_file()
+
+
+def test_a_run_that_is_not_begun_when_it_is_stopped_takes_the_commit_it_is_begun_at(
+    tmp_path,
+):
+    job = main_job(["--preset", "cpu"])
+
+    def commit_after(path: Path) -> str:
+        content = json.loads(path.read_text())
+        content["provenance"]["git_commit"] = "an earlier one"
+        path.write_text(json.dumps(content))
+        return open_run(job, path.parent).commit
+
+    place = open_run(job, tmp_path / "leather-seed0")
+    now = place.commit
+    assert commit_after(place.config_path) == now
+    (place.path / "leather").mkdir()
+    assert commit_after(place.config_path) == "an earlier one"[:7]
 
 
 def _not_again(*_arguments, **_options):

@@ -16,7 +16,12 @@ def never() -> bool:
 def finished(jobs: dict[str, Job], *, at_once: int, should_stop=never) -> list[str]:
     """The categories in the order in which they are given."""
     lines = lines_of(jobs, at_once=at_once, should_stop=should_stop)
-    return [line["category"] for line in lines]
+    return [check(name, line) for name, line in lines]
+
+
+def check(name: str, line: dict) -> str:
+    assert line["category"] == name
+    return name
 
 
 def job(category: str, *, after: threading.Event | None = None) -> Job:
@@ -36,7 +41,7 @@ def failing(error: BaseException, *, sets: threading.Event | None = None) -> Job
     return work
 
 
-def test_one_at_a_time_runs_in_the_thread_that_asks():
+def test_one_at_a_time_runs_in_the_thread_that_asks(capsys):
     threads = []
 
     def work() -> dict:
@@ -45,6 +50,7 @@ def test_one_at_a_time_runs_in_the_thread_that_asks():
 
     assert finished({"a": work}, at_once=1) == ["a"]
     assert threads == [threading.main_thread()]
+    assert "a: finished, 0 of 1 categories left" in capsys.readouterr().err
 
 
 def test_one_at_a_time_a_stop_starts_no_other_and_keeps_what_is_finished():
@@ -57,7 +63,7 @@ def test_one_at_a_time_a_stop_starts_no_other_and_keeps_what_is_finished():
     jobs = {"a": last, "b": failing(AssertionError("it was started"))}
     given = []
     with pytest.raises(KeyboardInterrupt):
-        for line in lines_of(jobs, at_once=1, should_stop=stopped.is_set):
+        for _, line in lines_of(jobs, at_once=1, should_stop=stopped.is_set):
             given.append(line["category"])
     assert given == ["a"]
     assert finished({"a": last}, at_once=1, should_stop=never) == ["a"]
@@ -91,7 +97,7 @@ def test_after_an_error_what_runs_is_given_and_nothing_more_is_started(capsys):
     }
     given = []
     with pytest.raises(ValueError, match="of bad"):
-        for line in lines_of(jobs, at_once=2, should_stop=never):
+        for _, line in lines_of(jobs, at_once=2, should_stop=never):
             given.append(line["category"])
     assert given == ["slow"]
     capsys.readouterr()
@@ -126,6 +132,6 @@ def test_after_a_stop_nothing_is_started_and_the_run_says_that_it_is_not_whole()
     jobs = {"a": first, "b": second, "c": failing(AssertionError("it was started"))}
     given = []
     with pytest.raises(KeyboardInterrupt):
-        for line in lines_of(jobs, at_once=2, should_stop=stopped.is_set):
+        for _, line in lines_of(jobs, at_once=2, should_stop=stopped.is_set):
             given.append(line["category"])
     assert sorted(given) == ["a", "b"]
