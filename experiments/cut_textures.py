@@ -1,0 +1,241 @@
+"""Parts to test on, cut from photographs of textures: a data set in MVTec layout.
+
+    python -m experiments.cut_textures --photographs DIR/*.jpg --out textures
+    python -m experiments.few_shot --dataset folder --kind texture --data-dir textures
+
+Each photograph is a category, as in DTD-Synthetic (Aota et al. 2023): shots from its
+left, test images from the rest, defects drawn into some. They are not drawn by what
+makes a detector's own anomalies, so that no detector has learnt from the like of them.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from experiments.command_line import read_flags, require_at_least
+
+PROG = "python -m experiments.cut_textures"
+LEAST_PX = 64
+_LEAST_CHANGE = 8.0  # grey levels, on average: what can be seen
+_SEEN = 4.0  # grey levels: a pixel that changed less is not part of a defect
+_DRAWS = 100
+_FINER = 4  # lines are drawn this much larger and averaged
+
+Image8 = UInt8[np.ndarray, "s s 3"]
+
+
+@dataclass(frozen=True)
+class CutTextures:
+    """Cut a data set in MVTec layout from photographs of textures."""
+
+    photographs: tuple[Path, ...]
+    """Image files, each of one even texture: a category of the file's name."""
+    out: Path
+    """The data set's new folder."""
+    side_px: int = 200
+    """Of every square that is cut. A photograph is twice as long, and as high."""
+    shots: int = 2
+    """Good parts to learn from, a category."""
+    good: int = 10
+    """Good parts to test on, a category."""
+    defects: int = 6
+    """Defective parts to test on, of each of three kinds."""
+    seed: int = 0
+    """Chooses places and defects."""
+
+    def __post_init__(self) -> None:
+        require_at_least(self, side_px=LEAST_PX, shots=1, good=1, defects=1, seed=0)
+        stems = [path.stem for path in self.photographs]
+        if len(set(stems)) < max(2, len(stems)):
+            raise ValueError(
+                "--photographs must be two or more of different names (one shows "
+                f"through another's defects), got {' '.join(stems) or 'none'}"
+            )
+
+
+class Drawn(NamedTuple):
+    """A defective part."""
+
+    image: Image8
+    mask: Bool[np.ndarray, "s s"]
+
+
+Drawing = Float32[np.ndarray, "s s 3"]
+Draw = Callable[[Image8, Image8, np.random.Generator], Drawing]
+
+
+def spot(side: int, rng: np.random.Generator) -> Float32[np.ndarray, "s s"]:
+    """1 in a ragged blob of 1 to 5 % of a square, 0 outside."""
+    from scipy import ndimage
+
+    rows, columns = np.mgrid[:side, :side] / side
+    row, column = rng.uniform(0.2, 0.8, 2)
+    ragged = ndimage.gaussian_filter(rng.standard_normal((side, side)), side / 14)
+    height = 0.04 * ragged / ragged.std() - np.hypot(rows - row, columns - column)
+    inside = height >= np.quantile(height, 1 - rng.uniform(0.01, 0.05))
+    return inside.astype(np.float32)
+
+
+def foreign(image: Image8, other: Image8, rng: np.random.Generator) -> Drawing:
+    """Another texture, which the surface shows through or not."""
+    from scipy import ndimage
+
+    share = ndimage.gaussian_filter(spot(len(image), rng), 1.0)[..., None]
+    share *= np.float32(rng.uniform(0.5, 1.0))
+    return image + share * (other.astype(np.float32) - image)
+
+
+def stain(image: Image8, other: Image8, rng: np.random.Generator) -> Drawing:
+    """Darker or brighter, with a soft rim."""
+    from scipy import ndimage
+
+    share = ndimage.gaussian_filter(spot(len(image), rng), 2.0)[..., None]
+    share *= np.float32(rng.choice([-1, 1]) * rng.uniform(0.25, 0.5))
+    return image * (1 + share)
+
+
+def scratch(image: Image8, other: Image8, rng: np.random.Generator) -> Drawing:
+    """A winding line of one to three pixels, dark or bright."""
+    from PIL import Image, ImageDraw
+
+    side = len(image) * _FINER
+    canvas = Image.new("L", (side, side))
+    point, heading = rng.uniform(0.15, 0.85, 2) * side, rng.uniform(0, 2 * np.pi)
+    points = [tuple(point)]
+    for _ in range(12):
+        heading += rng.normal(0, 0.25)
+        step = np.array([np.cos(heading), np.sin(heading)])
+        point = point + step * side * rng.uniform(0.02, 0.05)
+        points.append(tuple(point))
+    width = round(_FINER * rng.uniform(1, 3) * max(1.0, len(image) / 256))
+    ImageDraw.Draw(canvas).line(points, fill=255, width=width, joint="curve")
+    line = np.asarray(canvas.reduce(_FINER), np.float32)[..., None] / 255
+    line *= np.float32(rng.uniform(0.5, 0.9))
+    return image + line * (np.float32(rng.choice([20, 235])) - image)
+
+
+DEFECTS: dict[str, Draw] = {"foreign": foreign, "stain": stain, "scratch": scratch}
+
+
+def defective(
+    draw: Draw, image: Image8, other: Image8, rng: np.random.Generator
+) -> Drawn | None:
+    """`image` with a defect that can be seen, and the mask of what changed; None where
+    the texture shows none, as black does no stain."""
+    for _ in range(_DRAWS):
+        drawn = draw(image, other, rng).round().clip(0, 255).astype(np.uint8)
+        change = np.abs(drawn.astype(np.float32) - image).max(axis=-1)
+        mask = change >= _SEEN
+        if mask.any() and change[mask].mean() >= _LEAST_CHANGE:
+            return Drawn(np.where(mask[..., None], drawn, image), mask)
+    return None
+
+
+class Texture(NamedTuple):
+    """A photograph, its longer side across."""
+
+    name: str
+    image: UInt8[np.ndarray, "h w 3"]
+
+    def shots(self, settings: CutTextures) -> Iterator[Image8]:
+        """From the left, evenly from top to bottom."""
+        side = settings.side_px
+        tops = np.linspace(0, self.image.shape[0] - side, settings.shots)
+        return (self._cut(round(top), 0, side) for top in tops)
+
+    def part(self, settings: CutTextures, rng: np.random.Generator) -> Image8:
+        """From anywhere that no shot comes from."""
+        side, (height, width) = settings.side_px, self.image.shape[:2]
+        top = int(rng.integers(height - side + 1))
+        return self._cut(top, int(rng.integers(side, width - side + 1)), side)
+
+    def _cut(self, top: int, left: int, side: int) -> Image8:
+        return self.image[top : top + side, left : left + side]
+
+
+def read_texture(path: Path, side_px: int) -> Texture:
+    """A photograph to cut from.
+
+    Raises:
+      ValueError: where it cannot be read or is too small.
+    """
+    from datasets.images import read_image
+
+    if not path.is_file():
+        raise ValueError(f"--photographs {path} does not exist")
+    image = read_image(path)
+    height, width = image.shape[:2]
+    if min(height, width) < side_px or max(height, width) < 2 * side_px:
+        raise ValueError(
+            f"--photographs {path} must be at least {2 * side_px} x {side_px} pixels "
+            f"for --side-px {side_px}, got {width} x {height}"
+        )
+    return Texture(path.stem, image if width >= height else image.transpose(1, 0, 2))
+
+
+def files(
+    texture: Texture, others: Sequence[Texture], settings: CutTextures, number: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Every image of a category, by its path in the category's folder.
+
+    Args:
+      others: what shows through in foreign spots.
+      number: of the category; it chooses with `settings.seed`.
+
+    Raises:
+      ValueError: where a defect cannot be seen on the texture.
+    """
+    rng = np.random.default_rng((settings.seed, number))
+    for i, image in enumerate(texture.shots(settings)):
+        yield f"train/good/{i:03}.png", image
+    for i in range(settings.good):
+        yield f"test/good/{i:03}.png", texture.part(settings, rng)
+    for kind, draw in DEFECTS.items():
+        for i in range(settings.defects):
+            other = others[int(rng.integers(len(others)))].part(settings, rng)
+            drawn = defective(draw, texture.part(settings, rng), other, rng)
+            if drawn is None:
+                raise ValueError(
+                    f"--photographs {texture.name} shows no {kind}: in {_DRAWS} draws "
+                    f"none changed it by {_LEAST_CHANGE:g} grey levels"
+                )
+            yield f"test/{kind}/{i:03}.png", drawn.image
+            mask = drawn.mask.astype(np.uint8) * np.uint8(255)
+            yield f"ground_truth/{kind}/{i:03}_mask.png", mask
+
+
+def write(textures: Sequence[Texture], settings: CutTextures) -> None:
+    """The whole data set; its folder gets its name when everything is written."""
+    from PIL import Image
+
+    partial = settings.out.with_name(settings.out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed one left
+    for number, texture in enumerate(textures):
+        others = [*textures[:number], *textures[number + 1 :]]
+        for name, pixels in files(texture, others, settings, number):
+            path = partial / texture.name / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    partial.rename(settings.out)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line: prints the data set's folder."""
+    settings = read_flags(CutTextures, prog=PROG, argv=argv)
+    from datasets.errors import one_line_errors
+
+    with one_line_errors():
+        if settings.out.exists():
+            raise ValueError(f"--out {settings.out} exists: choose another folder")
+        side = settings.side_px
+        write([read_texture(path, side) for path in settings.photographs], settings)
+        print(settings.out)
+
+
+if __name__ == "__main__":
+    main()

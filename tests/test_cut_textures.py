@@ -1,0 +1,130 @@
+"""Parts cut from photographs of textures: where from, with what, what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets
+from experiments import cut_textures
+from experiments.cut_textures import DEFECTS, defective, read_texture
+
+SIDE = 64
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> list[Path]:
+    """Two textures, one upright: their left third is blue, so that it can be told."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for name, (height, width) in {"sand": (80, 200), "moss": (90, 190)}.items():
+        pixels = rng.integers(60, 200, (height, width, 3), np.uint8)
+        pixels[:, :SIDE, 2] = 255
+        pixels[:, SIDE:, 2] = 100
+        if name == "moss":
+            pixels = pixels.transpose(1, 0, 2)
+        paths.append(tmp_path / f"{name}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    return paths
+
+
+def cut(out: Path, *arguments: object) -> Path:
+    given = [*arguments, "--out", out, "--side-px", SIDE]
+    cut_textures.main([str(each) for each in given])
+    return out
+
+
+def test_the_data_set_is_read_as_one_in_mvtecs_layout(photographs, tmp_path, capsys):
+    out = cut(tmp_path / "cut", "--photographs", *photographs, "--defects", 2)
+    assert capsys.readouterr().out == f"{out}\n"
+    where = {"data_dir": out, "cache_dir": tmp_path / "cache"}
+    assert datasets.categories("folder", out) == ("moss", "sand")
+    test = list(datasets.load("folder", "moss", "test", **where))
+    assert len(test) == 10 + 2 * len(DEFECTS)
+    assert {example.defect for example in test if example.label} == set(DEFECTS)
+    assert all(example.image.shape == (SIDE, SIDE, 3) for example in test)
+    assert all(example.mask.any() == bool(example.label) for example in test)
+    shots = datasets.shots("folder", "moss", 2, 0, **where).examples
+    assert all((shot.image[..., 2] == 255).all() for shot in shots)
+    good = [example.image for example in test if not example.label]
+    assert all((image[..., 2] == 100).all() for image in good)
+
+
+def test_a_seed_gives_the_same_bytes_and_another_others(photographs, tmp_path):
+    def bytes_of(out: str, seed: int) -> dict[str, bytes]:
+        folder = cut(tmp_path / out, "--photographs", *photographs, "--seed", seed)
+        images = sorted(folder.rglob("*.png"))
+        return {str(path.relative_to(folder)): path.read_bytes() for path in images}
+
+    first = bytes_of("a", 3)
+    assert first == bytes_of("b", 3)
+    assert first != bytes_of("c", 4)
+
+
+@pytest.mark.parametrize("kind", DEFECTS)
+def test_a_mask_says_where_the_image_changed_and_one_can_see_it(kind):
+    rng = np.random.default_rng(1)
+    image, other = rng.integers(60, 200, (2, 96, 96, 3), np.uint8)
+    for _ in range(8):
+        drawn = defective(DEFECTS[kind], image, other, rng)
+        assert drawn is not None
+        changed = np.abs(drawn.image.astype(int) - image).max(-1)
+        assert not changed[~drawn.mask].any()
+        assert changed[drawn.mask].min() >= 4
+        assert changed[drawn.mask].mean() >= 8
+        assert 0 < drawn.mask.mean() < 0.15
+
+
+def test_an_upright_photograph_is_cut_along_its_length(photographs):
+    upright = read_texture(photographs[1], SIDE)
+    assert upright.image.shape == (90, 190, 3)
+
+
+def test_what_shows_no_defect_is_refused_and_leaves_no_data_set(
+    photographs, tmp_path, capsys
+):
+    Image.new("RGB", (200, 80)).save(tmp_path / "black.png")
+    with pytest.raises(SystemExit) as stopped:
+        cut(tmp_path / "cut", "--photographs", tmp_path / "black.png", photographs[0])
+    assert stopped.value.code == 2
+    assert "--photographs black shows no stain" in capsys.readouterr().err
+    assert not (tmp_path / "cut").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sand.png"], "--photographs must be two or more of different names"),
+        (["sand.png", "sand.png"], "different names"),
+        (["sand.png", "no.png"], "no.png does not exist"),
+        (["sand.png", "small.png"], "must be at least 128 x 64 pixels for --side-px"),
+        (["sand.png", "text.png"], "text.png cannot be read as an image"),
+        (["sand.png", "moss.png", "--side-px", "8"], "--side-px must be at least 64"),
+        (["sand.png", "moss.png", "--shots", "0"], "--shots must be at least 1, got 0"),
+        (["sand.png", "moss.png", "--defect", "3"], "--defect"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_status_2(
+    photographs, tmp_path, capsys, monkeypatch, arguments, said
+):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (100, 80)).save("small.png")
+    Path("text.png").write_text("no image")
+    out = ["--side-px", "64", "--out", "cut"]
+    with pytest.raises(SystemExit) as stopped:
+        cut_textures.main([*out, "--photographs", *arguments])
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert said in message
+    assert "Traceback" not in message
+    assert not Path("cut").exists()
+
+
+def test_a_folder_that_exists_is_left_alone(photographs, tmp_path, capsys):
+    (tmp_path / "cut").mkdir()
+    with pytest.raises(SystemExit) as stopped:
+        cut(tmp_path / "cut", "--photographs", *photographs)
+    assert stopped.value.code == 2
+    assert "exists: choose another folder" in capsys.readouterr().err
+    assert not list((tmp_path / "cut").iterdir())
