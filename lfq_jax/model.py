@@ -20,6 +20,7 @@ from lfq_jax.decoder import Decoder
 from lfq_jax.discriminator import Discriminator
 from lfq_jax.encoder import Encoder
 from lfq_jax.layers import conv
+from lfq_jax.orientation import undisturbed
 from lfq_jax.quantizers.config import NoneConfig
 from lfq_jax.reader import Reader, read
 from lfq_jax.reference import Reference, channels, compare, strangeness_channels
@@ -254,7 +255,8 @@ class Model:
             of_score = _with_reader(logits, found, reference_config.score_share)
             logits = _with_reader(logits, found, reference_config.reader_share)
         if reference_config and self._grain_channels and not training:
-            logits = _moved(logits, reference_config.orientation_weight * grain)
+            says = undisturbed(_probability(logits), self.config.stem)[..., None]
+            logits = _moved(logits, reference_config.orientation_weight * says * grain)
         outputs = Outputs(
             reconstruction=reconstruction,
             logits=logits,

@@ -127,6 +127,27 @@ def _extreme(
     return pick(pick(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
 
 
+def undisturbed(
+    probability: Float[Array, "b h w"], cell_px: int
+) -> Float[Array, "b gh gw"]:
+    """How much the grain about every cell of `cell_px` pixels says: 1 less the largest
+    probability of an anomaly within `CELL_PX` of it.
+
+    What was found needs no more evidence, and it disturbs the grain all about it, by
+    which alone good pixels would come before other defects.
+    """
+    b, h, w = probability.shape
+    shape = (b, h // cell_px, cell_px, w // cell_px, cell_px)
+    most = probability.reshape(shape).max((2, 4))
+    reach = CELL_PX // cell_px
+    for axis in (1, 2):
+        sizes, about = [1] * 3, [(0, 0)] * 3
+        sizes[axis], about[axis] = 2 * reach + 1, (reach, reach)
+        ones = [1] * 3
+        most = jax.lax.reduce_window(most, 0.0, jax.lax.max, sizes, ones, about)
+    return 1.0 - most
+
+
 def strangeness(
     orientation: Orientation,
     image: Float[Array, "H W 3"],

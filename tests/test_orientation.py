@@ -16,6 +16,7 @@ from lfq_jax.orientation import (
     opened,
     remember_orientation,
     strangeness,
+    undisturbed,
     usual_orientation,
 )
 from lfq_jax.prepare import Preparation
@@ -139,6 +140,37 @@ def test_it_is_added_to_the_map_of_textures_and_to_no_image_score():
     for name, scores in one.scores.items():
         np.testing.assert_array_equal(scores, other.scores[name])
     assert np.abs(one.maps - other.maps).max() > 1e-3
+
+
+def test_about_what_was_found_grain_says_less_and_elsewhere_as_much_as_before():
+    probability = np.zeros((2, 64, 80), np.float32)
+    probability[1, 30, 41] = 0.75
+    says = np.asarray(undisturbed(jnp.asarray(probability), 4))
+    assert says.shape == (2, 16, 20)
+    assert (says[0] == 1).all()
+    expected = np.ones((16, 20))
+    expected[3:12, 6:15] = 0.25  # its own cell, and 16 pixels to either side
+    np.testing.assert_array_equal(says[1], expected)
+
+
+def test_grain_moves_what_is_doubtful_and_not_what_is_certain():
+    saved, _, images = tiny(kind="texture")
+    unit = jnp.asarray(images, jnp.float32) / 255.0
+
+    def moved(bias: float) -> float:
+        reader = saved.variables.reader
+        assert reader is not None
+        biased = reader._replace(bias=jnp.float32(bias))
+        variables = saved.variables._replace(reader=biased)
+        found = [
+            Model(_weighed(weight)).apply(variables, unit, training=False)[0].logits
+            for weight in (1e-9, 1.0)
+        ]
+        change = np.diff(found[1] - found[0], axis=-1)
+        return float(np.abs(change).max())
+
+    assert moved(-20.0) > 0.1
+    assert moved(20.0) < 1e-3
 
 
 @pytest.mark.parametrize(("kind", "weight"), [("object", 1.0), ("texture", 0.0)])
