@@ -152,6 +152,9 @@ def run(
     """Every run that `folder` has not, and what each candidate reached."""
     results = {}
     for candidate, job in jobs.items():
+        part_of = {
+            f"{s.name}-seed{seed}": s.name for s in sets for seed in settings.seeds
+        }
         of_runs = {
             f"{data.name}-seed{seed}": dataclasses.replace(
                 job,
@@ -172,7 +175,7 @@ def run(
         print(f"{candidate}: {', '.join(of_runs)}", file=sys.stderr)
         run_jobs(of_runs, folders)
         rows = [
-            {**row, "part": name.rpartition("-seed")[0]}
+            {**row, "part": part_of[name]}
             for name, each in folders.items()
             for row in each.results()
         ]

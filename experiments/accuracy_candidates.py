@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -110,7 +111,8 @@ def open_run(job: Job, place: Path) -> RunFolder:
     command = "few_shot" if isinstance(job, FewShot) else "patchcore"
     folder = RunFolder(place)
     if not _is_begun(folder):
-        folder.config_path.unlink(missing_ok=True)
+        if folder.config_path.is_file():
+            folder.config_path.unlink()
         device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
         return RunFolder.create(place, config, device, command=command)
     RunFolder.open(place, command)
@@ -123,9 +125,11 @@ def open_run(job: Job, place: Path) -> RunFolder:
 
 
 def _is_begun(folder: RunFolder) -> bool:
-    """Whether it holds more than its settings."""
-    place = folder.path
-    return place.is_dir() and any(x != folder.config_path for x in place.iterdir())
+    """Whether it holds more than its settings, and what a killed writing left."""
+    if not folder.path.is_dir():
+        return False
+    names = {path.name for path in folder.path.iterdir()}
+    return any(not name.startswith(".") for name in names - {folder.config_path.name})
 
 
 def run_jobs(jobs: Mapping[str, Job], folders: Mapping[str, RunFolder]) -> None:
@@ -134,20 +138,28 @@ def run_jobs(jobs: Mapping[str, Job], folders: Mapping[str, RunFolder]) -> None:
 
     Args:
       jobs, folders: by the name of the run, of one candidate.
+
+    Raises:
+      ValueError: where there is too little memory for that.
     """
-    ours: dict[str, few_shot.Run] = {}
     with contextlib.redirect_stdout(io.StringIO()):  # the evaluation has its own table
+        runs: dict[str, few_shot.Run] = {}
         for name, job in jobs.items():
             shots = few_shot.pick_shots(job)
             if isinstance(job, FewShot):
-                ours[name] = few_shot.Run(job, shots, folders[name])
+                runs[name] = few_shot.Run(job, shots, folders[name])
             else:
+                print(name, file=sys.stderr)
                 patchcore.run(job, shots, folders[name])
-        if ours:
-            at_once = max(each.settings.at_once for each in ours.values())
-            few_shot.run_together(ours, at_once=at_once)
-        for each in ours.values():
-            few_shot.finish(each.folder)
+        if runs:
+            of_all = {
+                f"{name} {category}": chosen
+                for name, run in runs.items()
+                for category, chosen in run.shots.items()
+            }
+            one = next(iter(runs.values())).settings  # they differ in data and seed
+            few_shot.check_networks(one, of_all)
+            few_shot.run_together(runs, at_once=one.at_once)
 
 
 def _decisive(config: dict[str, Any]) -> dict[str, Any]:

@@ -109,8 +109,9 @@ def leave_running(status: int) -> None:
     they would fail with tracebacks. Files are whole at any moment.
     """
     if any(thread.name.startswith(_THREAD) for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in {sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__}:
+            if stream is not None:
+                stream.flush()
         os._exit(status)
 
 

@@ -38,7 +38,8 @@ class CutTextures:
     out: Path
     """The data set's new folder."""
     side_px: int = 200
-    """Of every square that is cut. A photograph is twice as long, and as high."""
+    """Of every square that is cut. A photograph is at least twice as long, and as high,
+    with a quarter more for every shot but the first."""
     shots: int = 2
     """Good parts to learn from, a category."""
     good: int = 10
@@ -52,21 +53,24 @@ class CutTextures:
         require_at_least(self, side_px=LEAST_PX, shots=1, good=1, defects=1, seed=0)
         stems = [path.stem for path in self.photographs]
         if len(set(stems)) < max(2, len(stems)):
+            twice = [stem for stem in stems if stems.count(stem) > 1]
+            got = f"{twice[0]} twice" if twice else ", ".join(stems) or "none"
             raise ValueError(
-                "--photographs must be two or more of different names (one shows "
-                f"through another's defects), got {' '.join(stems) or 'none'}"
+                "--photographs must be two or more of different names, since spots of "
+                f"one are put on another, got {got}"
             )
 
 
-class Drawn(NamedTuple):
-    """A defective part."""
+class Defective(NamedTuple):
+    """A part with a defect."""
 
     image: Image8
     mask: Bool[np.ndarray, "s s"]
 
 
-Drawing = Float32[np.ndarray, "s s 3"]
-Draw = Callable[[Image8, Image8, np.random.Generator], Drawing]
+Grey = Float32[np.ndarray, "s s 3"]
+"""Grey levels, not rounded."""
+DrawDefect = Callable[[Image8, Image8, np.random.Generator], Grey]
 
 
 def spot(side: int, rng: np.random.Generator) -> Float32[np.ndarray, "s s"]:
@@ -81,7 +85,7 @@ def spot(side: int, rng: np.random.Generator) -> Float32[np.ndarray, "s s"]:
     return inside.astype(np.float32)
 
 
-def foreign(image: Image8, other: Image8, rng: np.random.Generator) -> Drawing:
+def foreign(image: Image8, other: Image8, rng: np.random.Generator) -> Grey:
     """Another texture, which the surface shows through or not."""
     from scipy import ndimage
 
@@ -90,7 +94,7 @@ def foreign(image: Image8, other: Image8, rng: np.random.Generator) -> Drawing:
     return image + share * (other.astype(np.float32) - image)
 
 
-def stain(image: Image8, other: Image8, rng: np.random.Generator) -> Drawing:
+def stain(image: Image8, other: Image8, rng: np.random.Generator) -> Grey:
     """Darker or brighter, with a soft rim."""
     from scipy import ndimage
 
@@ -99,8 +103,8 @@ def stain(image: Image8, other: Image8, rng: np.random.Generator) -> Drawing:
     return image * (1 + share)
 
 
-def scratch(image: Image8, other: Image8, rng: np.random.Generator) -> Drawing:
-    """A winding line of one to three pixels, dark or bright."""
+def scratch(image: Image8, other: Image8, rng: np.random.Generator) -> Grey:
+    """A winding line, dark or bright, of one to three pixels at 256 px or less."""
     from PIL import Image, ImageDraw
 
     side = len(image) * _FINER
@@ -119,12 +123,16 @@ def scratch(image: Image8, other: Image8, rng: np.random.Generator) -> Drawing:
     return image + line * (np.float32(rng.choice([20, 235])) - image)
 
 
-DEFECTS: dict[str, Draw] = {"foreign": foreign, "stain": stain, "scratch": scratch}
+DEFECTS: dict[str, DrawDefect] = {
+    "foreign": foreign,
+    "stain": stain,
+    "scratch": scratch,
+}
 
 
 def defective(
-    draw: Draw, image: Image8, other: Image8, rng: np.random.Generator
-) -> Drawn | None:
+    draw: DrawDefect, image: Image8, other: Image8, rng: np.random.Generator
+) -> Defective | None:
     """`image` with a defect that can be seen, and the mask of what changed; None where
     the texture shows none, as black does no stain."""
     for _ in range(_DRAWS):
@@ -132,14 +140,14 @@ def defective(
         change = np.abs(drawn.astype(np.float32) - image).max(axis=-1)
         mask = change >= _SEEN
         if mask.any() and change[mask].mean() >= _LEAST_CHANGE:
-            return Drawn(np.where(mask[..., None], drawn, image), mask)
+            return Defective(np.where(mask[..., None], drawn, image), mask)
     return None
 
 
 class Texture(NamedTuple):
     """A photograph, its longer side across."""
 
-    name: str
+    path: Path
     image: UInt8[np.ndarray, "h w 3"]
 
     def shots(self, settings: CutTextures) -> Iterator[Image8]:
@@ -158,7 +166,7 @@ class Texture(NamedTuple):
         return self.image[top : top + side, left : left + side]
 
 
-def read_texture(path: Path, side_px: int) -> Texture:
+def read_texture(path: Path, *, side_px: int, shots: int) -> Texture:
     """A photograph to cut from.
 
     Raises:
@@ -170,12 +178,14 @@ def read_texture(path: Path, side_px: int) -> Texture:
         raise ValueError(f"--photographs {path} does not exist")
     image = read_image(path)
     height, width = image.shape[:2]
-    if min(height, width) < side_px or max(height, width) < 2 * side_px:
+    length, least = 2 * side_px, side_px + (shots - 1) * -(-side_px // 4)
+    if max(height, width) < length or min(height, width) < least:
         raise ValueError(
-            f"--photographs {path} must be at least {2 * side_px} x {side_px} pixels "
-            f"for --side-px {side_px}, got {width} x {height}"
+            f"--photographs {path} must be at least {length} x {least} pixels for "
+            f"{shots} shots of --side-px {side_px}, got {width} x {height}"
         )
-    return Texture(path.stem, image if width >= height else image.transpose(1, 0, 2))
+    across = image if width >= height else image.transpose(1, 0, 2)
+    return Texture(path, across)
 
 
 def files(
@@ -198,14 +208,14 @@ def files(
     for kind, draw in DEFECTS.items():
         for i in range(settings.defects):
             other = others[int(rng.integers(len(others)))].part(settings, rng)
-            drawn = defective(draw, texture.part(settings, rng), other, rng)
-            if drawn is None:
+            part = defective(draw, texture.part(settings, rng), other, rng)
+            if part is None:
                 raise ValueError(
-                    f"--photographs {texture.name} shows no {kind}: in {_DRAWS} draws "
+                    f"--photographs {texture.path} shows no {kind}: in {_DRAWS} draws "
                     f"none changed it by {_LEAST_CHANGE:g} grey levels"
                 )
-            yield f"test/{kind}/{i:03}.png", drawn.image
-            mask = drawn.mask.astype(np.uint8) * np.uint8(255)
+            yield f"test/{kind}/{i:03}.png", part.image
+            mask = part.mask.astype(np.uint8) * np.uint8(255)
             yield f"ground_truth/{kind}/{i:03}_mask.png", mask
 
 
@@ -215,13 +225,16 @@ def write(textures: Sequence[Texture], settings: CutTextures) -> None:
 
     partial = settings.out.with_name(settings.out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # what a killed one left
-    for number, texture in enumerate(textures):
-        others = [*textures[:number], *textures[number + 1 :]]
-        for name, pixels in files(texture, others, settings, number):
-            path = partial / texture.name / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
-    partial.rename(settings.out)
+    try:
+        for number, texture in enumerate(textures):
+            others = [*textures[:number], *textures[number + 1 :]]
+            for name, pixels in files(texture, others, settings, number):
+                path = partial / texture.path.stem / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+        partial.rename(settings.out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -232,8 +245,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         if settings.out.exists():
             raise ValueError(f"--out {settings.out} exists: choose another folder")
-        side = settings.side_px
-        write([read_texture(path, side) for path in settings.photographs], settings)
+        sizes = {"side_px": settings.side_px, "shots": settings.shots}
+        write([read_texture(path, **sizes) for path in settings.photographs], settings)
         print(settings.out)
 
 

@@ -318,7 +318,7 @@ def _check_machine(settings: FewShot) -> None:
     make_mesh(settings.devices, batch_size=settings.train.batch_size)
 
 
-def _check_networks(settings: FewShot, shots: "dict[str, Shots]") -> None:
+def check_networks(settings: FewShot, shots: "dict[str, Shots]") -> None:
     """Refuse networks that cannot be trained on these shots, and more categories at
     once than there is memory for."""
     from lfq_jax.guards import require_memory
@@ -617,12 +617,11 @@ class Run(NamedTuple):
 def run(settings: FewShot, shots: "dict[str, Shots]", folder: RunFolder) -> None:
     """Every category that `folder` has no result of, then the table and the report."""
     run_together({"": Run(settings, shots, folder)}, at_once=settings.at_once)
-    finish(folder)
 
 
 def run_together(runs: Mapping[str, Run], *, at_once: int) -> None:
     """Every category that its run has no result of, `at_once` at a time, of whichever
-    runs.
+    runs; the table and the report of a run as soon as it is whole.
 
     Args:
       runs: by what they are called where it is told of their categories.
@@ -633,43 +632,49 @@ def run_together(runs: Mapping[str, Run], *, at_once: int) -> None:
 
     with interruption() as should_stop, logging_redirect_tqdm():
         jobs: dict[str, Job] = {}
-        of_job: dict[str, Run] = {}
-        for name, each in runs.items():
-            for category, job in _jobs(each, should_stop).items():
-                told = f"{name} {category}".strip()
-                jobs[told], of_job[told] = job, each
+        run_of: dict[str, Run] = {}
+        for run_name, run in runs.items():
+            left = _jobs(run, should_stop)
+            for category, job in left.items():
+                name = f"{run_name} {category}" if run_name else category
+                jobs[name], run_of[name] = job, run
+            if not left:
+                finish(run)
 
         def stops() -> bool:
             return any_host(should_stop())
 
-        for told, line in lines_of(jobs, at_once=at_once, should_stop=stops):
-            _, shots, folder = of_job[told]
-            folder.add_result(line, order=list(shots))
+        for name, line in lines_of(jobs, at_once=at_once, should_stop=stops):
+            run = run_of[name]
+            run.folder.add_result(line, order=list(run.shots))
+            if len(run.folder.results()) == len(run.shots):
+                finish(run)
 
 
-def finish(folder: RunFolder) -> None:
+def finish(run: Run) -> None:
     """The table of a run that is whole, and its report."""
     from experiments.report import write_report
     from experiments.table import results_table
 
-    print(results_table(folder.results()))
-    print(f"\npictures  {folder.path}/<category>/pictures")
-    print(f"report    {write_report(folder.path)}")
+    place = run.folder.path
+    print(results_table(run.folder.results()))
+    print(f"\npictures  {place}/<category>/pictures")
+    print(f"report    {write_report(place)}")
 
 
-def _jobs(each: Run, should_stop: Callable[[], bool]) -> dict[str, Job]:
+def _jobs(run: Run, should_stop: Callable[[], bool]) -> dict[str, Job]:
     """What is to be done, by category."""
-    done = {line["category"] for line in each.folder.results()}
+    done = {line["category"] for line in run.folder.results()}
     return {
         category: functools.partial(
             run_category,
-            each.settings,
+            run.settings,
             category,
             chosen,
-            folder=each.folder.path / category,
+            folder=run.folder.path / category,
             should_stop=should_stop,
         )
-        for category, chosen in each.shots.items()
+        for category, chosen in run.shots.items()
         if category not in done
     }
 
@@ -698,7 +703,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _check_machine(settings)
         _check_categories(settings)
         shots = pick_shots(settings)
-        _check_networks(settings, shots)
+        check_networks(settings, shots)
         folder = _folder(settings, list(shots))
         try:
             run(settings, shots, folder)

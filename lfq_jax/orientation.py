@@ -133,8 +133,8 @@ def undisturbed(
     """How much the grain about every cell of `cell_px` pixels says: 1 less the largest
     probability of an anomaly within `CELL_PX` of it.
 
-    What was found needs no more evidence, and it disturbs the grain all about it, by
-    which alone good pixels would come before other defects.
+    What was found needs no more evidence, and it disturbs the grain all about it: good
+    pixels beside it would be ranked above other, fainter defects.
     """
     b, h, w = probability.shape
     shape = (b, h // cell_px, cell_px, w // cell_px, cell_px)

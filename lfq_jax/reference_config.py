@@ -56,8 +56,9 @@ class ReferenceConfig:
     """Compare the features of a pretrained network beside those of the filter bank."""
     orientation_weight: float = 1.0
     """For textures of two shots or more: the most that the way their grain runs, over
-    surroundings of some 50 pixels, adds to the log-odds of the map, or takes off, where
-    nothing was found. The image score is read off without it. 0: not compared."""
+    surroundings of some 50 pixels, adds to the log-odds of the map, or takes off; less,
+    the more surely something was found within 16 pixels. The image score is read off
+    without it. 0: not compared."""
     shows_features: bool = False
     """Whether the discriminator sees the whitened features beside the distances."""
     reader_share: float = 0.8

@@ -198,6 +198,7 @@ def test_draem_is_trained_and_measured_as_the_main_job_is_and_two_runs_at_once(
     )
     said, told = capsys.readouterr()
     assert "draem: 2-shot, preset cpu, encoder from scratch, quantizer none" in said
+    assert "finished, 1 of 2 categories left" in told
     for seed in (0, 1):
         assert f"leather-seed{seed} leather: finished" in told
         run = tmp_path / "out" / "draem" / f"leather-seed{seed}"

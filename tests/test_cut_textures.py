@@ -47,6 +47,7 @@ def test_the_data_set_is_read_as_one_in_mvtecs_layout(photographs, tmp_path, cap
     assert all(example.mask.any() == bool(example.label) for example in test)
     shots = datasets.shots("folder", "moss", 2, 0, **where).examples
     assert all((shot.image[..., 2] == 255).all() for shot in shots)
+    assert (shots[0].image != shots[1].image).any()
     good = [example.image for example in test if not example.label]
     assert all((image[..., 2] == 100).all() for image in good)
 
@@ -67,17 +68,17 @@ def test_a_mask_says_where_the_image_changed_and_one_can_see_it(kind):
     rng = np.random.default_rng(1)
     image, other = rng.integers(60, 200, (2, 96, 96, 3), np.uint8)
     for _ in range(8):
-        drawn = defective(DEFECTS[kind], image, other, rng)
-        assert drawn is not None
-        changed = np.abs(drawn.image.astype(int) - image).max(-1)
-        assert not changed[~drawn.mask].any()
-        assert changed[drawn.mask].min() >= 4
-        assert changed[drawn.mask].mean() >= 8
-        assert 0 < drawn.mask.mean() < 0.15
+        part = defective(DEFECTS[kind], image, other, rng)
+        assert part is not None
+        changed = np.abs(part.image.astype(int) - image).max(-1)
+        assert not changed[~part.mask].any()
+        assert changed[part.mask].min() >= 4
+        assert changed[part.mask].mean() >= 8
+        assert 0 < part.mask.mean() < 0.15
 
 
 def test_an_upright_photograph_is_cut_along_its_length(photographs):
-    upright = read_texture(photographs[1], SIDE)
+    upright = read_texture(photographs[1], side_px=SIDE, shots=2)
     assert upright.image.shape == (90, 190, 3)
 
 
@@ -88,17 +89,19 @@ def test_what_shows_no_defect_is_refused_and_leaves_no_data_set(
     with pytest.raises(SystemExit) as stopped:
         cut(tmp_path / "cut", "--photographs", tmp_path / "black.png", photographs[0])
     assert stopped.value.code == 2
-    assert "--photographs black shows no stain" in capsys.readouterr().err
-    assert not (tmp_path / "cut").exists()
+    said = capsys.readouterr().err
+    assert f"--photographs {tmp_path / 'black.png'} shows no stain" in said
+    assert not list(tmp_path.glob("cut*"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["sand.png"], "--photographs must be two or more of different names"),
-        (["sand.png", "sand.png"], "different names"),
+        (["sand.png", "sand.png"], "got sand twice"),
         (["sand.png", "no.png"], "no.png does not exist"),
-        (["sand.png", "small.png"], "must be at least 128 x 64 pixels for --side-px"),
+        (["sand.png", "small.png"], "must be at least 128 x 80 pixels for 2 shots"),
+        (["sand.png", "low.png"], "got 200 x 70"),
         (["sand.png", "text.png"], "text.png cannot be read as an image"),
         (["sand.png", "moss.png", "--side-px", "8"], "--side-px must be at least 64"),
         (["sand.png", "moss.png", "--shots", "0"], "--shots must be at least 1, got 0"),
@@ -110,6 +113,7 @@ def test_a_mistake_gets_one_line_and_status_2(
 ):
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (100, 80)).save("small.png")
+    Image.new("RGB", (200, 70)).save("low.png")
     Path("text.png").write_text("no image")
     out = ["--side-px", "64", "--out", "cut"]
     with pytest.raises(SystemExit) as stopped:

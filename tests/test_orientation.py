@@ -153,7 +153,7 @@ def test_about_what_was_found_grain_says_less_and_elsewhere_as_much_as_before():
     np.testing.assert_array_equal(says[1], expected)
 
 
-def test_grain_moves_what_is_doubtful_and_not_what_is_certain():
+def test_grain_moves_the_map_where_nothing_was_found_and_not_where_a_defect_was():
     saved, _, images = tiny(kind="texture")
     unit = jnp.asarray(images, jnp.float32) / 255.0
 
