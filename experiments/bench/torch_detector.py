@@ -69,7 +69,8 @@ class TorchDetector:
             for share in (self.share, self.score_share)
         )
         if self.grain is not None:
-            of_map = of_map + self.weight * self._strangeness(unit)
+            says = self._undisturbed(torch.sigmoid(of_map))
+            of_map = of_map + self.weight * says * self._strangeness(unit)
         of_map, of_score = torch.sigmoid(of_map), torch.sigmoid(of_score)
         config = self.saved.score
         maps = self._smooth(of_map, config.smoothing_sigma)
@@ -95,6 +96,13 @@ class TorchDetector:
     def _of_pixels(self, cells: torch.Tensor) -> torch.Tensor:
         wide = cells.repeat_interleave(self.stem, 1)
         return wide.repeat_interleave(self.stem, 2)
+
+    def _undisturbed(self, probability: torch.Tensor) -> torch.Tensor:
+        """How much the grain about every pixel's cell says, b h w."""
+        reach = orientation.CELL_PX // self.stem
+        most = F.max_pool2d(probability[:, None], self.stem)
+        most = F.max_pool2d(most, 2 * reach + 1, stride=1, padding=reach)
+        return 1 - F.interpolate(most, scale_factor=self.stem, mode="nearest")[:, 0]
 
     def _strangeness(self, unit: torch.Tensor) -> torch.Tensor:
         """How strangely grain runs, b h w."""
