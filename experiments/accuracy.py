@@ -152,22 +152,20 @@ def run(
     """Every run that `folder` has not, and what each candidate reached."""
     results = {}
     for candidate, job in jobs.items():
-        part_of = {
-            f"{s.name}-seed{seed}": s.name for s in sets for seed in settings.seeds
-        }
-        of_runs = {
-            f"{data.name}-seed{seed}": dataclasses.replace(
-                job,
-                shots=settings.shots,
-                seed=seed,
-                dataset=data.dataset,
-                data_dir=data.data_dir,
-                categories=data.categories,
-                cache_dir=settings.cache_dir,
-            )
-            for data in sets
-            for seed in settings.seeds
-        }
+        of_runs, part_of = {}, {}
+        for data in sets:
+            for seed in settings.seeds:
+                name = f"{data.name}-seed{seed}"
+                part_of[name] = data.name
+                of_runs[name] = dataclasses.replace(
+                    job,
+                    shots=settings.shots,
+                    seed=seed,
+                    dataset=data.dataset,
+                    data_dir=data.data_dir,
+                    categories=data.categories,
+                    cache_dir=settings.cache_dir,
+                )
         folders = {
             name: open_run(of_run, folder / candidate / name)
             for name, of_run in of_runs.items()

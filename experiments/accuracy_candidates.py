@@ -152,13 +152,9 @@ def run_jobs(jobs: Mapping[str, Job], folders: Mapping[str, RunFolder]) -> None:
                 print(name, file=sys.stderr)
                 patchcore.run(job, shots, folders[name])
         if runs:
-            of_all = {
-                f"{name} {category}": chosen
-                for name, run in runs.items()
-                for category, chosen in run.shots.items()
-            }
             one = next(iter(runs.values())).settings  # they differ in data and seed
-            few_shot.check_networks(one, of_all)
+            shots = [each for run in runs.values() for each in run.shots.values()]
+            few_shot.check_networks(one, shots)
             few_shot.run_together(runs, at_once=one.at_once)
 
 

@@ -58,11 +58,11 @@ def lines_of(
       Exception: of the first of `jobs` that failed.
     """
     if at_once == 1:
-        for left, (name, job) in zip(range(len(jobs))[::-1], jobs.items(), strict=True):
+        for number, (name, job) in enumerate(jobs.items(), 1):
             if should_stop():
                 raise KeyboardInterrupt
             line = job()
-            _tell_finished(name, left, len(jobs))
+            _tell_finished(name, len(jobs) - number, len(jobs))
             yield name, line
         return
     for module in OF_A_CATEGORY:

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
@@ -318,7 +318,7 @@ def _check_machine(settings: FewShot) -> None:
     make_mesh(settings.devices, batch_size=settings.train.batch_size)
 
 
-def check_networks(settings: FewShot, shots: "dict[str, Shots]") -> None:
+def check_networks(settings: FewShot, shots: "Iterable[Shots]") -> None:
     """Refuse networks that cannot be trained on these shots, and more categories at
     once than there is memory for."""
     from lfq_jax.guards import require_memory
@@ -327,7 +327,7 @@ def check_networks(settings: FewShot, shots: "dict[str, Shots]") -> None:
 
     kinds = dict.fromkeys(
         (settings.of_shots(chosen).model, chosen.examples[0].kind == "texture")
-        for chosen in shots.values()
+        for chosen in shots
     )
     models = [Model(config, is_texture=is_texture) for config, is_texture in kinds]
     steps = settings.train.steps(settings.shots)
@@ -703,7 +703,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _check_machine(settings)
         _check_categories(settings)
         shots = pick_shots(settings)
-        check_networks(settings, shots)
+        check_networks(settings, shots.values())
         folder = _folder(settings, list(shots))
         try:
             run(settings, shots, folder)
