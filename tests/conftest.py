@@ -1,12 +1,17 @@
 """What every test runs under: shapes checked, one torch thread, no hub, no GPU wait."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch and BLAS; set before they load
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Eight virtual devices, so that data parallelism is tested without hardware.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+
+# A suite in the background of a script ignores Ctrl-C, and all that it starts does too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from jaxtyping import install_import_hook
 
