@@ -49,10 +49,9 @@ def main_job(flags: Sequence[str]) -> FewShot:
 def as_draem(job: FewShot) -> FewShot:
     """DRAEM within the main job's steps and sizes, at `--model.image-px`.
 
-    A continuous bottleneck, image and reconstruction for the discriminator, squared
-    error and SSIM of one weight, and DRAEM's anomalies: thresholded Perlin noise
-    anywhere on the image, filled with textures. Without `--agm.dtd-dir` the textures
-    are drawn, not photographs.
+    A continuous bottleneck, image and reconstruction for the discriminator, and DRAEM's
+    anomalies: thresholded Perlin noise anywhere on the image, filled with textures.
+    Without `--agm.dtd-dir` the textures are drawn, not photographs.
     """
     model = dataclasses.replace(
         job.model,
@@ -61,8 +60,6 @@ def as_draem(job: FewShot) -> FewShot:
         discriminator_input="both",
     )
     textures = ("dtd",) if job.agm.dtd_dir else ("noise", "pattern")
-    loss = dataclasses.replace(job.train.loss, mse_weight=0.5)
-    train = dataclasses.replace(job.train, loss=loss)
     agm = dataclasses.replace(
         job.agm,
         generator="texture",
@@ -71,7 +68,7 @@ def as_draem(job: FewShot) -> FewShot:
         content=_only(ContentWeights, *textures),
     )
     return dataclasses.replace(
-        job, model=model, train=train, texture_px=0, agm=agm, encoder="scratch"
+        job, model=model, texture_px=0, agm=agm, encoder="scratch"
     )
 
 

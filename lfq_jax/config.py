@@ -303,9 +303,7 @@ _CPU = Preset(
         discriminative_learning_rate=2e-3,
         warmup=0.05,
         validate_every_epochs=15,
-        # The squared error is some thirty times smaller than 1 - SSIM: at 0.97 both
-        # are about equally large, and colours are learnt as structure is.
-        loss=LossConfig(mse_weight=0.97, dice_weight=0.2),
+        loss=LossConfig(dice_weight=0.2),
         augment=AugmentConfig(
             brightness=0.05,
             contrast=0.1,
