@@ -40,8 +40,9 @@ few-shot: $(VENV)/.base
 test: $(VENV)/.dev
 	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
+# These run longer than they compile; the others are compiled in haste (tests/conftest.py).
 test-slow: $(VENV)/.dev
-	$(RUN) -m pytest -m slow $(ARGS)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -m slow $(ARGS)
 
 check: format lint types test
 

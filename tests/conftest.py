@@ -6,6 +6,8 @@ import signal
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch and BLAS; set before they load
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if os.environ["JAX_PLATFORMS"] == "cpu":  # tiny networks compile longer than they run
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Eight virtual devices, so that data parallelism is tested without hardware.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
