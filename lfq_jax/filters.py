@@ -170,13 +170,24 @@ def _highest_along(x: Float[Array, "b h w c"], axis: int, cells: int) -> Array:
     step = max(1, x.shape[axis] // cells)
     window = max(_LINE_POOL_PX, step)
     before = (window - step + 1) // 2
-    sizes, steps, about = [1] * 4, [1] * 4, [(0, 0)] * 4
-    sizes[axis], steps[axis] = window, step
-    about[axis] = before, window - step - before
-    pooled = jax.lax.reduce_window(x, 0.0, jax.lax.max, sizes, steps, about)
+    pooled = maxima_along(x, axis, window=window, step=step, before=before)
     if pooled.shape[axis] == cells:
         return pooled
     return jnp.take(pooled, np.arange(cells) * pooled.shape[axis] // cells, axis=axis)
+
+
+def maxima_along(x: Array, axis: int, *, window: int, step: int, before: int) -> Array:
+    """Maxima, at least 0, of windows along one axis, as many as there are steps in it.
+
+    Args:
+      window: values that each window has.
+      step: from one window to the next.
+      before: how far the first window begins before the first value.
+    """
+    sizes, steps, about = [1] * x.ndim, [1] * x.ndim, [(0, 0)] * x.ndim
+    sizes[axis], steps[axis] = window, step
+    about[axis] = before, window - step - before
+    return jax.lax.reduce_window(x, 0.0, jax.lax.max, sizes, steps, about)
 
 
 def describe(

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from lfq_jax.filters import derivatives, filtered, halved, on_grid
+from lfq_jax.filters import derivatives, filtered, halved, maxima_along, on_grid
 from lfq_jax.memory import sample
 from lfq_jax.nearest import from_anywhere
 from lfq_jax.precision import exact_products
@@ -141,10 +141,7 @@ def undisturbed(
     most = probability.reshape(shape).max((2, 4))
     reach = CELL_PX // cell_px
     for axis in (1, 2):
-        sizes, about = [1] * 3, [(0, 0)] * 3
-        sizes[axis], about[axis] = 2 * reach + 1, (reach, reach)
-        ones = [1] * 3
-        most = jax.lax.reduce_window(most, 0.0, jax.lax.max, sizes, ones, about)
+        most = maxima_along(most, axis, window=2 * reach + 1, step=1, before=reach)
     return 1.0 - most
 
 

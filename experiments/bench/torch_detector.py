@@ -102,7 +102,7 @@ class TorchDetector:
         reach = orientation.CELL_PX // self.stem
         most = F.max_pool2d(probability[:, None], self.stem)
         most = F.max_pool2d(most, 2 * reach + 1, stride=1, padding=reach)
-        return 1 - F.interpolate(most, scale_factor=self.stem, mode="nearest")[:, 0]
+        return 1 - self._of_pixels(most[:, 0])
 
     def _strangeness(self, unit: torch.Tensor) -> torch.Tensor:
         """How strangely grain runs, b h w."""
