@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from agm_torch.config import MIN_IMAGE_PX, GeneratorConfig, Kind, job_identity
-from datasets.shards import SCHEMA_VERSION, content_key, image_sha256, to_square
+from datasets.images import image_sha256, to_square
+from datasets.shards import SCHEMA_VERSION, content_key
 
 
 @dataclass(frozen=True)

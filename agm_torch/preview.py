@@ -11,7 +11,7 @@ from agm_torch.command_line import Preview
 from agm_torch.generator import Anomaly, AnomalyGenerator
 from agm_torch.job import Job
 from agm_torch.reporting import read_job
-from datasets.shards import write_atomically
+from datasets.files import write_atomically
 
 _ROW = 3
 """Records side by side."""

@@ -18,7 +18,7 @@ from agm_torch.download import download
 from agm_torch.extra import HUB, require_agm_extra
 from agm_torch.model_config import DiffusionConfig, GroundedSamConfig, WeightsConfig
 from agm_torch.weights_table import CHECKPOINTS, HUB_MODELS, HubModel
-from datasets.shards import file_sha256, write_atomically
+from datasets.files import file_sha256, write_atomically
 
 logger = logging.getLogger(__name__)
 

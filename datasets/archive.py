@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
+from datasets.files import file_sha256
 from datasets.lock import alone_in
-from datasets.shards import file_sha256
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 32 << 30

@@ -10,8 +10,7 @@ from jaxtyping import Bool, UInt8
 from tensorflow_datasets.core import dataset_metadata
 from tqdm import tqdm
 
-from datasets.images import png_bytes
-from datasets.shards import image_sha256
+from datasets.images import image_sha256, png_bytes
 from datasets.spill import shuffling_on_disk
 
 GOOD = "good"

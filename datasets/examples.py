@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from datasets.example import Example
+from datasets.files import write_atomically
 from datasets.images import decode
-from datasets.shards import write_atomically
 
 KINDS: tuple[Literal["texture", "object"], ...] = ("texture", "object")
 _READERS = min(4, os.cpu_count() or 1)

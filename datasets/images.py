@@ -1,6 +1,7 @@
 """Reading a photograph or a mask, whatever kind of image file it is."""
 
 import contextlib
+import hashlib
 import io
 import threading
 import warnings
@@ -206,3 +207,25 @@ def decode(data: bytes) -> np.ndarray:
     """What `png_bytes` wrote."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image)
+
+
+def to_square(
+    image: UInt8[np.ndarray, "h w 3"], image_px: int
+) -> UInt8[np.ndarray, "p p 3"]:
+    """An image at the resolution of the shards, whatever its size and aspect.
+
+    Averages areas where it shrinks, interpolates bilinearly where it grows.
+    """
+    if image.shape[:2] == (image_px, image_px):
+        return image
+    shrinks = min(image.shape[:2]) >= image_px
+    filtering = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+    resized = Image.fromarray(image).resize((image_px, image_px), filtering)
+    return np.asarray(resized)
+
+
+def image_sha256(image: UInt8[np.ndarray, "h w 3"]) -> str:
+    """sha256 of an image's size and pixels, whatever file it came from."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()

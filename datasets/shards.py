@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors.numpy
 from jaxtyping import Int32, UInt8
-from PIL import Image
+
+from datasets.files import file_sha256, write_atomically
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -253,55 +254,6 @@ def content_key(identity: Mapping[str, Any]) -> str:
     """A name for everything that decides the bytes: 20 hexadecimal digits."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-def to_square(
-    image: UInt8[np.ndarray, "h w 3"], image_px: int
-) -> UInt8[np.ndarray, "p p 3"]:
-    """An image at the resolution of the shards, whatever its size and aspect.
-
-    Averages areas where it shrinks, interpolates bilinearly where it grows.
-    """
-    if image.shape[:2] == (image_px, image_px):
-        return image
-    shrinks = min(image.shape[:2]) >= image_px
-    filtering = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
-    resized = Image.fromarray(image).resize((image_px, image_px), filtering)
-    return np.asarray(resized)
-
-
-def image_sha256(image: UInt8[np.ndarray, "h w 3"]) -> str:
-    """sha256 of an image's size and pixels, whatever file it came from."""
-    digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a name of its own, then rename it: never half a file.
-
-    Raises:
-      OSError: the disk is full or read-only. Names the file, which a write alone does
-        not.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
 
 
 def shard_name(shard: int) -> str:

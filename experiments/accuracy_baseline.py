@@ -102,7 +102,7 @@ def read_baseline(path: Path) -> dict[str, Result]:
 
 def write_baseline(path: Path, results: Mapping[str, Result]) -> None:
     """Put `results` into the baseline; other candidates keep theirs."""
-    from datasets.shards import write_atomically
+    from datasets.files import write_atomically
 
     merged = read_baseline(path) | dict(results)
     candidates = {name: each._asdict() for name, each in sorted(merged.items())}

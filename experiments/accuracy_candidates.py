@@ -56,7 +56,7 @@ def as_draem(job: FewShot) -> FewShot:
     model = dataclasses.replace(
         job.model,
         quantizer=NoneConfig(),
-        reference=None,
+        memory_bank=None,
         discriminator_input="both",
     )
     textures = ("dtd",) if job.agm.dtd_dir else ("noise", "pattern")

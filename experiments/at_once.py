@@ -20,9 +20,9 @@ OF_A_CATEGORY = (
     "experiments.pictures",
     "experiments.pretrained",
     "experiments.sidecar",
-    "lfq_jax.predict",
-    "lfq_jax.saved_detector",
-    "lfq_jax.train",
+    "lfq_jax.inference.predictor",
+    "lfq_jax.inference.detector_files",
+    "lfq_jax.training.loop",
     "matplotlib.backends.backend_agg",
 )
 """Modules that a category needs. They are imported before there are threads: modules

@@ -18,11 +18,11 @@ from experiments.run import cache_folder, keep_compiled
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     import numpy as np
 
-    from lfq_jax.analyser import Analyser
+    from lfq_jax.calibration.scores import Scores
+    from lfq_jax.calibration.thresholds import Thresholds
     from lfq_jax.config import ImageScore
-    from lfq_jax.evaluation import StreamingPixelMetrics
-    from lfq_jax.evidence import Scores
-    from lfq_jax.thresholds import Thresholds
+    from lfq_jax.inference.predictor import Predictor
+    from lfq_jax.metrics.evaluation import StreamingPixelMetrics
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Scored(NamedTuple):
 
 
 def score_folder(
-    networks: "Analyser",
+    networks: "Predictor",
     paths: Sequence[Path],
     masks: "Sequence[Path | None] | None",
     *,
@@ -92,8 +92,8 @@ def score_folder(
     from tqdm import tqdm
 
     from datasets.images import read_image, read_mask_levels
-    from lfq_jax.evaluation import StreamingPixelMetrics, to_mask_resolution
-    from lfq_jax.ground_truth import binarise
+    from lfq_jax.metrics.evaluation import StreamingPixelMetrics, to_mask_resolution
+    from lfq_jax.metrics.ground_truth import binarise
 
     sizes: list[tuple[int, int]] = []
 
@@ -154,18 +154,18 @@ def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
     if both:
         raise ValueError(f"{min(both)} lies in --good and in --defective")
     keep_compiled(settings.cache_dir)
-    from lfq_jax.analyser import Analyser
-    from lfq_jax.calibration import of_photographs
-    from lfq_jax.run_detectors import detector_folder
-    from lfq_jax.saved_detector import (
+    from lfq_jax.calibration.calibrate import of_photographs
+    from lfq_jax.inference.detector_files import (
         read_detector,
         read_thresholds,
         write_thresholds,
     )
+    from lfq_jax.inference.predictor import Predictor
+    from lfq_jax.inference.run_folder import detector_folder
 
     folder = detector_folder(settings.run, settings.category)
     before = read_thresholds(folder)
-    networks = Analyser(read_detector(folder))
+    networks = Predictor(read_detector(folder))
     tile_px = settings.tile_px
     good = score_folder(networks, good_paths, None, tile_px=tile_px, what="good")
     defective, pixel_f1_threshold = None, None
@@ -219,7 +219,7 @@ def _image_score(
     good: "Scores",
     defective: "Scores | None",
 ) -> "tuple[ImageScore, str]":
-    from lfq_jax.calibration import chosen_score
+    from lfq_jax.calibration.calibrate import chosen_score
 
     if settings.image_score == "keep":
         return before.image_score, before.image_score_reason

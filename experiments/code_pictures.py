@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 from PIL import Image
 
-from datasets.shards import write_atomically
+from datasets.files import write_atomically
 
 if TYPE_CHECKING:  # of these one imports jax, which a report does not need
     from matplotlib.figure import Figure

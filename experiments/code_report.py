@@ -10,7 +10,8 @@ from experiments.code_pictures import draw_code_use, draw_images
 from experiments.code_use import CodeUse, code_use
 from experiments.reconstruction import Reconstructed, reconstruct, squares
 from experiments.truths import Truth
-from lfq_jax.model import Model, Variables
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.model.variables import Variables
 from lfq_jax.quantizers import Quantizer
 
 USE = "codes.png"

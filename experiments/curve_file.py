@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datasets.shards import write_atomically
+from datasets.files import write_atomically
 
 if TYPE_CHECKING:
     from experiments.truths import Truth
-    from lfq_jax.curves import Curve
-    from lfq_jax.predict import ImagePrediction
+    from lfq_jax.inference.predictor import ImagePrediction
+    from lfq_jax.metrics.curves import Curve
 
 POINTS = 200
 
@@ -33,8 +33,8 @@ def write_curves(
       predictions: one a truth, in their order.
     """
     from experiments.truths import compared
-    from lfq_jax.curves import pro_curve, roc
-    from lfq_jax.evaluation import StreamingPixelMetrics
+    from lfq_jax.metrics.curves import pro_curve, roc
+    from lfq_jax.metrics.evaluation import StreamingPixelMetrics
 
     gathered = StreamingPixelMetrics()
     gathered.update(*compared(truths, predictions))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.command_line import read_command_line, require_at_least
-from lfq_jax.ground_truth import GroundTruthRule
+from lfq_jax.metrics.ground_truth import GroundTruthRule
 
 if TYPE_CHECKING:  # what --help need not wait for
     import numpy as np
@@ -98,8 +98,8 @@ def evaluate_category(settings: Evaluate, category: "Category") -> dict[str, Any
 
     from datasets.builder import GOOD
     from experiments.map_files import MapsAndMasks, find_maps, marks_something
-    from lfq_jax.aupimo import aupimo
-    from lfq_jax.evaluation import BootstrapConfig, evaluate
+    from lfq_jax.metrics.aupimo import aupimo
+    from lfq_jax.metrics.evaluation import BootstrapConfig, evaluate
 
     assert settings.maps
     started = time.monotonic()
@@ -226,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     prog = "python -m experiments.evaluate"
     settings = read_command_line(Evaluate(), prog=prog, argv=argv)
     from datasets.errors import one_line_errors
-    from datasets.shards import write_atomically
+    from datasets.files import write_atomically
 
     with one_line_errors(), warnings.catch_warnings():
         warnings.simplefilter("always")

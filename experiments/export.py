@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from experiments.command_line import read_command_line
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
-    from lfq_jax.export import Parity
+    from lfq_jax.export.writer import Parity
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,20 @@ def write_export(settings: Export) -> "tuple[Path, Parity]":
     """
     if settings.run is None:
         raise ValueError("--run must name a run's folder, got none")
-    from lfq_jax.run_detectors import detector_folder
+    from lfq_jax.inference.run_folder import detector_folder
 
     source = detector_folder(settings.run, settings.category)
     out = settings.out or source.with_name(f"export-{settings.format}")
     if out.exists():
         raise ValueError(f"--out {out} exists, and is not overwritten")
-    from lfq_jax.detector import load
-    from lfq_jax.export import export
+    from lfq_jax.export.writer import export_detector
+    from lfq_jax.inference.detector import load
 
     detector = load(source.parent)
     if settings.rule != "auto":
         thresholds = detector.thresholds.ruled_by(settings.rule)
         detector = detector.with_thresholds(thresholds)
-    found = export(
+    found = export_detector(
         detector,
         source,
         out,

@@ -49,7 +49,7 @@ if TYPE_CHECKING:  # these import jax, which --help must not wait for
     from datasets import Shots
     from datasets.example import Example
     from experiments.patchcore import PatchCore
-    from lfq_jax.train import Trained
+    from lfq_jax.training.loop import Trained
 
 PresetName = Literal["best", "cpu", "paper"]
 
@@ -246,7 +246,7 @@ def _default(argv: Sequence[str], *, has_accelerator: bool = False) -> FewShot:
 
 def _share_cores(settings: FewShot) -> None:
     if settings.devices > 1:
-        from lfq_jax.mesh import share_cores
+        from lfq_jax.training.sharding import share_cores
 
         share_cores(settings.devices)
 
@@ -313,7 +313,7 @@ def _with_encoder(settings: FewShot) -> FewShot:
 
 def _check_machine(settings: FewShot) -> None:
     """Refuse what these devices cannot do, before anything is prepared."""
-    from lfq_jax.mesh import make_mesh
+    from lfq_jax.training.sharding import make_mesh
 
     make_mesh(settings.devices, batch_size=settings.train.batch_size)
 
@@ -321,9 +321,9 @@ def _check_machine(settings: FewShot) -> None:
 def check_networks(settings: FewShot, shots: "Iterable[Shots]") -> None:
     """Refuse networks that cannot be trained on these shots, and more categories at
     once than there is memory for."""
-    from lfq_jax.guards import require_memory
-    from lfq_jax.model import Model
-    from lfq_jax.step import Trainer
+    from lfq_jax.model.lfquiad import Model
+    from lfq_jax.training.memory_budget import require_memory
+    from lfq_jax.training.step import Trainer
 
     kinds = dict.fromkeys(
         (settings.of_shots(chosen).model, chosen.examples[0].kind == "texture")
@@ -398,11 +398,12 @@ def _train(
 
     import datasets
     from experiments.sidecar import ensure_shards
-    from lfq_jax.data import load_shards, split
-    from lfq_jax.encoders import load_encoder
-    from lfq_jax.run_detectors import DETECTOR
-    from lfq_jax.saved_detector import Saved, appearance, save_detector
-    from lfq_jax.train import train
+    from lfq_jax.backbones import load_backbone
+    from lfq_jax.inference.appearance import appearance
+    from lfq_jax.inference.detector_files import DetectorRecord, save_detector
+    from lfq_jax.inference.run_folder import DETECTOR
+    from lfq_jax.training.data import load_shards, split
+    from lfq_jax.training.loop import train
 
     started = time.monotonic()
     normals = [example.image for example in shots.examples]
@@ -454,7 +455,7 @@ def _train(
             devices=settings.devices,
             at_once=settings.at_once,
             profile=folder / "profile" if settings.profile else None,
-            encoder=load_encoder(settings.encoder_path)
+            encoder=load_backbone(settings.encoder_path)
             if settings.encoder_path
             else None,
             inputs=inputs,
@@ -463,7 +464,7 @@ def _train(
         )
     save_detector(
         folder / DETECTOR,
-        Saved(
+        DetectorRecord(
             category=category,
             kind=kind,
             shots=settings.shots,
@@ -500,7 +501,7 @@ def _test(
     from experiments.measure import measure
     from experiments.pictures import draw_predictions
     from experiments.truths import Truth, photographs
-    from lfq_jax.predict import predict
+    from lfq_jax.inference.predictor import predict
 
     started = time.monotonic()
     progress = tqdm(
@@ -628,7 +629,7 @@ def run_together(runs: Mapping[str, Run], *, at_once: int) -> None:
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from lfq_jax.mesh import any_host
+    from lfq_jax.training.sharding import any_host
 
     with interruption() as should_stop, logging_redirect_tqdm():
         jobs: dict[str, Job] = {}

@@ -155,7 +155,7 @@ def measured(preset: "PresetName", dtype: "Dtype", batch: int, repetitions: int)
 
     from experiments.bench.training_setup import ready, setup
     from lfq_jax.config import PRESETS
-    from lfq_jax.scoring import Scorer
+    from lfq_jax.model.scoring import Scorer
 
     trainer, data = ready(setup(preset, batch_size=batch, dtype=dtype, anomalous=16))
     steps = trainer.config.log_every
@@ -170,8 +170,8 @@ def measured(preset: "PresetName", dtype: "Dtype", batch: int, repetitions: int)
         state = train(state)
         seconds.append(time.perf_counter() - started)
     scorer = Scorer(trainer.model, PRESETS[preset].score)
-    few, known = data.anomalous.images[:batch], data.anomalous.references[:batch]
-    if trainer.model.config.reference is None:
+    few, known = data.anomalous.images[:batch], data.anomalous.distance_maps[:batch]
+    if trainer.model.config.memory_bank is None:
         known = None
     jax.block_until_ready(scorer(state.variables, few, known))
     scoring = []

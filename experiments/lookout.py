@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from lfq_jax.detector import Detector
+    from lfq_jax.inference.detector import Detector
 
 COMPARED = 16  # photographs whose look is compared with the shots'
 FAR_LARGER = 4  # how many times the shots' longer side a photograph's must be
@@ -34,7 +34,7 @@ class Lookout:
 
     def tell(self) -> None:
         """Judge what was seen, unless that is done: warn where most is far off."""
-        from lfq_jax.saved_detector import FAR_OFF
+        from lfq_jax.inference.appearance import FAR_OFF
 
         if not self._distances or self._has_judged:
             return

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from datasets.images import image_shape, is_hidden, read_mask_levels
 from datasets.photographs import Category, Photograph
 from experiments.computed import Computed
-from lfq_jax.ground_truth import (
+from lfq_jax.metrics.ground_truth import (
     THRESHOLD,
     GroundTruthRule,
     Pair,

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.truths import Truth, compared
-from lfq_jax.evaluation import BootstrapConfig, Evaluation, evaluate
-from lfq_jax.predict import ImagePrediction
+from lfq_jax.inference.predictor import ImagePrediction
+from lfq_jax.metrics.evaluation import BootstrapConfig, Evaluation, evaluate
 
 METRICS = (
     "image_auroc",

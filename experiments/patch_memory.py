@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int32, UInt8
 
-from lfq_jax.data import to_square
-from lfq_jax.encoders import Encoder
-from lfq_jax.losses import gaussian_smooth
-from lfq_jax.precision import exact_products
-from lfq_jax.predict import ImagePrediction
+from datasets.images import to_square
+from lfq_jax.backbones import Backbone
+from lfq_jax.inference.predictor import ImagePrediction
+from lfq_jax.ops.gaussian import gaussian_smooth
+from lfq_jax.ops.precision import exact_products
 
 MAX = "max"
 REWEIGHTED = "reweighted"
@@ -39,7 +39,7 @@ class View(NamedTuple):
     """Whether every stage's features have length 1 in every cell."""
 
 
-def usual_stages(encoder: Encoder) -> tuple[str, ...]:
+def usual_stages(encoder: Backbone) -> tuple[str, ...]:
     """The last stages of stride 8 and of stride 16, which are the paper's layer2 and
     layer3 in a ResNet; where there are none, the last stage."""
     last = {stage.stride: stage.name for stage in encoder.stages}
@@ -62,7 +62,7 @@ def _locally_aware(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
 @functools.partial(jax.jit, static_argnames="view")
 @exact_products
 def patch_features(
-    encoder: Encoder, images: Float[Array, "b H W 3"], view: View
+    encoder: Backbone, images: Float[Array, "b H W 3"], view: View
 ) -> Float[Array, "b h w f"]:
     """Locally aware features of all stages, at the finest stage's grid."""
     maps = [_locally_aware(x) for x in encoder.features(images, view.stages)]
@@ -113,12 +113,12 @@ def coreset(
 class PatchMemory(NamedTuple):
     """What is known of the good parts."""
 
-    encoder: Encoder
+    encoder: Backbone
     patches: Float[Array, "n f"]
 
 
 def remember(
-    encoder: Encoder,
+    encoder: Backbone,
     shots: Iterable[UInt8[np.ndarray, "H W 3"]],
     view: View,
     *,

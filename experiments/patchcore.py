@@ -31,8 +31,8 @@ if TYPE_CHECKING:  # these import jax, which --help must not wait for
     from datasets.example import Example
     from experiments.patch_memory import View
     from experiments.truths import Truth
-    from lfq_jax.encoders import Encoder
-    from lfq_jax.predict import ImagePrediction
+    from lfq_jax.backbones import Backbone
+    from lfq_jax.inference.predictor import ImagePrediction
 
 METHOD = "PatchCore"
 
@@ -106,12 +106,12 @@ def read_settings(argv: Sequence[str]) -> PatchCore:
     return read_command_line(default, prog=prog, argv=argv)
 
 
-def read_encoder(settings: PatchCore) -> "tuple[Encoder, View]":
+def read_encoder(settings: PatchCore) -> "tuple[Backbone, View]":
     """The encoder and what is taken of it: mistakes are found before anything runs."""
     from experiments.patch_memory import View, usual_stages
-    from lfq_jax.encoders import load_encoder
+    from lfq_jax.backbones import load_backbone
 
-    encoder = load_encoder(settings.features)
+    encoder = load_backbone(settings.features)
     stages = settings.stages or usual_stages(encoder)
     encoder.check_stages(stages)
     return encoder, View(stages, settings.image_px, settings.unit_length)
@@ -119,7 +119,7 @@ def read_encoder(settings: PatchCore) -> "tuple[Encoder, View]":
 
 def _predictions(
     settings: PatchCore,
-    encoder: "Encoder",
+    encoder: "Backbone",
     view: "View",
     shots: "Shots",
     test: "Sequence[Example]",
@@ -154,7 +154,7 @@ def _predictions(
 
 def run_category(
     settings: PatchCore,
-    encoder: "Encoder",
+    encoder: "Backbone",
     view: "View",
     category: str,
     shots: "Shots",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from datasets.shards import write_atomically
+from datasets.files import write_atomically
 from experiments.code_pictures import new_figure, one_at_a_time, write_figure
 from experiments.figure3 import contact_sheet, figure3, overlay
 from experiments.run_files import Series, TrainingLog
@@ -18,7 +18,7 @@ from experiments.run_files import Series, TrainingLog
 if TYPE_CHECKING:
     from datasets.example import Example
     from experiments.truths import Truth
-    from lfq_jax.predict import ImagePrediction
+    from lfq_jax.inference.predictor import ImagePrediction
 
 __all__ = ["contact_sheet", "draw_predictions", "figure3", "overlay", "training_curves"]
 

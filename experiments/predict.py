@@ -32,7 +32,7 @@ from experiments.scored_image import (
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     import numpy as np
 
-    from lfq_jax.detector import Detector
+    from lfq_jax.inference.detector import Detector
 
 SOME_UNREADABLE = 1  # exit status
 BATCH_PIXELS = 32_000_000  # of all photographs in memory at once, unless one has more
@@ -100,7 +100,7 @@ def load_detector(settings: Predict) -> "Detector":
     if settings.run is None:
         raise ValueError("--run must name a run's folder, got none")
     keep_compiled(settings.cache_dir)
-    from lfq_jax.detector import load
+    from lfq_jax.inference.detector import load
 
     detector = load(settings.run, settings.category)
     if settings.rule == "auto":

@@ -36,7 +36,7 @@ def write_comparison(run_folder: Path) -> Path:
       FileNotFoundError: where there is no such folder.
       ValueError: where it is no comparison, has no row yet, or a file is damaged.
     """
-    from datasets.shards import write_atomically
+    from datasets.files import write_atomically
     from experiments.quantizer_plots import draw_curves, draw_pareto
     from experiments.run import RunFolder
     from experiments.run_files import read_json

@@ -22,12 +22,12 @@ from experiments.reconstruction import (
 )
 from experiments.truths import Truth, compared, photographs
 from lfq_jax.config import ModelConfig, ScoreConfig, TrainConfig
-from lfq_jax.data import Photographs
-from lfq_jax.evaluation import evaluate
-from lfq_jax.model import Model
-from lfq_jax.predict import predict
+from lfq_jax.inference.predictor import predict
+from lfq_jax.metrics.evaluation import evaluate
+from lfq_jax.model.lfquiad import Model
 from lfq_jax.quantizers import Quantizer, name_of
-from lfq_jax.train import Trained, train
+from lfq_jax.training.data import Photographs
+from lfq_jax.training.loop import Trained, train
 
 REPETITIONS = 10
 """Of the quantizer alone, of which the fastest counts."""

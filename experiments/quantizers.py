@@ -162,7 +162,7 @@ class CompareQuantizers:
         """
         augment = self.train.augment
         depends = "auto" in (augment.flips, augment.quarter_turns)
-        return kind == "texture" and (depends or self.model.reference is not None)
+        return kind == "texture" and (depends or self.model.memory_bank is not None)
 
 
 def read_settings(argv: Sequence[str]) -> CompareQuantizers:
@@ -183,8 +183,8 @@ def _resumed(settings: CompareQuantizers) -> CompareQuantizers:
 def _models(settings: CompareQuantizers) -> dict[str, ModelConfig]:
     """Every variant's networks: mistakes are found before anything is trained."""
     from experiments.quantizer_variants import read_variant
-    from lfq_jax.model import Model
-    from lfq_jax.step import Trainer
+    from lfq_jax.model.lfquiad import Model
+    from lfq_jax.training.step import Trainer
 
     models = {
         variant: dataclasses.replace(settings.model, quantizer=read_variant(variant))
@@ -255,7 +255,7 @@ def run(
     from experiments.quantizer_report import write_comparison
     from experiments.quantizer_row import quantizer_row
     from experiments.quantizer_table import comparison_table
-    from lfq_jax.data import load_shards, split
+    from lfq_jax.training.data import load_shards, split
 
     done = {(r["category"], r["seed"], r["variant"]) for r in folder.results()}
     with interruption() as should_stop:

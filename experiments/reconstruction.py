@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from lfq_jax.data import Photographs, to_square
-from lfq_jax.evaluation import StreamingPixelMetrics
-from lfq_jax.losses import ssim
-from lfq_jax.model import Model, Variables
+from datasets.images import to_square
+from lfq_jax.metrics.evaluation import StreamingPixelMetrics
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.model.variables import Variables
+from lfq_jax.training.data import Photographs
+from lfq_jax.training.losses import ssim
 
 if TYPE_CHECKING:
     from datasets.example import Example

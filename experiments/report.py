@@ -35,7 +35,7 @@ def write_report(run_folder: Path) -> Path:
       FileNotFoundError: where there is no such folder.
       ValueError: where it is not a run, has no result yet, or a file is damaged.
     """
-    from datasets.shards import write_atomically
+    from datasets.files import write_atomically
     from experiments.report_data import read_run
 
     run = read_run(run_folder)

@@ -123,7 +123,7 @@ class RunFolder:
                 f"--out {path} already holds something: choose another folder"
                 f"{go_on if command in GO_ON else ''}"
             )
-        from datasets.shards import write_atomically
+        from datasets.files import write_atomically
 
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path)
@@ -190,7 +190,7 @@ class RunFolder:
         Args:
           order: of the categories, where they do not finish in it. Default: append.
         """
-        from datasets.shards import write_atomically
+        from datasets.files import write_atomically
 
         lines = [*self.results(), line]
         if order is not None:

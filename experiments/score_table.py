@@ -39,7 +39,7 @@ class Table:
 
     def write_json(self) -> None:
         """All rows so far."""
-        from datasets.shards import write_atomically
+        from datasets.files import write_atomically
 
         scored = [row for row in self.rows if row["decision"] != UNREADABLE]
         left = [{"file": r["file"], "error": r["error"]} for r in self.unreadable]

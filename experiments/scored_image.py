@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 if TYPE_CHECKING:
-    from lfq_jax.detector import Prediction
+    from lfq_jax.inference.detector import Prediction
 
 MapFormat = Literal["none", "npy", "png", "tiff"]
 OverlayFormat = Literal["none", "jpg", "png"]
@@ -125,7 +125,7 @@ class ImageFiles:
             )
 
     def _save(self, folder: str, name: str, suffix: str, data: bytes) -> None:
-        from datasets.shards import write_atomically
+        from datasets.files import write_atomically
 
         path = self.out / folder / f"{self._stem(name)}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)

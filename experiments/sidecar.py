@@ -19,13 +19,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from agm_torch.config import GeneratorConfig, Kind, job_identity
-from datasets.shards import (
-    MANIFEST,
-    SCHEMA_VERSION,
-    content_key,
-    image_sha256,
-    to_square,
-)
+from datasets.images import image_sha256, to_square
+from datasets.shards import MANIFEST, SCHEMA_VERSION, content_key
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _POLL_SECONDS = 0.2

@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from experiments.computed import Computed
-from lfq_jax.ground_truth import to_mask_resolution
+from lfq_jax.ops.resize import to_mask_resolution
 
 if TYPE_CHECKING:  # of these one imports jax
     from datasets.example import Example
-    from lfq_jax.predict import ImagePrediction
+    from lfq_jax.inference.predictor import ImagePrediction
 
 
 class Truth(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from datasets.example import Example
 from experiments.pictures import draw_predictions
 from experiments.truths import Truth
-from lfq_jax.predict import ImagePrediction
+from lfq_jax.inference.predictor import ImagePrediction
 
 SCORES = ("mean", "max", "top_k_mean", "smoothed_max")
 

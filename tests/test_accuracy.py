@@ -111,7 +111,7 @@ def test_draem_has_the_main_jobs_steps_and_none_of_its_inventions():
     assert draem.train == job.train
     assert draem.anomalies == job.anomalies
     assert isinstance(draem.model.quantizer, NoneConfig)
-    assert draem.model.reference is None
+    assert draem.model.memory_bank is None
     assert draem.model.discriminator_input == ModelConfig().discriminator_input
     assert draem.agm.masks == "perlin"
     assert draem.agm.content.tone == draem.agm.shapes.curve == 0
@@ -122,11 +122,11 @@ def test_draem_has_the_main_jobs_steps_and_none_of_its_inventions():
 
 def test_a_pretrained_encoder_reaches_the_main_job_and_not_draem(weights):
     job = main_job(["--preset", "cpu", "--encoder", f"pretrained:{weights}"])
-    assert job.model.reference is not None
-    assert job.model.reference.encoder is not None
+    assert job.model.memory_bank is not None
+    assert job.model.memory_bank.backbone is not None
     draem = as_draem(job)
     assert draem.encoder == "scratch"
-    assert draem.model.reference is None
+    assert draem.model.memory_bank is None
 
 
 def test_flags_behind_the_dashes_reach_the_main_job():

@@ -20,9 +20,9 @@ from experiments.quantizer_table import (
 from experiments.quantizer_variants import read_variant
 from experiments.reconstruction import Reconstructed, fidelity, shortcut, survival
 from lfq_jax.config import ModelConfig
-from lfq_jax.data import Photographs
 from lfq_jax.quantizers import make
 from lfq_jax.quantizers.config import FSQConfig, LFQConfig, NoneConfig
+from lfq_jax.training.data import Photographs
 from tests.test_few_shot import read
 
 __all__ = ["read"]  # a fixture

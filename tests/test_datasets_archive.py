@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from datasets.archive import extract, extracted
+from datasets.files import file_sha256
 from datasets.lock import alone_in
-from datasets.shards import file_sha256
 
 MODES = {"tar": "w:", "tar.gz": "w:gz", "tar.xz": "w:xz"}
 

@@ -14,7 +14,7 @@ from datasets.images import (
     rgb_png,
     stored_maximum,
 )
-from lfq_jax.photograph import as_rgb
+from lfq_jax.inference.preprocessing import as_rgb
 from tests.dataset_files import blot, pixels, save
 
 

@@ -12,11 +12,12 @@ import pytest
 import safetensors.numpy
 
 import lfq_jax
-from lfq_jax.analyser import Analyser, maps_and_scores
-from lfq_jax.batches import filled
-from lfq_jax.detector import Detector
-from lfq_jax.photograph import LONGEST_PX
-from lfq_jax.saved_detector import by_path, read_detector
+from lfq_jax.inference.array_tree import by_path
+from lfq_jax.inference.detector import Detector
+from lfq_jax.inference.detector_files import read_detector
+from lfq_jax.inference.predictor import Predictor, maps_and_scores
+from lfq_jax.inference.preprocessing import LONGEST_PX
+from lfq_jax.ops.batches import filled
 from tests.tiny_detector import part, tiny, write_run
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -34,7 +35,7 @@ def detector(run):
 
 def test_what_is_loaded_scores_as_what_was_saved(detector):
     saved, thresholds, images = tiny()
-    before = Detector(Analyser(saved), thresholds)
+    before = Detector(Predictor(saved), thresholds)
     for image in images[[0, -1]]:
         one, other = before(image), detector(image)
         assert one.score == other.score
@@ -89,7 +90,7 @@ def test_grey_wide_and_float_images_are_the_same_image(detector):
 
 def test_a_wide_image_is_read_by_the_bit_depth_of_the_shots():
     saved, thresholds, _ = tiny()
-    twelve = Detector(Analyser(saved._replace(bit_depth=12)), thresholds)
+    twelve = Detector(Predictor(saved._replace(bit_depth=12)), thresholds)
     wide = part(3).astype(np.uint16) << 4
     assert np.array_equal(twelve.rgb(wide), part(3))
     with pytest.raises(ValueError, match=r"\[0, 4095\] at bit_depth 12, got \d+ to "):
@@ -99,13 +100,13 @@ def test_a_wide_image_is_read_by_the_bit_depth_of_the_shots():
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int32, np.uint32, int])
 def test_eight_bits_in_a_wider_type_are_never_read_as_sixteen(dtype):
     saved, thresholds, _ = tiny()
-    detector = Detector(Analyser(saved), thresholds)
+    detector = Detector(Predictor(saved), thresholds)
     said = f"an image of {np.dtype(dtype)} is read as 16 bits .*: cast it to uint8 if"
     with pytest.raises(ValueError, match=said):
         detector.rgb(part(3).astype(dtype))
     black = np.zeros((4, 4), dtype)
     assert not detector.rgb(black).any(), "black in both"
-    sixteen = Detector(Analyser(saved._replace(bit_depth=16)), thresholds)
+    sixteen = Detector(Predictor(saved._replace(bit_depth=16)), thresholds)
     assert not sixteen.rgb(black + 255).any(), "dark, to a camera of 16 bits"
 
 
@@ -148,13 +149,13 @@ def test_batches_are_filled_up_with_their_last_item_and_take_no_more_than_they_n
 
 def test_every_batch_size_is_compiled_once_also_by_many_threads():
     saved, thresholds, _ = tiny()
-    detector = Detector(Analyser(saved), thresholds)
+    detector = Detector(Predictor(saved), thresholds)
     images = [part(i) for i in range(9)]
     expected = [found.score for found in detector(images)]
     assert detector.networks._compiled == {1, 4}
     program = maps_and_scores(detector.networks.scorer)
     compiled = program._cache_size()
-    fresh = Detector(Analyser(saved), thresholds)
+    fresh = Detector(Predictor(saved), thresholds)
     found = {}
 
     def work(name):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from lfq_jax.encoders import load_encoder
+from lfq_jax.backbones import load_backbone
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_file_that_holds_no_weights_is_told_by_path_and_rule(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ValueError, match=rule) as caught:
-        load_encoder(path)
+        load_backbone(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -37,18 +37,18 @@ def test_an_array_that_was_saved_alone_is_no_archive(tmp_path: Path):
     with (tmp_path / "weights.npz").open("wb") as file:
         np.save(file, np.zeros(3))
     with pytest.raises(ValueError, match="is damaged"):
-        load_encoder(tmp_path / "weights.npz")
+        load_backbone(tmp_path / "weights.npz")
 
 
 def test_pickled_objects_are_not_loaded(tmp_path: Path):
     objects = np.asarray([{"a": 1}], dtype=object)
     np.savez(tmp_path / "weights.npz", allow_pickle=True, conv1=objects)
     with pytest.raises(ValueError, match="is damaged or of a type not read"):
-        load_encoder(tmp_path / "weights.npz")
+        load_backbone(tmp_path / "weights.npz")
 
 
 def test_tensors_of_another_network_are_told_with_what_is_known(tmp_path: Path):
     path = tmp_path / "weights.safetensors"
     safetensors.numpy.save_file({"encoder.0": np.zeros(3, np.float32)}, path)
     with pytest.raises(ValueError, match=r"SqueezeNet.* got encoder\.0"):
-        load_encoder(path)
+        load_backbone(path)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from lfq_jax.encoders import default_stages, network_as_text, network_from_text
-from lfq_jax.encoders.resnet import ResNet
-from lfq_jax.encoders.squeezenet import SqueezeNet
-from lfq_jax.encoders.vit import VisionTransformer
+from lfq_jax.backbones import default_stages, network_as_text, network_from_text
+from lfq_jax.backbones.dinov2 import VisionTransformer
+from lfq_jax.backbones.resnet import ResNet
+from lfq_jax.backbones.squeezenet import SqueezeNet
 
 WIDE = ResNet((3, 4, 6, 3), is_bottleneck=True, width=128)
 DINO = VisionTransformer(384, 12, 37, antialias=False)

@@ -10,8 +10,8 @@ import safetensors.torch
 import torch
 
 import agm_torch.libraries  # noqa: F401  (before all that imports torchvision)
-from lfq_jax.encoders import load_encoder
-from lfq_jax.encoders.resnet import read_resnet
+from lfq_jax.backbones import load_backbone
+from lfq_jax.backbones.resnet import read_resnet
 from tests.tiny_encoder import one_for_all
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -59,7 +59,7 @@ def _of_peer(peer: torch.nn.Module, images: np.ndarray) -> list[np.ndarray]:
 def test_every_stage_equals_the_peers(kind: str, size: tuple[int, int], tmp_path: Path):
     peer = _peer(kind)
     safetensors.torch.save_file(peer.state_dict(), tmp_path / "r.safetensors")
-    encoder = load_encoder(tmp_path / "r.safetensors")
+    encoder = load_backbone(tmp_path / "r.safetensors")
     images = np.random.default_rng(0).random((2, *size, 3)).astype(np.float32)
     see = jax.jit(lambda encoder, x: encoder.features(x, STAGES))
     found = see(encoder, jnp.asarray(images))
@@ -110,4 +110,4 @@ def test_a_layer_that_is_missing_is_named(tmp_path: Path):
     kept = {n: t for n, t in tensors.items() if not n.startswith("layer3")}
     safetensors.torch.save_file(kept, tmp_path / "r.safetensors")
     with pytest.raises(ValueError, match=r"lacks the tensor layer3\.0\.conv1\.weight"):
-        load_encoder(tmp_path / "r.safetensors")
+        load_backbone(tmp_path / "r.safetensors")

@@ -10,7 +10,7 @@ import safetensors.numpy
 import torch
 
 import agm_torch.libraries  # noqa: F401  (before all that imports torchvision)
-from lfq_jax.encoders import load_encoder
+from lfq_jax.backbones import load_backbone
 
 STAGES = tuple(f"fire{fire}" for fire in range(2, 10))
 IN_TORCHVISION = {2: 3, 3: 4, 4: 6, 5: 7, 6: 9, 7: 10, 8: 11, 9: 12}
@@ -74,7 +74,7 @@ def test_every_stage_equals_torchvisions(
     peer: torch.nn.Sequential, size: tuple[int, int], tmp_path: Path
 ):
     safetensors.numpy.save_file(_tensors(peer), tmp_path / "s.safetensors")
-    encoder = load_encoder(tmp_path / "s.safetensors")
+    encoder = load_backbone(tmp_path / "s.safetensors")
     images = _images(*size)
     found = jax.jit(lambda e, x: e.features(x, STAGES))(encoder, images)
     wanted = _of_peer(peer, (np.asarray(images) - MEAN) / DEVIATION)
@@ -92,7 +92,7 @@ def test_caffes_names_take_blue_first_and_bytes_less_their_mean(
     caffe["conv1/w"] = caffe["conv1/w"] / 64  # keeps the values those of the peer
     np.savez(tmp_path / "s.npz", allow_pickle=False, **caffe)
     images = _images(96, 96)
-    found = load_encoder(tmp_path / "s.npz").features(images, ["fire3", "fire9"])
+    found = load_backbone(tmp_path / "s.npz").features(images, ["fire3", "fire9"])
     normalised = (np.asarray(images) * 255 - (123.0, 117.0, 104.0)) / 64
     wanted = _of_peer(peer, normalised)
     for ours, theirs in zip(found, (wanted[1], wanted[-1]), strict=True):
@@ -103,7 +103,7 @@ def test_stages_come_in_the_order_they_are_named_and_no_later_one_is_computed(
     peer: torch.nn.Sequential, tmp_path: Path
 ):
     safetensors.numpy.save_file(_tensors(peer), tmp_path / "s.safetensors")
-    encoder = load_encoder(tmp_path / "s.safetensors")
+    encoder = load_backbone(tmp_path / "s.safetensors")
     images = _images(64, 64)
     early, late = (s for s in encoder.stages if s.name in ("fire3", "fire5"))
     found = encoder.features(images, ["fire5", "fire3"])
@@ -116,7 +116,7 @@ def test_no_stage_or_an_unknown_one_is_refused(
     peer: torch.nn.Sequential, tmp_path: Path
 ):
     safetensors.numpy.save_file(_tensors(peer), tmp_path / "s.safetensors")
-    encoder = load_encoder(tmp_path / "s.safetensors")
+    encoder = load_backbone(tmp_path / "s.safetensors")
     with pytest.raises(ValueError, match=r"some of fire2, .* got fire1"):
         encoder.features(_images(32, 32), ["fire1"])
     with pytest.raises(ValueError, match="got none"):
@@ -142,7 +142,7 @@ def test_a_missing_misshapen_or_unknown_tensor_is_named(
         kept = {n: t for n, t in tensors.items() if n not in dropped} | more
         safetensors.numpy.save_file(kept, path)
         with pytest.raises(ValueError, match=message) as caught:
-            load_encoder(path)
+            load_backbone(path)
         assert str(path) in str(caught.value)
 
 
@@ -153,7 +153,7 @@ def test_a_number_that_is_not_finite_is_told(peer: torch.nn.Sequential, tmp_path
     with pytest.raises(
         ValueError, match=r"features\.3\.squeeze\.bias must hold finite"
     ):
-        load_encoder(tmp_path / "s.safetensors")
+        load_backbone(tmp_path / "s.safetensors")
 
 
 def test_words_in_the_place_of_numbers_are_told(
@@ -163,4 +163,4 @@ def test_words_in_the_place_of_numbers_are_told(
     caffe["conv1/b"] = np.asarray(["a"] * 64)
     np.savez(tmp_path / "s.npz", allow_pickle=False, **caffe)
     with pytest.raises(ValueError, match="conv1/b must hold finite numbers"):
-        load_encoder(tmp_path / "s.npz")
+        load_backbone(tmp_path / "s.npz")

@@ -11,9 +11,9 @@ import safetensors.torch
 import torch
 
 import agm_torch.libraries  # noqa: F401  (before all that imports torchvision)
-from lfq_jax.encoders import load_encoder
-from lfq_jax.encoders.tensors import Tensors
-from lfq_jax.encoders.vit import read_vit
+from lfq_jax.backbones import load_backbone
+from lfq_jax.backbones.dinov2 import read_vit
+from lfq_jax.backbones.weights_file import Tensors
 from tests.tiny_encoder import one_for_all
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -86,7 +86,7 @@ def test_every_block_equals_the_peers_at_any_grid(
 ):
     model = PEERS[peer]()
     safetensors.torch.save_file(model.state_dict(), tmp_path / "v.safetensors")
-    encoder = load_encoder(tmp_path / "v.safetensors")
+    encoder = load_backbone(tmp_path / "v.safetensors")
     images = np.random.default_rng(0).random((2, *size, 3)).astype(np.float32)
     see = jax.jit(lambda encoder, x: encoder.features(x, STAGES))
     found = see(encoder, jnp.asarray(images))
@@ -99,7 +99,7 @@ def test_every_block_equals_the_peers_at_any_grid(
 
 def test_sides_that_are_no_multiples_of_14_are_resized(tmp_path: Path):
     safetensors.torch.save_file(_timm().state_dict(), tmp_path / "v.safetensors")
-    encoder = load_encoder(tmp_path / "v.safetensors")
+    encoder = load_backbone(tmp_path / "v.safetensors")
     images = jnp.asarray(np.random.default_rng(0).random((1, 64, 50, 3), "f4"))
     (found,) = encoder.features(images, ["norm"])
     resized = jax.image.resize(images, (1, 70, 56, 3), "bilinear")
@@ -169,4 +169,4 @@ def test_a_missing_tensor_of_a_block_is_named(tmp_path: Path):
     tensors.pop("encoder.layer.1.layer_scale2.lambda1")
     safetensors.torch.save_file(tensors, tmp_path / "v.safetensors")
     with pytest.raises(ValueError, match=r"layer\.1\.layer_scale2\.lambda1"):
-        load_encoder(tmp_path / "v.safetensors")
+        load_backbone(tmp_path / "v.safetensors")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from experiments.evaluate import main
-from lfq_jax.evaluation import ExactPixelMetrics, to_mask_resolution
+from lfq_jax.metrics.evaluation import ExactPixelMetrics, to_mask_resolution
 
 DEFECTS = {"good": 4, "crack": 3, "hole": 2}
 

@@ -13,14 +13,14 @@ from scipy import ndimage
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from experiments.bench.evaluation import rendered
-from lfq_jax.evaluation import (
+from lfq_jax.metrics.evaluation import (
     ExactPixelMetrics,
     StreamingPixelMetrics,
     evaluate,
     evaluate_images,
     pixel_metrics,
 )
-from lfq_jax.figures import pixel_figures
+from lfq_jax.metrics.values import pixel_figures
 
 Pairs = tuple[list[np.ndarray], list[np.ndarray]]
 FIGURES = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "pro@0.3", "pro@0.05")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lfq_jax.aupimo import aupimo
-from lfq_jax.bootstrap import BootstrapConfig, PixelBootstrap, image_intervals
-from lfq_jax.evaluation import ExactPixelMetrics, evaluate, evaluate_images
+from lfq_jax.metrics.aupimo import aupimo
+from lfq_jax.metrics.bootstrap import BootstrapConfig, PixelBootstrap, image_intervals
+from lfq_jax.metrics.evaluation import ExactPixelMetrics, evaluate, evaluate_images
 
 CONFIG = BootstrapConfig(replicates=200, seed=3)
 

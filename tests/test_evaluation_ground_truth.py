@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from lfq_jax.ground_truth import (
-    RULES,
-    binarise,
-    regions,
-    to_mask_resolution,
-    under_rule,
-)
+from lfq_jax.metrics.ground_truth import RULES, binarise, regions, under_rule
+from lfq_jax.ops.resize import to_mask_resolution
 
 
 def test_a_mask_is_anomalous_above_127():

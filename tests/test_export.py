@@ -13,11 +13,11 @@ from PIL import ExifTags, Image
 
 import lfq_jax
 from experiments import export as command
-from lfq_jax import export as exporting
-from lfq_jax.export import Parity
-from lfq_jax.export_formats import open_export
-from lfq_jax.plain_graph import plain_graph
-from lfq_jax.saved_detector import read_validation
+from lfq_jax.export import writer as exporting
+from lfq_jax.export.formats import open_export
+from lfq_jax.export.graph_rewrite import plain_graph
+from lfq_jax.export.writer import Parity
+from lfq_jax.inference.detector_files import read_validation
 from tests.tiny_detector import part, write_run
 
 

@@ -28,8 +28,8 @@ from lfq_jax.config import as_json
 PROJECT = Path(__file__).resolve().parent.parent
 TINY = (
     *("--model.image-px", "32", "--model.reconstructive-widths", "6", "8"),
-    *("--model.discriminative-widths", "6", "8", "--model.reference.levels", "2"),
-    *("--model.reference.patches", "64", "--train.crop-px", "16"),
+    *("--model.discriminative-widths", "6", "8", "--model.memory_bank.levels", "2"),
+    *("--model.memory_bank.patches", "64", "--train.crop-px", "16"),
     *("--train.epochs", "1", "--train.epoch-images", "8", "--train.log-every", "2"),
     *("--train.batch-size", "4", "--train.good-images", "4", "--pictures", "3"),
     *("--anomalies", "6", "--validation-anomalies", "2", "--preset", "cpu"),
@@ -286,7 +286,7 @@ def test_a_run_goes_on_with_its_own_data_alone(capsys, parts, tmp_path, monkeypa
         trained_on.append(inputs)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lfq_jax.train.train", stop)
+    monkeypatch.setattr("lfq_jax.training.loop.train", stop)
     run = tmp_path / "run"
 
     def stopped(*arguments: str) -> str:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from lfq_jax.guards import GIB, require_memory, training_bytes
-from lfq_jax.model import Model
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.training.memory_budget import GIB, require_memory, training_bytes
 from tests.test_train import TRAIN
 from tests.tiny_detector import MODEL
 

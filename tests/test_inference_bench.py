@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lfq_jax.model import Model
-from lfq_jax.scoring import Scorer
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.model.scoring import Scorer
 from tests.tiny_detector import tiny
 
 
@@ -14,7 +14,7 @@ def test_pytorch_computes_the_same_maps_and_scores(kind):
     from experiments.bench.torch_detector import TorchDetector
 
     saved, _, images = tiny(kind=kind)
-    memory = saved.variables.reference
+    memory = saved.variables.memory_bank
     assert memory is not None and (memory.usual is None) == (kind == "object")
     scorer = Scorer(Model(saved.model, is_texture=kind == "texture"), saved.score)
     ours = scorer(saved.variables, images)

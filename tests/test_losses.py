@@ -7,8 +7,9 @@ import pytest
 from scipy import ndimage
 
 from lfq_jax.config import LossConfig
-from lfq_jax.losses import dice_loss, focal_loss, gaussian_smooth, ssim, ssim_loss
-from lfq_jax.scoring import smooth
+from lfq_jax.model.scoring import smooth
+from lfq_jax.ops.gaussian import gaussian_smooth
+from lfq_jax.training.losses import dice_loss, focal_loss, ssim, ssim_loss
 
 
 def _pair(shape=(2, 24, 20, 3)):

@@ -9,8 +9,8 @@ from experiments.computed import Computed
 from experiments.curve_file import write_curves
 from experiments.measure import METRICS, measure
 from experiments.truths import Truth
-from lfq_jax.evaluation import BootstrapConfig, evaluate, to_mask_resolution
-from lfq_jax.predict import ImagePrediction
+from lfq_jax.inference.predictor import ImagePrediction
+from lfq_jax.metrics.evaluation import BootstrapConfig, evaluate, to_mask_resolution
 from tests.fake_run import example, prediction
 
 

@@ -9,10 +9,11 @@ import pytest
 from flax import nnx
 
 from lfq_jax.config import PRESETS, ModelConfig
-from lfq_jax.layers import depth_to_space, max_pool, space_to_depth, upsample
-from lfq_jax.model import Model, parameter_count
+from lfq_jax.memory_bank.layout import known_channels
+from lfq_jax.model.layers import depth_to_space, max_pool, space_to_depth, upsample
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.model.variables import parameter_count
 from lfq_jax.quantizers.config import LFQConfig, NoneConfig
-from lfq_jax.reference import known_channels
 
 TINY = ModelConfig(
     image_px=32,
@@ -57,7 +58,7 @@ def test_reconstruction_and_logits_have_the_images_size(preset: str):
     model = Model(config)
     images = jax.ShapeDtypeStruct((2, config.image_px, config.image_px, 3), jnp.float32)
     grid = config.image_px // config.stem
-    known = known_channels(config.reference, is_texture=True)
+    known = known_channels(config.memory_bank, is_texture=True)
     reference = jax.ShapeDtypeStruct((2, grid, grid, known), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0))
     outputs, _ = jax.eval_shape(

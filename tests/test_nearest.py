@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lfq_jax.nearest import (
+from lfq_jax.export.graph_rewrite import plain_graph
+from lfq_jax.memory_bank.nearest_neighbours import (
     TIE,
-    from_anywhere,
-    from_in_place,
+    nearest_anywhere,
+    nearest_in_window,
     nearest_indices,
     squared_distances,
-    surroundings,
+    window_tiles,
 )
-from lfq_jax.plain_graph import plain_graph
 
 
 @pytest.mark.parametrize("lanes", [20, 100, 300])
@@ -41,14 +41,14 @@ def test_all_four_nearest_may_lie_in_one_lane():
 def test_a_patch_that_is_nearer_than_all_others_counts_alone():
     query = np.zeros((1, 1, 3), np.float32)
     patches = np.asarray([[2, 0, 0], [0, 0, 1], [0, 2, 0], [3, 3, 3]], np.float32)
-    found = from_anywhere(jnp.asarray(query), jnp.asarray(patches))
+    found = nearest_anywhere(jnp.asarray(query), jnp.asarray(patches))
     np.testing.assert_allclose(found[0, 0], [0, 0, 1], atol=1e-6)
 
 
 def test_the_difference_is_from_the_nearest_patch_anywhere():
     rng = np.random.default_rng(1)
     query, patches = rng.normal(size=(5, 4, 3)), rng.normal(size=(40, 3))
-    found = from_anywhere(jnp.asarray(query), jnp.asarray(patches)).sum(-1)
+    found = nearest_anywhere(jnp.asarray(query), jnp.asarray(patches)).sum(-1)
     plain = ((query[:, :, None] - patches) ** 2).sum(-1).min(-1)
     assert np.all(found >= plain * (1 - 1e-4))
     assert np.all(found <= plain * (1 + TIE))
@@ -76,7 +76,7 @@ def test_nothing_jumps_where_another_patch_becomes_the_nearest(more):
     far = 9 * np.random.default_rng(4).normal(size=(60, 40))
     patches = jnp.asarray(np.concatenate([near, far]), jnp.float32)
     query = jnp.asarray(STEPS * (near[1] - near[0]), jnp.float32)
-    lengths = _lengths(np.asarray(from_anywhere(query[None], patches))[0])
+    lengths = _lengths(np.asarray(nearest_anywhere(query[None], patches))[0])
     apart = np.abs(lengths[-1] - lengths[0]).max()
     assert apart > 0.05, "the two must look different"
     assert np.abs(np.diff(lengths, axis=0)).max() < 1e-3 * apart
@@ -88,7 +88,7 @@ def _in_place(query: np.ndarray, places: np.ndarray, window: int):
 
 @functools.partial(jax.jit, static_argnames="window")
 def _searched(query: jax.Array, places: jax.Array, *, window: int) -> jax.Array:
-    return from_in_place(query, surroundings(places, window))
+    return nearest_in_window(query, window_tiles(places, window))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(8, 8), (16, 24), (5, 11)])
@@ -134,8 +134,8 @@ def test_anywhere_all_at_once_finds_what_part_by_part_does():
     # Six parts, the last not full.
     query = rng.normal(size=(37, 59, 7)).astype(np.float32)
     patches = rng.normal(size=(1100, 7)).astype(np.float32)
-    by_parts = np.asarray(jax.jit(from_anywhere)(query, patches))
-    at_once = _on_other_devices(from_anywhere, query, patches)
+    by_parts = np.asarray(jax.jit(nearest_anywhere)(query, patches))
+    at_once = _on_other_devices(nearest_anywhere, query, patches)
     np.testing.assert_allclose(by_parts, at_once, rtol=1e-5, atol=1e-5)
 
 
@@ -147,8 +147,8 @@ def test_in_place_all_at_once_finds_what_square_by_square_does(chosen):
     first, count = chosen
 
     def search(query, places, first):
-        near = surroundings(places, 2)
-        return from_in_place(query, near, first=first, count=count)
+        near = window_tiles(places, 2)
+        return nearest_in_window(query, near, first=first, count=count)
 
     by_squares = np.asarray(jax.jit(search)(query, places, first))
     at_once = _on_other_devices(search, query, places, np.array(first, np.int32))
@@ -159,6 +159,6 @@ def test_only_the_chosen_places_are_compared():
     rng = np.random.default_rng(7)
     query = jnp.asarray(rng.normal(size=(9, 8, 4)))
     places = jnp.asarray(rng.normal(size=(5, 9, 8, 4)))
-    alone = from_in_place(query, surroundings(places[1:3], 1))
-    chosen = from_in_place(query, surroundings(places, 1), first=1, count=2)
+    alone = nearest_in_window(query, window_tiles(places[1:3], 1))
+    chosen = nearest_in_window(query, window_tiles(places, 1), first=1, count=2)
     np.testing.assert_array_equal(alone, chosen)

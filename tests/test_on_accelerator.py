@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from experiments.bench.training_setup import training_data
-from lfq_jax.model import Model
+from lfq_jax.memory_bank.distances import distance_maps_of
+from lfq_jax.memory_bank.layout import channels
+from lfq_jax.memory_bank.logistic_head import head_log_odds
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.model.scoring import Scorer
 from lfq_jax.quantizers import make
-from lfq_jax.reader import read
-from lfq_jax.reference import channels, compare
-from lfq_jax.scoring import Scorer
-from lfq_jax.step import Trainer
+from lfq_jax.training.step import Trainer
 from tests.test_train import MODEL, SCORE, TRAIN, photographs, run
 from tests.tiny_detector import tiny
 
@@ -74,18 +75,18 @@ def test_a_detector_learns_and_two_runs_are_alike(tmp_path):
 def test_distances_and_the_regression_are_those_of_the_cpu(kind):
     # Small differences of large products: TF32 would lose them.
     saved, _, images = tiny(kind=kind)
-    config = saved.model.reference
-    assert config is not None and saved.variables.reader is not None
+    config = saved.model.memory_bank
+    assert config is not None and saved.variables.logistic_head is not None
 
     @jax.jit
     def found(memory, reader, images):
         unit = images.astype(jnp.float32) / 255
-        known = compare(memory, unit, config, stride=saved.model.stem)
+        known = distance_maps_of(memory, unit, config, stride=saved.model.stem)
         distances = known[..., : channels(config, is_texture=kind == "texture")]
-        return known, read(reader, distances)
+        return known, head_log_odds(reader, distances)
 
     def on(device):
-        both = saved.variables.reference, saved.variables.reader
+        both = saved.variables.memory_bank, saved.variables.logistic_head
         return jax.device_get(found(*jax.device_put((*both, images), device)))
 
     of_cpu = on(jax.local_devices(backend="cpu")[0])
@@ -95,7 +96,7 @@ def test_distances_and_the_regression_are_those_of_the_cpu(kind):
 
 
 def test_the_scores_are_those_of_the_cpu():
-    paper = dataclasses.replace(MODEL, reference=None)
+    paper = dataclasses.replace(MODEL, memory_bank=None)
     model = Model(paper)
     variables = model.init(jax.random.key(0))
     scorer, images = Scorer(model, SCORE), photographs().images[:4]

@@ -10,11 +10,11 @@ import optax
 import pytest
 
 from lfq_jax.config import ModelConfig, TrainConfig
-from lfq_jax.model import Model
-from lfq_jax.optimizer import make_optimizer, schedule
-from lfq_jax.prepare import Preparation
+from lfq_jax.model.lfquiad import Model
 from lfq_jax.quantizers.config import LFQConfig
-from lfq_jax.step import Trainer
+from lfq_jax.training.leave_one_out import LeaveOneOut
+from lfq_jax.training.optimizer import make_optimizer, schedule
+from lfq_jax.training.step import Trainer
 from tests.test_train import photographs
 
 PAPER = TrainConfig()
@@ -92,7 +92,7 @@ def test_a_step_averages_the_weights_and_is_the_same_with_remat():
         kernels="he",
     )
     config = dataclasses.replace(PAPER, batch_size=2, ema_decay=0.9)
-    data = Preparation(tiny, config.augment, True, 0).training(photographs(4), good=2)
+    data = LeaveOneOut(tiny, config.augment, True, 0).training(photographs(4), good=2)
     after = {}
     for remat in (False, True):
         model = Model(dataclasses.replace(tiny, remat=remat))

@@ -9,20 +9,21 @@ import numpy as np
 import pytest
 
 from lfq_jax.config import AugmentConfig, ModelConfig
-from lfq_jax.model import Model
-from lfq_jax.orientation import (
+from lfq_jax.memory_bank.bank import build_memory_bank
+from lfq_jax.memory_bank.features import fit_feature_extractor
+from lfq_jax.memory_bank.layout import channels, known_channels
+from lfq_jax.memory_bank.orientation import (
     Orientation,
     describe_orientation,
-    opened,
-    remember_orientation,
-    strangeness,
-    undisturbed,
-    usual_orientation,
+    fit_orientation,
+    fit_usual_orientation,
+    grey_opening,
+    orientation_deviation,
 )
-from lfq_jax.prepare import Preparation
-from lfq_jax.reference import channels, known_channels, remember
-from lfq_jax.scoring import Scorer
-from lfq_jax.sight import fit_sight
+from lfq_jax.model.fusion import unexplained_share
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.model.scoring import Scorer
+from lfq_jax.training.leave_one_out import LeaveOneOut
 from tests.tiny_detector import MODEL, tiny
 
 PX = 160
@@ -40,12 +41,11 @@ def _ground(seed: int) -> np.ndarray:
 def _known(*seeds: int) -> Orientation:
     shots = [_ground(seed) for seed in seeds]
     others = [
-        remember_orientation([s for s in shots if s is not shot], seed=0)
-        for shot in shots
+        fit_orientation([s for s in shots if s is not shot], seed=0) for shot in shots
     ]
     good = [jnp.asarray(_noisy(shot, 0.01)) for shot in shots]
-    mean, deviation = usual_orientation(others, good)
-    memory = remember_orientation(shots, seed=0)
+    mean, deviation = fit_usual_orientation(others, good)
+    memory = fit_orientation(shots, seed=0)
     return memory._replace(mean=mean, deviation=deviation)
 
 
@@ -56,7 +56,7 @@ def _noisy(image: np.ndarray, deviation: float) -> np.ndarray:
 
 @jax.jit
 def _strangeness(known: Orientation, unit: jax.Array) -> jax.Array:
-    return strangeness(known, unit, GRID)
+    return orientation_deviation(known, unit, GRID)
 
 
 def _strange(image: np.ndarray, known: Orientation) -> np.ndarray:
@@ -71,8 +71,8 @@ def _across(image: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
 
 
 def _weighed(weight: float) -> ModelConfig:
-    assert MODEL.reference
-    reference = dataclasses.replace(MODEL.reference, orientation_weight=weight)
+    assert MODEL.memory_bank
+    reference = dataclasses.replace(MODEL.memory_bank, orientation_weight=weight)
     return dataclasses.replace(MODEL, reference=reference)
 
 
@@ -112,18 +112,18 @@ def test_good_parts_are_about_as_strange_as_the_shots_are_to_each_other():
 def test_a_peak_narrower_than_three_cells_is_taken_off_and_a_wider_one_is_kept():
     cells = np.zeros((9, 9), np.float32)
     cells[1:3, 1:9] = 1  # two cells wide
-    assert not np.any(opened(jnp.asarray(cells)))
+    assert not np.any(grey_opening(jnp.asarray(cells)))
     cells[5:8, 0:3] = 2
     wide = np.zeros_like(cells)
     wide[5:8, 0:3] = 2
-    np.testing.assert_array_equal(opened(jnp.asarray(cells)), wide)
+    np.testing.assert_array_equal(grey_opening(jnp.asarray(cells)), wide)
     at_border = np.zeros_like(cells)
     at_border[0:2] = 1  # goes on beyond it, as far as anybody knows
-    np.testing.assert_array_equal(opened(jnp.asarray(at_border)), at_border)
+    np.testing.assert_array_equal(grey_opening(jnp.asarray(at_border)), at_border)
 
 
 def test_a_single_shot_does_not_show_what_is_strange():
-    preparation = Preparation(MODEL, AugmentConfig(), is_texture=True, seed=0)
+    preparation = LeaveOneOut(MODEL, AugmentConfig(), is_texture=True, seed=0)
     memory = preparation.memory(np.ascontiguousarray(_ground(0)[None, :32, :32]))
     assert memory is not None and memory.orientation is not None
     other = _across(_ground(4), slice(0, PX), slice(0, PX))
@@ -132,7 +132,7 @@ def test_a_single_shot_does_not_show_what_is_strange():
 
 def test_it_is_added_to_the_map_of_textures_and_to_no_image_score():
     saved, _, images = tiny(kind="texture")
-    assert saved.variables.reference and saved.variables.reference.orientation
+    assert saved.variables.memory_bank and saved.variables.memory_bank.orientation
     one, other = (
         Scorer(Model(_weighed(weight)), saved.score)(saved.variables, images)
         for weight in (1e-9, 1.0)
@@ -145,7 +145,7 @@ def test_it_is_added_to_the_map_of_textures_and_to_no_image_score():
 def test_about_what_was_found_grain_says_less_and_elsewhere_as_much_as_before():
     probability = np.zeros((2, 64, 80), np.float32)
     probability[1, 30, 41] = 0.75
-    says = np.asarray(undisturbed(jnp.asarray(probability), 4))
+    says = np.asarray(unexplained_share(jnp.asarray(probability), 4))
     assert says.shape == (2, 16, 20)
     assert (says[0] == 1).all()
     expected = np.ones((16, 20))
@@ -158,7 +158,7 @@ def test_grain_moves_the_map_where_nothing_was_found_and_not_where_a_defect_was(
     unit = jnp.asarray(images, jnp.float32) / 255.0
 
     def moved(bias: float) -> float:
-        reader = saved.variables.reader
+        reader = saved.variables.logistic_head
         assert reader is not None
         biased = reader._replace(bias=jnp.float32(bias))
         variables = saved.variables._replace(reader=biased)
@@ -179,12 +179,12 @@ def test_of_objects_and_without_a_weight_nothing_is_remembered(
 ):
     is_texture = kind == "texture"
     config = _weighed(weight)
-    assert config.reference
-    known = known_channels(config.reference, is_texture=is_texture)
-    assert known == channels(config.reference, is_texture=is_texture)
+    assert config.memory_bank
+    known = known_channels(config.memory_bank, is_texture=is_texture)
+    assert known == channels(config.memory_bank, is_texture=is_texture)
     images = np.random.default_rng(0).integers(60, 190, (2, 32, 32, 3), np.uint8)
-    sight = fit_sight(images, config.reference, stride=4)
-    memory = remember(
-        sight, [*images], config.reference, stride=4, is_texture=is_texture, seed=0
+    sight = fit_feature_extractor(images, config.memory_bank, stride=4)
+    memory = build_memory_bank(
+        sight, [*images], config.memory_bank, stride=4, is_texture=is_texture, seed=0
     )
     assert memory.orientation is None

@@ -14,7 +14,7 @@ from experiments.patch_memory import (
     remember,
     usual_stages,
 )
-from lfq_jax.encoders import Encoder, load_encoder
+from lfq_jax.backbones import Backbone, load_backbone
 from tests.tiny_detector import part
 from tests.tiny_encoder import write_squeezenet
 
@@ -23,20 +23,20 @@ SCORING = {"neighbours": 4, "sigma_px": 4.0}
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    return load_encoder(write_squeezenet(tmp_path_factory.mktemp("w") / "s.npz"))
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    return load_backbone(write_squeezenet(tmp_path_factory.mktemp("w") / "s.npz"))
 
 
-def _memory(encoder: Encoder, share: float = 1.0) -> PatchMemory:
+def _memory(encoder: Backbone, share: float = 1.0) -> PatchMemory:
     shots = [part(0, px=64), part(1, px=64)]
     return remember(encoder, shots, VIEW, share=share, seed=0)
 
 
-def test_the_usual_stages_are_the_last_of_strides_8_and_16(encoder: Encoder):
+def test_the_usual_stages_are_the_last_of_strides_8_and_16(encoder: Backbone):
     assert usual_stages(encoder) == ("fire5", "fire9")
 
 
-def _numpy_means(encoder: Encoder, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _numpy_means(encoder: Backbone, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """3x3 means of the cells that there are, of both stages."""
     fine, coarse = encoder.features(jnp.asarray(image[None] / 255.0), VIEW.stages)
     means = []
@@ -51,7 +51,7 @@ def _numpy_means(encoder: Encoder, image: np.ndarray) -> tuple[np.ndarray, np.nd
     return means[0], means[1]
 
 
-def test_features_are_means_of_3x3_cells_at_the_finest_grid(encoder: Encoder):
+def test_features_are_means_of_3x3_cells_at_the_finest_grid(encoder: Backbone):
     image = part(0, px=64)
     fine, coarse = _numpy_means(encoder, image)
     found = np.asarray(patch_features(encoder, jnp.asarray(image[None] / 255.0), VIEW))
@@ -61,7 +61,7 @@ def test_features_are_means_of_3x3_cells_at_the_finest_grid(encoder: Encoder):
     np.testing.assert_allclose(corner, coarse[0, 0], atol=1e-5)
 
 
-def test_with_unit_length_every_stage_weighs_the_same(encoder: Encoder):
+def test_with_unit_length_every_stage_weighs_the_same(encoder: Backbone):
     image = jnp.asarray(part(0, px=64)[None] / 255.0)
     found = patch_features(encoder, image, VIEW._replace(unit_length=True))
     fine = np.linalg.norm(np.asarray(found)[..., :256], axis=-1)
@@ -89,14 +89,14 @@ def test_a_coreset_covers_clusters_that_a_random_pick_would_miss():
     assert (lengths > 10).sum() == 10
 
 
-def test_a_share_of_1_keeps_every_patch(encoder: Encoder):
+def test_a_share_of_1_keeps_every_patch(encoder: Backbone):
     whole, part_of_it = _memory(encoder), _memory(encoder, 0.25)
     cells = patch_features(encoder, jnp.zeros((1, 64, 64, 3)), VIEW).shape[1:3]
     assert len(whole.patches) == 2 * cells[0] * cells[1]
     assert len(part_of_it.patches) == round(0.25 * len(whole.patches))
 
 
-def test_a_remembered_image_is_at_distance_0_and_a_spot_is_found(encoder: Encoder):
+def test_a_remembered_image_is_at_distance_0_and_a_spot_is_found(encoder: Backbone):
     memory = _memory(encoder)
     images = [part(0, px=64), part(0, px=64, spot=True)]
     same, spotted = predict_patches(memory, images, VIEW, **SCORING)
@@ -107,7 +107,7 @@ def test_a_remembered_image_is_at_distance_0_and_a_spot_is_found(encoder: Encode
     assert 12 <= column < 36
 
 
-def test_scores_equal_the_papers_equations(encoder: Encoder):
+def test_scores_equal_the_papers_equations(encoder: Backbone):
     memory = _memory(encoder)
     image = part(5, px=64, spot=True)
     (found,) = predict_patches(memory, [image], VIEW, **SCORING)
@@ -126,7 +126,7 @@ def test_scores_equal_the_papers_equations(encoder: Encoder):
     assert found.scores["reweighted"] == pytest.approx(weight * largest, rel=1e-3)
 
 
-def test_smoothing_keeps_a_maps_mean_and_lowers_its_peak(encoder: Encoder):
+def test_smoothing_keeps_a_maps_mean_and_lowers_its_peak(encoder: Backbone):
     memory, image = _memory(encoder), part(3, px=64, spot=True)
     sharp, soft = (
         next(predict_patches(memory, [image], VIEW, neighbours=4, sigma_px=sigma))
@@ -137,7 +137,7 @@ def test_smoothing_keeps_a_maps_mean_and_lowers_its_peak(encoder: Encoder):
     assert soft.scores == sharp.scores
 
 
-def test_images_of_any_shape_are_scored(encoder: Encoder):
+def test_images_of_any_shape_are_scored(encoder: Backbone):
     wide = np.repeat(part(0, px=64), 3, axis=1)
     (found,) = predict_patches(_memory(encoder), [wide], VIEW, **SCORING)
     assert found.map.shape == (64, 64)

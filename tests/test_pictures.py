@@ -10,8 +10,8 @@ from experiments.curve_file import thinned, write_curves
 from experiments.figure3 import PANELS, contact_sheet, figure3, overlay, split_figure3
 from experiments.pictures import chosen_to_draw, draw_predictions, training_curves
 from experiments.truths import Truth
-from lfq_jax.curves import Curve, pro
-from lfq_jax.evaluation import StreamingPixelMetrics, to_mask_resolution
+from lfq_jax.metrics.curves import Curve, pro
+from lfq_jax.metrics.evaluation import StreamingPixelMetrics, to_mask_resolution
 from tests.fake_run import example, prediction
 
 GREY = np.full((40, 40, 3), 120, np.uint8)

@@ -21,7 +21,7 @@ from experiments.incoming import arriving
 from experiments.lookout import Lookout
 from experiments.map_files import read_map
 from experiments.scored_image import Box, largest_box, picture_of
-from lfq_jax.thresholds import Threshold
+from lfq_jax.calibration.rules import Threshold
 from tests.tiny_detector import part, write_run
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -11,17 +11,27 @@ import pytest
 import lfq_jax
 from experiments import few_shot
 from experiments.pretrained import with_encoder
-from lfq_jax.config import PRESETS, AugmentConfig, LossConfig, ModelConfig, TrainConfig
-from lfq_jax.data import Photographs
-from lfq_jax.encoders import default_stages, load_encoder, network_as_text
-from lfq_jax.encoders.network_text import network_from_text
-from lfq_jax.encoders.squeezenet import SqueezeNet, _kernels
-from lfq_jax.model import Model, feature_residual
-from lfq_jax.prepare import Preparation
-from lfq_jax.reference import channels, compare, remember
-from lfq_jax.reference_config import EncoderConfig, ReferenceConfig
-from lfq_jax.sight import fit_sight, see, sizes_by_kind
-from lfq_jax.step import Trainer
+from lfq_jax.backbones import default_stages, load_backbone, network_as_text
+from lfq_jax.backbones.architecture import network_from_text
+from lfq_jax.backbones.squeezenet import SqueezeNet, _kernels
+from lfq_jax.config import (
+    PRESETS,
+    AugmentConfig,
+    BackboneConfig,
+    LossConfig,
+    MemoryBankConfig,
+    ModelConfig,
+    TrainConfig,
+)
+from lfq_jax.memory_bank.bank import build_memory_bank
+from lfq_jax.memory_bank.distances import distance_maps_of
+from lfq_jax.memory_bank.features import extract, fit_feature_extractor, sizes_by_kind
+from lfq_jax.memory_bank.layout import channels
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.model.residuals import feature_residual
+from lfq_jax.training.data import Photographs
+from lfq_jax.training.leave_one_out import LeaveOneOut
+from lfq_jax.training.step import Trainer
 from tests.test_few_shot import TINY, elsewhere, parts, refusal
 
 __all__ = ["elsewhere", "parts"]  # fixtures
@@ -57,20 +67,20 @@ def test_a_network_survives_being_written_down():
 
 
 def test_distances_of_both_kinds_stand_beside_each_other(weights):
-    encoder = load_encoder(weights)
+    encoder = load_backbone(weights)
     text = network_as_text(encoder.network)
-    config = ReferenceConfig(
+    config = MemoryBankConfig(
         levels=2,
         patches=256,
         window=1,
-        encoder=EncoderConfig(weights, text, ("fire3", "fire5"), reconstructed=2),
+        encoder=BackboneConfig(weights, text, ("fire3", "fire5"), reconstructed=2),
     )
     assert sizes_by_kind(config)[1:] == ((128,), (256,))
     rng = np.random.default_rng(1)
     shots = rng.integers(90, 150, (2, 64, 64, 3), np.uint8)
-    sight = fit_sight(shots, config, stride=4, encoder=encoder)
+    sight = fit_feature_extractor(shots, config, stride=4, encoder=encoder)
     unit = jnp.asarray(shots) / 255.0
-    (filters, fine, coarse), widest = see(sight, unit, config, stride=4)
+    (filters, fine, coarse), widest = extract(sight, unit, config, stride=4)
     assert fine.shape == (2, 15, 15, 128)
     assert coarse.shape == (2, 7, 7, 256)
     for stage in (fine, coarse):
@@ -81,10 +91,10 @@ def test_distances_of_both_kinds_stand_beside_each_other(weights):
     variance = np.asarray(widest).reshape(-1, 4).var(0)
     np.testing.assert_allclose(variance.reshape(2, 2).sum(1), 1, rtol=0.05)
     for is_texture in (True, False):
-        memory = remember(
+        memory = build_memory_bank(
             sight, list(shots), config, stride=4, is_texture=is_texture, seed=0
         )
-        found = np.asarray(compare(memory, unit, config, stride=4))
+        found = np.asarray(distance_maps_of(memory, unit, config, stride=4))
         count = channels(config, is_texture=is_texture)
         # behind them how grain runs, of textures, and what the decoder is to give back
         assert found.shape[-1] == count + is_texture + 4
@@ -95,10 +105,10 @@ def test_distances_of_both_kinds_stand_beside_each_other(weights):
 
 def test_a_reference_without_the_weights_it_speaks_of_says_so(weights):
     model = with_encoder(PRESETS["cpu"].model, weights)
-    assert model.reference is not None
+    assert model.memory_bank is not None
     shots = np.zeros((1, 32, 32, 3), np.uint8)
     with pytest.raises(ValueError, match="needs the encoder's weights"):
-        fit_sight(shots, model.reference, stride=4)
+        fit_feature_extractor(shots, model.memory_bank, stride=4)
 
 
 def test_a_run_with_an_encoder_names_it_and_its_detector_stands_alone(
@@ -155,9 +165,9 @@ def test_features_that_the_decoder_does_not_give_back_are_shown_by_stage():
 def test_the_decoder_learns_to_give_back_the_features_of_the_part_without_its_anomaly(
     weights,
 ):
-    encoder = load_encoder(weights)
+    encoder = load_backbone(weights)
     text = network_as_text(encoder.network)
-    of_encoder = EncoderConfig(weights, text, ("fire3", "fire5"), reconstructed=4)
+    of_encoder = BackboneConfig(weights, text, ("fire3", "fire5"), reconstructed=4)
     config = ModelConfig(
         image_px=64,
         stem=4,
@@ -165,7 +175,7 @@ def test_the_decoder_learns_to_give_back_the_features_of_the_part_without_its_an
         discriminative_widths=(8, 12),
         discriminator_input="residual",
         kernels="he",
-        reference=ReferenceConfig(levels=2, patches=64, encoder=of_encoder),
+        memory_bank=MemoryBankConfig(levels=2, patches=64, encoder=of_encoder),
     )
     model = Model(config)
     assert model.feature_sizes == (4, 4)
@@ -176,13 +186,13 @@ def test_the_decoder_learns_to_give_back_the_features_of_the_part_without_its_an
     images, masks = normals.copy(), np.zeros((2, 64, 64), np.uint8)
     images[:, 16:32, 16:32], masks[:, 16:32, 16:32] = 255, 1
     data = Photographs(normals, images, masks, np.arange(2, dtype=np.int32))
-    preparation = Preparation(config, AugmentConfig(flips="none"), True, 0, encoder)
+    preparation = LeaveOneOut(config, AugmentConfig(flips="none"), True, 0, encoder)
     prepared = preparation.training(data, good=2)
-    known = prepared.anomalous.references.astype(jnp.float32)
+    known = prepared.anomalous.distance_maps.astype(jnp.float32)
     assert known.shape[-1] == model.reference_channels + 1 + 2 * 8  # 1 of grain
     changed = jnp.abs(model.features(known) - model.normal_features(known)).max(-1)
     assert float(changed[:, 5:7, 5:7].min()) > 2 * float(changed[:, 14:, 14:].max())
-    good = prepared.good.references.astype(jnp.float32)
+    good = prepared.good.distance_maps.astype(jnp.float32)
     np.testing.assert_array_equal(model.features(good), model.normal_features(good))
 
     train = TrainConfig(

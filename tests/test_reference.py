@@ -9,22 +9,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfq_jax.augment import augment
-from lfq_jax.config import AugmentConfig, ModelConfig
-from lfq_jax.data import Photographs, Sample, TrainingData, crop, draw
-from lfq_jax.filters import LINES, ORIENTATIONS, STRUCTURES, describe, group_sizes
-from lfq_jax.prepare import Preparation
-from lfq_jax.reference import (
-    Reference,
-    channels,
-    compare,
-    remember,
-    usual_distances,
+from lfq_jax.config import AugmentConfig, MemoryBankConfig, ModelConfig
+from lfq_jax.memory_bank.bank import MemoryBank, build_memory_bank
+from lfq_jax.memory_bank.border_normalizer import fit_border_baseline
+from lfq_jax.memory_bank.distances import distance_maps_of
+from lfq_jax.memory_bank.features import fit_feature_extractor
+from lfq_jax.memory_bank.filter_bank import (
+    LINES,
+    ORIENTATIONS,
+    STRUCTURES,
+    describe,
+    group_sizes,
 )
-from lfq_jax.reference_config import ReferenceConfig
-from lfq_jax.sight import fit_sight
+from lfq_jax.memory_bank.layout import channels
+from lfq_jax.training.augmentation import augment
+from lfq_jax.training.data import Photographs, Sample, TrainingData
+from lfq_jax.training.leave_one_out import LeaveOneOut
+from lfq_jax.training.sampling import crop, draw
 
-CONFIG = ReferenceConfig(levels=2, patches=200, window=1, poses=0)
+CONFIG = MemoryBankConfig(levels=2, patches=200, window=1, poses=0)
 MODEL = ModelConfig(
     image_px=32,
     stem=4,
@@ -43,10 +46,12 @@ def _stripes(seed: int, *, px: int = 32) -> np.ndarray:
 
 
 def _compared(shots, image, *, is_texture=False, config=CONFIG):
-    sight = fit_sight(np.stack(shots), config, stride=4)
-    memory = remember(sight, shots, config, stride=4, is_texture=is_texture, seed=0)
+    sight = fit_feature_extractor(np.stack(shots), config, stride=4)
+    memory = build_memory_bank(
+        sight, shots, config, stride=4, is_texture=is_texture, seed=0
+    )
     unit = jnp.asarray(image[None]) / 255.0
-    found = np.asarray(compare(memory, unit, config, stride=4))[0]
+    found = np.asarray(distance_maps_of(memory, unit, config, stride=4))[0]
     return found[..., : channels(config, is_texture=is_texture)]
 
 
@@ -102,7 +107,7 @@ def test_a_thin_line_is_strongest_in_its_own_direction(stride: int):
 
 def test_whitened_features_of_the_shots_are_uncorrelated_in_each_group():
     shots = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
-    whitening = fit_sight(shots, CONFIG, stride=4).filters
+    whitening = fit_feature_extractor(shots, CONFIG, stride=4).filters
     features = describe(jnp.asarray(shots) / 255.0, levels=2, stride=4)
     flat = whitening(features).reshape(512, -1)
     colour = np.cov(np.asarray(flat)[:, :3], rowvar=False) * 3
@@ -159,7 +164,7 @@ def test_a_part_that_lies_askew_is_nearer_to_the_shots_turned():
 def test_usual_distances_are_those_of_the_border_beyond_those_of_the_middle():
     found = np.full((3, 40, 36, 2), 0.5)
     found[:, 0] = found[:, -1] = found[:, :, 0] = found[:, :, -1] = (0.9, 0.4)
-    usual = np.asarray(usual_distances(found))
+    usual = np.asarray(fit_border_baseline(found))
     np.testing.assert_allclose(usual[0], (0.4, -0.1), atol=1e-6)
     np.testing.assert_allclose(usual[1:], 0, atol=1e-6)
     assert len(usual) == 17
@@ -170,16 +175,16 @@ def test_the_border_of_a_good_texture_is_no_farther_than_its_middle(is_texture: 
     rng = np.random.default_rng(0)
     images = rng.integers(60, 190, (12, 64, 64, 3), np.uint8)
     config = dataclasses.replace(MODEL, image_px=64)
-    preparation = Preparation(config, AugmentConfig(), is_texture=is_texture, seed=0)
+    preparation = LeaveOneOut(config, AugmentConfig(), is_texture=is_texture, seed=0)
     memory = preparation.memory(images[:4])
     assert memory is not None
     if not is_texture:
         assert memory.usual is None  # there it tells of the part
         return
 
-    def beyond(memory: Reference) -> float:
+    def beyond(memory: MemoryBank) -> float:
         unit = jnp.asarray(images[4:]) / 255.0
-        found = np.asarray(compare(memory, unit, CONFIG, stride=4))
+        found = np.asarray(distance_maps_of(memory, unit, CONFIG, stride=4))
         found = found[..., : channels(CONFIG, is_texture=True)]
         border = np.concatenate([found[:, 0], found[:, -1]]).mean()
         return abs(border - found[:, 4:-4, 4:-4].mean())
@@ -202,28 +207,28 @@ def test_what_stands_in_another_place_is_near_anywhere_and_far_in_place():
 
 def test_training_compares_an_image_with_the_shots_it_was_not_made_from():
     data = _photographs()
-    preparation = Preparation(MODEL, AugmentConfig(), is_texture=False, seed=0)
+    preparation = LeaveOneOut(MODEL, AugmentConfig(), is_texture=False, seed=0)
     ready = preparation.training(data, good=4)
     expected = channels(CONFIG, is_texture=False)
-    assert ready.anomalous.references.shape == (6, 8, 8, expected)
+    assert ready.anomalous.distance_maps.shape == (6, 8, 8, expected)
     # Against itself a good part would be at distance 0.
-    assert float(ready.good.references.mean()) > 0.05
-    inside = ready.anomalous.references[:, 2:4, 3:5].mean()
-    assert float(inside) > 2 * float(ready.good.references.mean())
+    assert float(ready.good.distance_maps.mean()) > 0.05
+    inside = ready.anomalous.distance_maps[:, 2:4, 3:5].mean()
+    assert float(inside) > 2 * float(ready.good.distance_maps.mean())
 
 
 def test_a_single_shot_is_compared_with_varied_copies_of_itself():
-    preparation = Preparation(
+    preparation = LeaveOneOut(
         MODEL, AugmentConfig(noise=0.02, brightness=0.05), is_texture=True, seed=0
     )
     ready = preparation.training(_photographs(shots=1), good=2)
-    assert float(ready.good.references.mean()) > 0.01
-    assert bool(jnp.isfinite(ready.anomalous.references).all())
+    assert float(ready.good.distance_maps.mean()) > 0.01
+    assert bool(jnp.isfinite(ready.anomalous.distance_maps).all())
 
 
 def test_what_is_known_of_the_shots_need_not_be_found_again():
     data = _photographs()
-    preparation = Preparation(MODEL, AugmentConfig(), is_texture=True, seed=0)
+    preparation = LeaveOneOut(MODEL, AugmentConfig(), is_texture=True, seed=0)
     others = preparation.others(data.normals)
     pairs = (
         (preparation.validation(data), preparation.validation(data, others=others)),
@@ -239,7 +244,7 @@ def test_what_is_known_of_the_shots_need_not_be_found_again():
 
 def test_preparation_is_the_same_every_time():
     augment_config = AugmentConfig(noise=0.02, shift=0.05, contrast=0.1)
-    preparation = Preparation(MODEL, augment_config, is_texture=True, seed=3)
+    preparation = LeaveOneOut(MODEL, augment_config, is_texture=True, seed=3)
     one, two = (preparation.training(_photographs(), good=3) for _ in range(2))
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -249,16 +254,16 @@ def test_preparation_is_the_same_every_time():
 @pytest.mark.parametrize("flips", ["auto", "none"])
 def test_grain_is_compared_with_grain_that_runs_as_it_does(turns: Any, flips: Any):
     config = AugmentConfig(quarter_turns=turns, flips=flips)
-    preparation = Preparation(MODEL, config, is_texture=True, seed=3)
+    preparation = LeaveOneOut(MODEL, config, is_texture=True, seed=3)
     good = preparation.training(_photographs(), good=24).good
-    distances = np.asarray(good.references, np.float32)
+    distances = np.asarray(good.distance_maps, np.float32)
     distances = distances[..., : channels(CONFIG, is_texture=True)]
     typical = np.median(distances, axis=(1, 2)).max(-1)
     assert typical.max() < 2 * typical.min()
     memory = preparation.memory(_photographs().normals)
     assert memory
     across = jnp.asarray(np.rot90(_stripes(9))[None]) / 255.0
-    found = np.asarray(compare(memory, across, CONFIG, stride=4))
+    found = np.asarray(distance_maps_of(memory, across, CONFIG, stride=4))
     found = found[..., : distances.shape[-1]]
     is_near = np.median(found, axis=(1, 2)).max() < 2 * typical.max()
     assert is_near == (turns == "always")
@@ -279,7 +284,7 @@ def test_crops_keep_image_mask_and_reference_together():
     assert crops.mask.shape == (64, 16, 16)
     np.testing.assert_array_equal(crops.image[..., 0], crops.mask)
     coarse = crops.mask.reshape(64, 4, 4, 4, 4).max((2, 4))
-    np.testing.assert_array_equal(crops.reference[..., 0], coarse)
+    np.testing.assert_array_equal(crops.distance_maps[..., 0], coarse)
     share = float(crops.mask.any((1, 2)).mean())
     assert 0.6 < share < 1
 
@@ -289,12 +294,12 @@ def test_mirrors_and_turns_keep_image_mask_and_reference_together():
     for i in range(8):
         turned = augment(_sample(), jax.random.key(i), config=config, is_texture=True)
         coarse = turned.mask.reshape(8, 4, 8, 4).max((1, 3))
-        np.testing.assert_array_equal(turned.reference[..., 0], coarse)
+        np.testing.assert_array_equal(turned.distance_maps[..., 0], coarse)
 
 
 def test_draws_hold_the_asked_share_of_anomalies():
-    preparation = Preparation(
-        dataclasses.replace(MODEL, reference=None),
+    preparation = LeaveOneOut(
+        dataclasses.replace(MODEL, memory_bank=None),
         AugmentConfig(),
         is_texture=False,
         seed=0,
@@ -312,4 +317,4 @@ def test_draws_hold_the_asked_share_of_anomalies():
 )
 def test_a_reference_that_cannot_work_is_refused(field: str, value: float):
     with pytest.raises(ValueError, match=f"{field} must be in .*got {value}"):
-        ReferenceConfig(**{field: value})  # type: ignore[arg-type]
+        MemoryBankConfig(**{field: value})  # type: ignore[arg-type]

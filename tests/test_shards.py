@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from datasets import shards as shards_module
+from datasets.images import image_sha256, to_square
 from datasets.shards import (
     MANIFEST,
     NORMALS,
@@ -15,11 +16,9 @@ from datasets.shards import (
     Records,
     ShardWriter,
     content_key,
-    image_sha256,
     open_shards,
     read_manifest,
     shard_name,
-    to_square,
     verify_shards,
 )
 

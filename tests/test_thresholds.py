@@ -5,24 +5,24 @@ import math
 import numpy as np
 import pytest
 
-from lfq_jax.calibration import (
+from lfq_jax.calibration.calibrate import (
     MAP_MAX,
     chosen_score,
     image_auroc,
     of_photographs,
     of_training,
 )
-from lfq_jax.evidence import Evidence
-from lfq_jax.thresholds import (
-    GoodScores,
+from lfq_jax.calibration.rules import (
     Threshold,
-    Thresholds,
     conformal_rank,
     f1_threshold,
     false_alarm_threshold,
     margin_threshold,
     realised_bound,
 )
+from lfq_jax.calibration.score_calibrator import ScoreCalibrator
+from lfq_jax.calibration.scores import CalibrationScores
+from lfq_jax.calibration.thresholds import Thresholds
 from tests.tiny_detector import tiny
 
 
@@ -101,7 +101,7 @@ def test_a_mistake_is_named(scores, rate, said):
 
 def test_calibrated_scores_rise_and_are_uniform_over_good_parts():
     rng = np.random.default_rng(2)
-    good = GoodScores.of(drawn(rng, 200))
+    good = ScoreCalibrator.of(drawn(rng, 200))
     grid = [good.share_below(s) for s in np.linspace(0, 1, 400)]
     assert np.all(np.diff(grid) >= 0)
     assert 0 <= grid[0]
@@ -112,7 +112,7 @@ def test_calibrated_scores_rise_and_are_uniform_over_good_parts():
 
 
 def test_beyond_the_highest_good_score_the_scale_goes_on():
-    good = GoodScores.of(drawn(np.random.default_rng(3), 40))
+    good = ScoreCalibrator.of(drawn(np.random.default_rng(3), 40))
     top = good.scores[-1]
     assert good.share_below(top) == pytest.approx(40 / 41)
     for share in (0.98, 0.99, 0.999):
@@ -123,7 +123,7 @@ def test_the_same_good_parts_mean_the_same_whatever_the_raw_scores_are():
     rng = np.random.default_rng(4)
     low = drawn(rng, 100)
     high = 1 / (1 + np.exp(-(2 * np.log(low / (1 - low)) + 3)))  # another category
-    ours, theirs = GoodScores.of(low), GoodScores.of(high)
+    ours, theirs = ScoreCalibrator.of(low), ScoreCalibrator.of(high)
     for score, other in zip(low, high, strict=True):
         assert ours.share_below(score) == pytest.approx(theirs.share_below(other))
 
@@ -179,7 +179,9 @@ def test_a_training_is_in_force_by_the_margin_where_it_has_anomalies():
         ]
         assert odds[0] < odds[1] < odds[2]
     empty = {key: [] for key in thresholds.evidence["varied"]}
-    evidence = Evidence(**(thresholds.evidence | {"synthetic_anomalous": empty}))
+    evidence = CalibrationScores(
+        **(thresholds.evidence | {"synthetic_anomalous": empty})
+    )
     without = of_training(evidence, shots=2, image_score="max", pixel_f1_threshold=None)
     assert without.rule == "false_alarm_rate" and "margin" not in without.image
 

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from lfq_jax.analyser import Analyser
-from lfq_jax.detector import Detector
-from lfq_jax.tiling import OVERLAP, Mosaic, Tile, tiles
+from lfq_jax.inference.detector import Detector
+from lfq_jax.inference.predictor import Predictor
+from lfq_jax.inference.tiling import OVERLAP, Mosaic, Tile, tiles
 from tests.tiny_detector import part, tiny
 
 
@@ -58,7 +58,7 @@ def test_two_tiles_that_disagree_are_blended_gradually():
 @pytest.fixture(scope="module")
 def detector():
     saved, thresholds, _ = tiny(kind="texture")
-    return Detector(Analyser(saved), thresholds)
+    return Detector(Predictor(saved), thresholds)
 
 
 def test_an_image_of_one_tile_scores_as_the_whole(detector):

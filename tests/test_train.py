@@ -9,14 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lfq_jax import train as training
-from lfq_jax.config import AugmentConfig, ModelConfig, ScoreConfig, TrainConfig
-from lfq_jax.data import Photographs, split
-from lfq_jax.model import Model
-from lfq_jax.predict import predict
+from lfq_jax.config import (
+    AugmentConfig,
+    MemoryBankConfig,
+    ModelConfig,
+    ScoreConfig,
+    TrainConfig,
+)
+from lfq_jax.inference.predictor import predict
+from lfq_jax.model.lfquiad import Model
 from lfq_jax.quantizers.config import LFQConfig
-from lfq_jax.reference_config import ReferenceConfig
-from lfq_jax.train import Trained, train
+from lfq_jax.training import loop as training
+from lfq_jax.training.data import Photographs, split
+from lfq_jax.training.loop import Trained, train
 
 MODEL = ModelConfig(
     image_px=32,
@@ -24,11 +29,11 @@ MODEL = ModelConfig(
     reconstructive_widths=(8, 12),
     discriminative_widths=(8, 12),
     quantizer=LFQConfig(bits=6),
-    reference=ReferenceConfig(levels=2, patches=128, window=1),
+    memory_bank=MemoryBankConfig(levels=2, patches=128, window=1),
     kernels="he",
     prior=0.05,
 )
-PLAIN = dataclasses.replace(MODEL, reference=None)  # compiles faster
+PLAIN = dataclasses.replace(MODEL, memory_bank=None)  # compiles faster
 TRAIN = TrainConfig(
     epochs=6,
     epoch_images=32,
@@ -90,13 +95,13 @@ def test_a_detector_finds_what_it_learnt_and_what_it_never_saw(tmp_path):
 
 def test_the_reader_has_its_share_in_scoring(tmp_path):
     trained = run(tmp_path, train_config=dataclasses.replace(TRAIN, epochs=1))
-    reader = trained.variables.reader
+    reader = trained.variables.logistic_head
     assert reader is not None
     image = photographs().images[0]
     config = trained.scorer.model.config
-    assert config.reference is not None
+    assert config.memory_bank is not None
     # as little of the grain as can be: it depends on what else is found
-    reference = dataclasses.replace(config.reference, orientation_weight=1e-9)
+    reference = dataclasses.replace(config.memory_bank, orientation_weight=1e-9)
     model = Model(dataclasses.replace(config, reference=reference))
 
     def both(variables):
@@ -112,12 +117,12 @@ def test_the_reader_has_its_share_in_scoring(tmp_path):
     alone = log_odds(trained.variables._replace(reader=None))
     silent = reader._replace(weights=0 * reader.weights, bias=0 * reader.bias)
     quieter = log_odds(trained.variables._replace(reader=silent))
-    share = reference.reader_share
+    share = reference.head_weight
     np.testing.assert_allclose(quieter, (1 - share) * alone, atol=1e-5)
     assert not np.allclose(log_odds(trained.variables), quieter, atol=0.1)
 
     # The image score has a share of its own: here the regression's alone.
-    assert reference.score_share == 1
+    assert reference.score_head_weight == 1
     np.testing.assert_allclose(both(trained.variables._replace(reader=silent))[1], 0)
     of_map, of_score = both(trained.variables)
     np.testing.assert_allclose(of_map, quieter + share * of_score, atol=1e-4)
@@ -217,7 +222,7 @@ def test_crops_must_suit_the_network(tmp_path):
 
 
 def test_the_papers_mode_has_no_reference_and_learns_from_whole_images(tmp_path):
-    paper = dataclasses.replace(MODEL, reference=None, prior=0.5)
+    paper = dataclasses.replace(MODEL, memory_bank=None, prior=0.5)
     config = dataclasses.replace(TRAIN, crop_px=0, epochs=1)
     trained = run(tmp_path, model_config=paper, train_config=config)
-    assert trained.variables.reference is None
+    assert trained.variables.memory_bank is None

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from experiments.bench.training_setup import training_data
-from lfq_jax.mesh import local, make_mesh, place
-from lfq_jax.model import Model
-from lfq_jax.step import Interval, Trainer
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.training.interval import Interval
+from lfq_jax.training.sharding import local, make_mesh, place
+from lfq_jax.training.step import Trainer
 from tests.test_train import MODEL, TRAIN, run
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -79,7 +80,7 @@ def test_more_devices_than_there_are_and_batches_that_do_not_divide_are_refused(
 
 _CORES = """
 import os, sys
-from lfq_jax.mesh import share_cores
+from lfq_jax.training.sharding import share_cores
 share_cores(int(sys.argv[1]))
 import jax
 found = jax.local_device_count()

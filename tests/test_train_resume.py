@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lfq_jax import train as training
-from lfq_jax.metrics_file import MetricsFile
+from lfq_jax.training import loop as training
+from lfq_jax.training.metrics_log import MetricsFile
 from tests.test_train import PLAIN, TRAIN, run
 
 PROJECT = Path(__file__).resolve().parent.parent

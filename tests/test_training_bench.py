@@ -14,9 +14,10 @@ import pytest
 from experiments import gpu_check
 from experiments.bench.training_setup import Setup, training_data
 from lfq_jax.config import PRESETS, ModelConfig, TrainConfig
-from lfq_jax.data import Sample
-from lfq_jax.model import Model
-from lfq_jax.step import Trainer, losses
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.training.data import Sample
+from lfq_jax.training.losses import losses
+from lfq_jax.training.step import Trainer
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -64,7 +65,7 @@ def test_pytorch_computes_the_same_losses(name, layout):
     variables = trainer.init(jax.random.key(0)).variables
     batch = trainer.batch(data, jax.random.key(1))
     outputs, _ = trainer.model.apply(
-        variables, batch.image, batch.reference, training=True
+        variables, batch.image, batch.distance_maps, training=True
     )
     ours = losses(outputs, batch, trainer.config)
     step = TorchStep(variables, trainer.model.config, trainer.config, layout=layout)

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfq_jax.poses import STEP_DEG, Poses, find_poses, remember_poses
-from lfq_jax.reference import compare, remember
-from lfq_jax.reference_config import ReferenceConfig
-from lfq_jax.sight import fit_sight, see
-from lfq_jax.turning import _origins, inside, turned, turned_photograph
+from lfq_jax.config import MemoryBankConfig
+from lfq_jax.memory_bank.bank import build_memory_bank
+from lfq_jax.memory_bank.distances import distance_maps_of
+from lfq_jax.memory_bank.features import extract, fit_feature_extractor
+from lfq_jax.memory_bank.pose_search import STEP_DEG, Poses, build_poses, find_poses
+from lfq_jax.ops.rotation import _origins, inside, rotate, rotate_image
 
 
 def _picture(px: int = 48) -> np.ndarray:
@@ -22,8 +23,8 @@ def _picture(px: int = 48) -> np.ndarray:
 @pytest.mark.parametrize("turn_deg", [0.0, 30.0, -90.0, 133.0])
 def test_both_ways_of_turning_give_the_same_image(turn_deg):
     image = _picture()
-    pillow = turned_photograph(image, turn_deg).astype(np.float64) / 255
-    ours = np.asarray(turned(jnp.asarray(image) / 255.0, jnp.asarray(turn_deg)))
+    pillow = rotate_image(image, turn_deg).astype(np.float64) / 255
+    ours = np.asarray(rotate(jnp.asarray(image) / 255.0, jnp.asarray(turn_deg)))
     middle = slice(12, 36)  # Pillow pads less than a mirror has
     np.testing.assert_allclose(ours[middle, middle], pillow[middle, middle], atol=0.02)
 
@@ -31,9 +32,9 @@ def test_both_ways_of_turning_give_the_same_image(turn_deg):
 def test_a_turn_is_counter_clockwise_and_a_turn_back_undoes_it():
     image = np.zeros((33, 33, 1), np.float32)
     image[16, 26] = 1.0  # on the right
-    up = np.asarray(turned(jnp.asarray(image), jnp.asarray(90.0), is_map=True))
+    up = np.asarray(rotate(jnp.asarray(image), jnp.asarray(90.0), is_map=True))
     assert np.unravel_index(up.argmax(), up.shape)[:2] == (6, 16)
-    back = np.asarray(turned(jnp.asarray(up), jnp.asarray(-90.0), is_map=True))
+    back = np.asarray(rotate(jnp.asarray(up), jnp.asarray(-90.0), is_map=True))
     np.testing.assert_allclose(back, image, atol=1e-4)
 
 
@@ -71,13 +72,13 @@ def _key(turn_deg: float, *, defect: bool = False) -> np.ndarray:
     return (np.asarray(wide) + noise).astype(np.uint8)
 
 
-CONFIG = ReferenceConfig(levels=3, patches=400, window=2, poses=2)
+CONFIG = MemoryBankConfig(levels=3, patches=400, window=2, poses=2)
 
 
-def _memory(config: ReferenceConfig = CONFIG):
+def _memory(config: MemoryBankConfig = CONFIG):
     shots = [_key(0), _key(3)]
-    sight = fit_sight(np.stack(shots), config, stride=4)
-    return remember(sight, shots, config, stride=4, is_texture=False, seed=0)
+    sight = fit_feature_extractor(np.stack(shots), config, stride=4)
+    return build_memory_bank(sight, shots, config, stride=4, is_texture=False, seed=0)
 
 
 @pytest.mark.parametrize("turn_deg", [40.0, 120.0, 250.0])
@@ -87,7 +88,7 @@ def test_the_turn_of_a_part_is_found(turn_deg):
     assert memory.poses.turned.shape[:2] == (2, 72)
     image = jnp.asarray(_key(turn_deg))[None] / 255.0
 
-    (features,) = see(memory.sight, image, CONFIG, stride=4).kinds
+    (features,) = extract(memory.sight, image, CONFIG, stride=4).kinds
     turns, fits = find_poses(memory.poses, features[0], 2)
     assert turns.shape == fits.shape == (2, 2)
     assert np.abs(np.asarray(turns)[:, 0] - turn_deg).max() <= 5
@@ -99,7 +100,7 @@ def test_a_part_that_lies_as_the_shots_do_fits_no_other_turn():
     assert memory.poses is not None
 
     image = jnp.asarray(_key(2))[None] / 255.0
-    (features,) = see(memory.sight, image, CONFIG, stride=4).kinds
+    (features,) = extract(memory.sight, image, CONFIG, stride=4).kinds
     assert not np.asarray(find_poses(memory.poses, features[0], 2)[1]).any()
 
 
@@ -123,7 +124,7 @@ def test_a_turned_part_is_near_and_its_defect_is_far():
 
     def in_place(memory, image) -> np.ndarray:
         unit = jnp.asarray(image)[None] / 255.0
-        found = np.asarray(compare(memory, unit, CONFIG, stride=4))[0]
+        found = np.asarray(distance_maps_of(memory, unit, CONFIG, stride=4))[0]
         return found[..., found.shape[-1] // 2 :].mean(-1)
 
     good = _key(120)
@@ -143,6 +144,6 @@ def test_remembering_poses_describes_every_turn():
         calls.append(image)
         return jnp.asarray(image, jnp.float32)[::4, ::4]
 
-    poses = remember_poses([_picture()], describe)
+    poses = build_poses([_picture()], describe)
     assert poses.turned.shape == (1, 72, 6, 6, 3)
     assert len(calls) == 73

@@ -8,17 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lfq_jax.analyser import Analyser
-from lfq_jax.calibration import of_training
-from lfq_jax.config import AugmentConfig, ModelConfig, ScoreConfig
-from lfq_jax.evidence import Evidence
-from lfq_jax.model import Model
-from lfq_jax.prepare import Preparation
-from lfq_jax.reader import BLURS, Reader
-from lfq_jax.reference import channels
-from lfq_jax.reference_config import ReferenceConfig
-from lfq_jax.saved_detector import Saved, appearance, save_detector
-from lfq_jax.thresholds import Thresholds
+from lfq_jax.calibration.calibrate import of_training
+from lfq_jax.calibration.scores import CalibrationScores
+from lfq_jax.calibration.thresholds import Thresholds
+from lfq_jax.config import AugmentConfig, MemoryBankConfig, ModelConfig, ScoreConfig
+from lfq_jax.inference.appearance import appearance
+from lfq_jax.inference.detector_files import DetectorRecord, save_detector
+from lfq_jax.inference.predictor import Predictor
+from lfq_jax.memory_bank.layout import channels
+from lfq_jax.memory_bank.logistic_head import BLURS, LogisticHead
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.training.leave_one_out import LeaveOneOut
 
 MODEL = ModelConfig(
     image_px=32,
@@ -26,7 +26,7 @@ MODEL = ModelConfig(
     reconstructive_widths=(6, 8),
     discriminative_widths=(6, 8),
     discriminator_input="residual",
-    reference=ReferenceConfig(levels=2, patches=64, poses=0),
+    memory_bank=MemoryBankConfig(levels=2, patches=64, poses=0),
     kernels="he",
     prior=0.05,
 )
@@ -46,19 +46,19 @@ def part(number: int, *, px: int = 32, spot: bool = False) -> np.ndarray:
 @functools.cache
 def tiny(
     *, category: str = "plate", kind: str = "object", photograph_px: int = 32
-) -> tuple[Saved, Thresholds, np.ndarray]:
+) -> tuple[DetectorRecord, Thresholds, np.ndarray]:
     """A detector, its thresholds and its validation images."""
     is_texture = kind == "texture"
     shots = np.stack([part(0), part(1)])
     model = Model(MODEL, is_texture=is_texture)
-    preparation = Preparation(MODEL, AugmentConfig(noise=0.02), is_texture, 0)
-    assert MODEL.reference
-    width = channels(MODEL.reference, is_texture=is_texture) * len(BLURS)
-    reader = Reader(jnp.full(width, 0.15), jnp.asarray(-7.0))
+    preparation = LeaveOneOut(MODEL, AugmentConfig(noise=0.02), is_texture, 0)
+    assert MODEL.memory_bank
+    width = channels(MODEL.memory_bank, is_texture=is_texture) * len(BLURS)
+    reader = LogisticHead(jnp.full(width, 0.15), jnp.asarray(-7.0))
     variables = model.init(jax.random.key(0))._replace(
         reference=preparation.memory(shots), reader=reader
     )
-    saved = Saved(
+    saved = DetectorRecord(
         category=category,
         kind="texture" if is_texture else "object",
         shots=2,
@@ -75,14 +75,17 @@ def tiny(
     more = np.stack([part(i) for i in range(20, 36)])
     scores = [_scores(saved, each) for each in (more, good, bad)]
     thresholds = of_training(
-        Evidence(*scores), shots=2, image_score="smoothed_max", pixel_f1_threshold=0.5
+        CalibrationScores(*scores),
+        shots=2,
+        image_score="smoothed_max",
+        pixel_f1_threshold=0.5,
     )
     images = np.concatenate([bad, good])
     return saved, thresholds, images
 
 
-def _scores(saved: Saved, images: np.ndarray) -> dict[str, list[float]]:
-    found = [each.scores for each in Analyser(saved).analyse(list(images))]
+def _scores(saved: DetectorRecord, images: np.ndarray) -> dict[str, list[float]]:
+    found = [each.scores for each in Predictor(saved).analyse(list(images))]
     return {name: [each[name] for each in found] for name in found[0]}
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lfq_jax.encoders.tensors import Tensors
+from lfq_jax.backbones.weights_file import Tensors
 
 if TYPE_CHECKING:
     import torch

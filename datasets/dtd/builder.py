@@ -13,9 +13,8 @@ from tensorflow_datasets.core import registered
 from tqdm import tqdm
 
 from datasets.builder import ALL, configurations
-from datasets.images import image_files, read_image
+from datasets.images import image_files, image_sha256, read_image
 from datasets.published import ALLOW_PARTIAL
-from datasets.shards import image_sha256
 from datasets.source import Official, locate
 from datasets.spill import shuffling_on_disk
 

@@ -140,13 +140,13 @@ def _measured(method: Method, settings: Settings) -> dict[str, Any]:
 
 
 def _streaming(pairs: Iterator[tuple[Any, Any]]) -> tuple[float, dict[str, float]]:
-    from lfq_jax.evaluation import StreamingPixelMetrics
+    from lfq_jax.metrics.evaluation import StreamingPixelMetrics
 
     return _ours(StreamingPixelMetrics(), pairs)
 
 
 def _exact(pairs: Iterator[tuple[Any, Any]]) -> tuple[float, dict[str, float]]:
-    from lfq_jax.evaluation import ExactPixelMetrics
+    from lfq_jax.metrics.evaluation import ExactPixelMetrics
 
     return _ours(ExactPixelMetrics(), pairs)
 

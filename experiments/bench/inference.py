@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def _measure(settings: Settings) -> None:
-    from lfq_jax.run_detectors import detector_folder
+    from lfq_jax.inference.run_folder import detector_folder
 
     folder = detector_folder(settings.run, settings.category)
     if settings.worker:
@@ -103,8 +103,8 @@ def _measure(settings: Settings) -> None:
 
 
 def _write_exports(folder: Path, scratch: Path, sizes: tuple[int, ...]) -> None:
-    from lfq_jax.detector import load
-    from lfq_jax.export_formats import WRITERS, Format
+    from lfq_jax.export.formats import WRITERS, Format
+    from lfq_jax.inference.detector import load
 
     detector = load(folder.parent)
     kinds: tuple[Format, ...] = ("stablehlo", "onnx")
@@ -118,7 +118,7 @@ def _write_exports(folder: Path, scratch: Path, sizes: tuple[int, ...]) -> None:
 
 def _work(settings: Settings, folder: Path) -> None:
     """Answer lines `[batch size, calls]` with the seconds of every call."""
-    from lfq_jax.saved_detector import read_validation
+    from lfq_jax.inference.detector_files import read_validation
 
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: settings.cores])
     images = read_validation(folder)
@@ -143,15 +143,15 @@ def _call(settings: Settings, folder: Path, size: int) -> Call:
         import torch
 
         from experiments.bench.torch_detector import TorchDetector
-        from lfq_jax.saved_detector import read_detector
+        from lfq_jax.inference.detector_files import read_detector
 
         torch.set_num_threads(settings.cores)
         return TorchDetector(read_detector(folder))
     if settings.worker == "jax":
-        from lfq_jax.detector import load
+        from lfq_jax.inference.detector import load
 
         return load(folder.parent).networks.run_batch
-    from lfq_jax.export_formats import open_export
+    from lfq_jax.export.formats import open_export
 
     kind = {"onnxruntime": "onnx"}.get(settings.worker, settings.worker)
     return open_export(settings.scratch / f"{kind}-{size}", threads=settings.cores)
@@ -194,7 +194,7 @@ def _start_ups(
     settings: Settings, folder: Path, scratch: str
 ) -> dict[str, list[float]]:
     """Seconds from starting Python to the first decision, by way."""
-    from lfq_jax.saved_detector import read_detector
+    from lfq_jax.inference.detector_files import read_detector
 
     px = read_detector(folder).model.image_px
     found: dict[str, list[float]] = {}

@@ -53,7 +53,7 @@ def main() -> None:
 
 def _measure(settings: Settings) -> None:
     from experiments.run import cache_folder, keep_compiled
-    from lfq_jax.run_detectors import trained_categories
+    from lfq_jax.inference.run_folder import trained_categories
 
     keep_compiled(cache_folder())
     more = max(settings.calibration, default=0)
@@ -78,9 +78,9 @@ def measured(
     settings: Settings, run: Path, category: str, images: list
 ) -> dict[str, Any]:
     """One detector: the rate of every threshold, and the defects it then finds."""
-    from lfq_jax.analyser import Analyser
-    from lfq_jax.calibration import of_photographs
-    from lfq_jax.saved_detector import read_detector, read_thresholds
+    from lfq_jax.calibration.calibrate import of_photographs
+    from lfq_jax.inference.detector_files import read_detector, read_thresholds
+    from lfq_jax.inference.predictor import Predictor
 
     folder = run / category / "detector"
     thresholds = read_thresholds(folder)
@@ -88,7 +88,7 @@ def measured(
     if missing:
         raise ValueError(f"{folder} has no threshold by {missing[0]}: train it anew")
     saved = read_detector(folder)
-    found = [each.scores for each in Analyser(saved).analyse(images)]
+    found = [each.scores for each in Predictor(saved).analyse(images)]
     name = thresholds.image_score
     fresh, rest = found[: settings.fresh], found[settings.fresh :]
     lines = (run / category / "predictions.jsonl").read_text().splitlines()
@@ -123,8 +123,8 @@ def measured(
 def _aurocs(found: list, tested: list, evidence: dict[str, Any]) -> dict[str, Any]:
     """AUROC of every image score: fresh good parts against the test's defects, and on
     the synthetic validation, by which a score could be chosen."""
-    from lfq_jax.calibration import image_auroc
-    from lfq_jax.scoring import IMAGE_SCORES
+    from lfq_jax.calibration.calibrate import image_auroc
+    from lfq_jax.config import IMAGE_SCORES
 
     good, bad = evidence["synthetic_good"], evidence["synthetic_anomalous"]
     return {

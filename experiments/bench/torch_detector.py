@@ -10,9 +10,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lfq_jax import filters, losses, nearest, orientation, reader, reference
-from lfq_jax.saved_detector import Saved
-from lfq_jax.scoring import WINDOW_SIGMAS
+from lfq_jax.inference.detector_files import DetectorRecord
+from lfq_jax.memory_bank import distances as reference
+from lfq_jax.memory_bank import filter_bank as filters
+from lfq_jax.memory_bank import logistic_head as reader
+from lfq_jax.memory_bank import nearest_neighbours as nearest
+from lfq_jax.memory_bank import orientation
+from lfq_jax.model.scoring import WINDOW_SIGMAS
+from lfq_jax.training import losses
 
 EPSILON = 1e-5  # of the batch norms, flax's default
 MOMENTUM = 0.1  # of their running statistics, in PyTorch's sense
@@ -22,16 +27,16 @@ LAST = torch.channels_last
 class TorchDetector:
     """From bytes [b p p 3] to maps and the smoothed maximum."""
 
-    def __init__(self, saved: Saved) -> None:
+    def __init__(self, saved: DetectorRecord) -> None:
         model = saved.model
-        if model.discriminator_input != "residual" or model.reference is None:
+        if model.discriminator_input != "residual" or model.memory_bank is None:
             raise ValueError("only preset cpu is written anew: a residual, a reference")
         self.saved, self.stem = saved, model.stem
-        self.levels, self.window = model.reference.levels, model.reference.window
+        self.levels, self.window = model.memory_bank.levels, model.memory_bank.window
         params = saved.variables.params
         self.networks = _tensors(params), _tensors(saved.variables.statistics)
-        memory = saved.variables.reference
-        assert memory is not None and saved.variables.reader is not None
+        memory = saved.variables.memory_bank
+        assert memory is not None and saved.variables.logistic_head is not None
         self.mean, self.matrix = map(_tensor, memory.sight.filters)
         self.patches = _tensor(memory.filters.patches)
         self.of_patches = _lengths(self.patches)
@@ -42,10 +47,10 @@ class TorchDetector:
             self.usual = _tensor(usual[depth.clip(max=len(usual) - 1)])
         self.grain = memory.orientation and tuple(map(_tensor, memory.orientation))
         self.of_grain = None if self.grain is None else _lengths(self.grain[0])
-        self.weight = model.reference.orientation_weight
-        self.reader = tuple(map(_tensor, saved.variables.reader))
-        self.share = model.reference.reader_share
-        self.score_share = model.reference.score_share
+        self.weight = model.memory_bank.orientation_weight
+        self.reader = tuple(map(_tensor, saved.variables.logistic_head))
+        self.share = model.memory_bank.head_weight
+        self.score_head_weight = model.memory_bank.score_head_weight
         self.kernels = {
             name: _tensor(kernel).permute(3, 2, 0, 1).contiguous()
             for name, kernel in (
@@ -66,7 +71,7 @@ class TorchDetector:
         of_network, of_reader = self._log_odds(unit)
         of_map, of_score = (
             (1 - share) * of_network + share * of_reader
-            for share in (self.share, self.score_share)
+            for share in (self.share, self.score_head_weight)
         )
         if self.grain is not None:
             says = self._undisturbed(torch.sigmoid(of_map))
@@ -310,7 +315,7 @@ def _from_anywhere(
 
 
 def _from_nearest(query: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-    """As `lfq_jax.nearest` weighs patches that are as near."""
+    """As `lfq_jax.memory_bank.nearest_neighbours` weighs patches that are as near."""
     difference = (query[..., None, :] - candidates).square()
     squared = difference.sum(-1)
     least = squared.amin(-1, keepdim=True)

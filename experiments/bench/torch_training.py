@@ -24,12 +24,13 @@ from experiments.bench.torch_detector import (
     _upsampled,
 )
 from experiments.bench.training_setup import Setup
-from lfq_jax import losses
 from lfq_jax.config import LossConfig, ModelConfig, TrainConfig
-from lfq_jax.data import CENTRED_SHARE, TrainingData
-from lfq_jax.model import Variables
+from lfq_jax.memory_bank.layout import channels
+from lfq_jax.model.variables import Variables
 from lfq_jax.quantizers.config import LFQConfig
-from lfq_jax.reference import channels
+from lfq_jax.training import losses
+from lfq_jax.training.data import TrainingData
+from lfq_jax.training.sampling import CENTRED_SHARE
 
 Layout = Literal["nchw", "channels_last"]
 _trained = functools.partial(_stage, training=True)
@@ -54,7 +55,7 @@ class TorchStep:
             raise ValueError("only LFQ without normalisation is written anew")
         self.model, self.train, self.device = model, train, device
         self.quantizer = model.quantizer
-        self.distances = channels(model.reference, is_texture=True)
+        self.distances = channels(model.memory_bank, is_texture=True)
         last = layout == "channels_last"
         self.format = torch.channels_last if last else torch.contiguous_format
         self.params = self._placed(_tensors(variables.params))

@@ -160,7 +160,7 @@ def _devices(settings: Settings) -> list[dict[str, Any]]:
 
 def _work(settings: Settings) -> None:
     """Be one of the processes."""
-    from lfq_jax.mesh import share_cores
+    from lfq_jax.training.sharding import share_cores
 
     if settings.worker == SHARED:  # before anything asks jax for a device
         share_cores(settings.cores)

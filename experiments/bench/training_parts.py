@@ -15,10 +15,11 @@ from jaxtyping import Array
 
 from experiments.bench.training_setup import Dtype, PresetName, Setup, ready, setup
 from lfq_jax.config import TrainConfig
-from lfq_jax.data import TrainingData
-from lfq_jax.mesh import make_mesh, place
-from lfq_jax.model import parameter_count
-from lfq_jax.step import Trainer, TrainState
+from lfq_jax.model.variables import parameter_count
+from lfq_jax.training.data import TrainingData
+from lfq_jax.training.sharding import make_mesh, place
+from lfq_jax.training.state import TrainState
+from lfq_jax.training.step import Trainer
 
 # Where an operation's name says it belongs; the first that fits counts.
 _SCOPES = (

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lfq_jax.config import PRESETS, ModelConfig, TrainConfig
-from lfq_jax.data import Samples, TrainingData
-from lfq_jax.model import Model
-from lfq_jax.reference import known_channels
-from lfq_jax.step import Trainer
+from lfq_jax.memory_bank.layout import known_channels
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.training.data import Samples, TrainingData
+from lfq_jax.training.step import Trainer
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 PresetName = Literal["cpu", "paper"]
@@ -45,7 +45,7 @@ def training_data(
     """Random images with one square anomaly each, in the shapes of a real run."""
     rng = np.random.default_rng(0)
     px, grid = model.image_px, model.image_px // model.stem
-    compared = known_channels(model.reference, is_texture=True)
+    compared = known_channels(model.memory_bank, is_texture=True)
 
     def samples(count: int, side: int) -> Samples:
         images = rng.integers(0, 256, (count, px, px, 3)).astype(np.uint8)
@@ -59,7 +59,7 @@ def training_data(
         arrays = images, normals, masks, distances
         return Samples(*(jnp.asarray(each) for each in arrays))
 
-    good = train.good_images if model.reference else 2
+    good = train.good_images if model.memory_bank else 2
     return TrainingData(samples(anomalous, px // 8), samples(good, 0))
 
 

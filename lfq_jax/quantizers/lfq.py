@@ -13,13 +13,13 @@ from lfq_jax.quantizers.bits import (
     sign_bits,
     signs,
 )
+from lfq_jax.quantizers.capacity import check_distribution_fits
 from lfq_jax.quantizers.config import LFQConfig, Normalisation
 from lfq_jax.quantizers.entropy import (
     distribution_entropy,
     mean_distribution,
     sample_entropy,
 )
-from lfq_jax.quantizers.memory import check_distribution_fits
 from lfq_jax.quantizers.protocol import (
     AxisName,
     Indices,

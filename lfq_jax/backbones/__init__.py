@@ -1,0 +1,23 @@
+"""Frozen, pretrained networks that say what an image shows, read from a file.
+
+encoder = load_encoder("squeezenet.npz")
+fire3, fire5 = encoder.features(images, stages=("fire3", "fire5"))
+"""
+
+from lfq_jax.backbones.architecture import (
+    default_stages,
+    network_as_text,
+    network_from_text,
+)
+from lfq_jax.backbones.backbone import Backbone, Network, Stage
+from lfq_jax.backbones.load import load_backbone
+
+__all__ = [
+    "Backbone",
+    "Network",
+    "Stage",
+    "default_stages",
+    "load_encoder",
+    "network_as_text",
+    "network_from_text",
+]

@@ -1,0 +1,57 @@
+"""A network's description as one line of JSON, for configs, and back again."""
+
+import dataclasses
+import functools
+import json
+
+from lfq_jax.backbones.backbone import Network
+from lfq_jax.backbones.dinov2 import VisionTransformer
+from lfq_jax.backbones.resnet import ResNet
+from lfq_jax.backbones.squeezenet import SqueezeNet
+
+_KINDS: dict[str, type] = {
+    kind.__name__: kind for kind in (SqueezeNet, ResNet, VisionTransformer)
+}
+_STRIDES = (
+    8,
+    16,
+)  # what is finer is no better than filters, and coarser says not where
+_OF_ONE_STRIDE = 3  # stages that are taken of a network of a single stride
+
+
+def network_as_text(network: Network) -> str:
+    """`{"kind": "SqueezeNet"}`, with the fields that a network has."""
+    fields = {f.name: getattr(network, f.name) for f in dataclasses.fields(network)}  # pyright: ignore[reportArgumentType]
+    return json.dumps({"kind": type(network).__name__, **fields})
+
+
+@functools.cache
+def network_from_text(text: str) -> Network:
+    """What `network_as_text` wrote.
+
+    Raises:
+      ValueError: for a kind or a field that this version does not know.
+    """
+    fields = json.loads(text)
+    kind = fields.pop("kind", None)
+    if kind not in _KINDS:
+        raise ValueError(f"network must be one of {', '.join(_KINDS)}, got {kind}")
+    lists = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
+    try:
+        return _KINDS[kind](**lists)
+    except TypeError as error:
+        raise ValueError(f"network {kind} is another version's: {error}") from error
+
+
+def default_stages(network: Network) -> tuple[str, ...]:
+    """The last of stride 8, the first and the last of stride 16; of a network of one
+    stride, three stages evenly down to the last."""
+    by_stride: dict[int, list[str]] = {}
+    for stage in network.stages:
+        by_stride.setdefault(stage.stride, []).append(stage.name)
+    if len(by_stride) == 1:
+        (names,) = by_stride.values()
+        count = min(_OF_ONE_STRIDE, len(names))
+        return tuple(names[len(names) * (i + 1) // count - 1] for i in range(count))
+    middle, coarse = (by_stride[stride] for stride in _STRIDES)
+    return tuple(dict.fromkeys((middle[-1], coarse[0], coarse[-1])))

@@ -1,0 +1,70 @@
+"""From a weights file to an encoder. The names of its tensors say which network it is.
+
+Pickled files (.pth) are not read: they may hold a program.
+"""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from lfq_jax.backbones.backbone import Backbone
+from lfq_jax.backbones.dinov2 import read_vit
+from lfq_jax.backbones.resnet import read_resnet
+from lfq_jax.backbones.squeezenet import read_squeezenet
+from lfq_jax.backbones.weights_file import Tensors
+
+_READERS = (read_squeezenet, read_resnet, read_vit)
+_KNOWN = "SqueezeNet 1.1, a ResNet (torchvision, timm) or DINOv2 (timm, Hugging Face)"
+SUFFIXES = (".npz", ".safetensors")
+
+
+def load_backbone(path: str | Path) -> Backbone:
+    """The pretrained network in a file.
+
+    Args:
+      path: a .npz or .safetensors file.
+
+    Raises:
+      ValueError: where the file is missing or damaged, holds none of the networks
+        known here, lacks a tensor, or has one of another shape.
+    """
+    path = Path(path)
+    tensors = Tensors(path, _read(path))
+    for read in _READERS:
+        found = read(tensors)
+        if found is not None:
+            network, arrays = found
+            return Backbone({n: jnp.asarray(a) for n, a in arrays.items()}, network)
+    raise ValueError(
+        f"{path} must hold the tensors of {_KNOWN}, got "
+        f"{', '.join(tensors.names[:3]) or 'none'}"
+    )
+
+
+def _read(path: Path) -> Mapping[str, np.ndarray]:
+    if path.suffix not in SUFFIXES:
+        raise ValueError(
+            f"{path} must end in {' or '.join(SUFFIXES)}: no other weights are read"
+        )
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: it must be a file of weights")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.numpy.load_file(path)
+        with path.open("rb") as file:  # np.load leaves a damaged file open
+            return dict(np.load(file, allow_pickle=False))
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        zipfile.BadZipFile,
+        safetensors.SafetensorError,
+    ) as error:
+        raise ValueError(f"{path} is damaged or of a type not read: {error}") from None

@@ -1,0 +1,99 @@
+"""TODO docstring of lfq_jax.calibration.calibrate.score_calibrator."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+_EDGE = 1e-6  # scores are kept this far from 0 and 1 before their log-odds are taken
+
+
+_TAIL_SHARE = 0.25  # of the good scores: what the tail is fitted on
+
+
+_TAIL_LEAST = 5
+
+
+class CalibrationTable(NamedTuple):
+    """The calibration as a table that any program can read."""
+
+    log_odds: list[float]
+    """Rising; ln(score / (1 - score)) of the scores, kept `edge` from 0 and 1."""
+    shares: list[float]
+    """Share of good parts below each; interpolated linearly."""
+    tail_scale: float
+    """Beyond the last: 1 - (1 - last share) exp(-(log-odds - last) / tail_scale)."""
+    edge: float
+
+
+@dataclass(frozen=True)
+class ScoreCalibrator:
+    """Scores of good images, as a scale: what share of good parts scores lower?
+
+    Between the scores by their ranks; above the highest by an exponential tail in
+    log-odds, whose scale is the mean excess over the upper quarter (the peaks over a
+    threshold of extreme-value theory, with shape 0).
+    """
+
+    scores: tuple[float, ...]
+    """Rising, each in [0, 1]; at least one."""
+
+    def __post_init__(self) -> None:
+        if not self.scores:
+            raise ValueError("scores must hold at least one good image, got none")
+        bad = [s for s in self.scores if not 0 <= s <= 1]
+        if bad:
+            raise ValueError(f"scores must be in [0, 1], got {bad[0]}")
+        if list(self.scores) != sorted(self.scores):
+            raise ValueError("scores must rise")
+
+    @classmethod
+    def of(cls, scores: Sequence[float] | np.ndarray) -> "ScoreCalibrator":
+        return cls(tuple(sorted(map(float, scores))))
+
+    @property
+    def tail_scale(self) -> float:
+        """Scale of the exponential tail, in log-odds."""
+        odds = log_odds(self.scores)
+        count = max(_TAIL_LEAST, math.ceil(_TAIL_SHARE * len(odds)))
+        if len(odds) > count:
+            scale = float((odds[-count:] - odds[-count - 1]).mean())
+        else:  # too few to see a tail: the scale that an exponential's spread has
+            scale = float(odds.std(ddof=1)) if len(odds) > 1 else 0.0
+        return max(scale, 0.05)  # ties must not make the scale a step
+
+    def share_below(self, score: float) -> float:
+        """Estimated share of good parts that score lower; rises with the score."""
+        table = self.as_table()
+        at = float(log_odds(score))
+        if at >= table.log_odds[-1]:
+            beyond = math.exp(-(at - table.log_odds[-1]) / table.tail_scale)
+            return 1.0 - (1.0 - table.shares[-1]) * beyond
+        return float(np.interp(at, table.log_odds, table.shares))
+
+    def as_table(self) -> CalibrationTable:
+        """What `share_below` reads."""
+        count = len(self.scores)
+        floor = float(log_odds(0.0))
+        shares = [0.0, *(rank / (count + 1) for rank in range(1, count + 1))]
+        odds = [floor, *log_odds(self.scores).tolist()]
+        return CalibrationTable(odds, shares, self.tail_scale, _EDGE)
+
+    def at_share(self, share: float) -> float:
+        """The score that `share` of good parts stay below: `share_below` backwards,
+        beyond the highest score."""
+        last = len(self.scores) / (len(self.scores) + 1)
+        odds = float(log_odds(self.scores[-1]))
+        odds += self.tail_scale * math.log((1.0 - last) / (1.0 - share))
+        return from_log_odds(odds)
+
+
+def from_log_odds(odds: float) -> float:
+    return 1.0 / (1.0 + math.exp(-odds))
+
+
+def log_odds(scores: Any) -> Any:
+    inside = np.clip(np.asarray(scores, np.float64), _EDGE, 1 - _EDGE)
+    return np.log(inside) - np.log1p(-inside)

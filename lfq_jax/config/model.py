@@ -1,0 +1,76 @@
+"""Every choice of the learning side, as frozen dataclasses. Standard library only."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lfq_jax.config.checks import check
+from lfq_jax.config.memory_bank import MemoryBankConfig
+from lfq_jax.quantizers.config import LFQConfig, QuantizerConfig
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shapes of the two networks (paper 3.2 and 3.3; DRAEM's where it is silent)."""
+
+    image_px: int = 256
+    """Side of the square images that the networks see, in pixels (paper 4.3)."""
+    stem: int = 1
+    """Space-to-depth factor before the first convolution. 1 is the paper; 2 makes the
+    dear full-resolution layers four times cheaper."""
+    reconstructive_widths: tuple[int, ...] = (128, 256, 512, 1024, 1024)
+    """Channels of the autoencoder's stages, with a max-pool between two of them."""
+    discriminative_widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
+    """Channels of the discriminator's stages, with a max-pool between two of them."""
+    discriminator_input: Literal["both", "image", "residual", "none"] = "both"
+    """What the discriminator sees beside the reference: the reconstruction and the
+    image (the paper), the image, how far the two are apart in every cell of `stem`
+    pixels, or nothing. Few numbers a cell leave less to learn by heart in a short run.
+    """
+    quantizer: QuantizerConfig = field(default_factory=LFQConfig)
+    """The bottleneck."""
+    reference: MemoryBankConfig | None = None
+    """Distances from the shots' own patches, shown to the discriminator beside the
+    images. None is the paper."""
+    kernels: Literal["draem", "he"] = "draem"
+    """Initial kernels: normal with deviation 0.02 as DRAEM, or sqrt(2 / fan-in) (He et
+    al. 2015), which needs fewer steps in small networks."""
+    prior: float = 0.5
+    """Probability of an anomaly that the untrained discriminator answers everywhere."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the convolutions. Weights, norms and losses stay in float32."""
+    remat: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+
+    def __post_init__(self) -> None:
+        check(self.stem >= 1, "stem", self.stem, "at least 1")
+        for name in ("reconstructive_widths", "discriminative_widths"):
+            widths = getattr(self, name)
+            check(len(widths) >= 2, name, widths, "two stages or more")
+            check(min(widths) >= 1, name, widths, "positive")
+            divisor = self.stem * 2 ** (len(widths) - 1)
+            rule = f"a multiple of {divisor}, for {name} has {len(widths)} stages"
+            check(self.image_px % divisor == 0, "image_px", self.image_px, rule)
+        check(self.image_px >= 16, "image_px", self.image_px, "at least 16")
+        check(0 < self.prior < 1, "prior", self.prior, "in (0, 1)")
+        if self.reference:
+            divisor = 2 ** (self.reference.levels - 1)
+            rule = f"a multiple of {divisor}, for reference.levels"
+            check(self.image_px % divisor == 0, "image_px", self.image_px, rule)
+
+    @property
+    def px_divisor(self) -> int:
+        """What image_px must be a multiple of."""
+        levels = self.reference.levels if self.reference else 1
+        return math.lcm(self.divisor, 2 ** (levels - 1))
+
+    @property
+    def divisor(self) -> int:
+        """What the sides of a crop must be multiples of."""
+        stages = max(len(self.reconstructive_widths), len(self.discriminative_widths))
+        return self.stem * 2 ** (stages - 1)
+
+    @property
+    def bottleneck_px(self) -> int:
+        """Side of the square of code positions."""
+        return self.image_px // (self.stem * 2 ** (len(self.reconstructive_widths) - 1))

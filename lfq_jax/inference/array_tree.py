@@ -1,0 +1,81 @@
+"""TODO docstring of lfq_jax.inference.array_tree."""
+
+import typing
+from typing import Any
+
+import jax
+import numpy as np
+
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.model.variables import Variables
+
+
+def by_path(tree: Any) -> dict[str, np.ndarray]:
+    """Every array of a tree under its path, as `params/discriminative/head/bias`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {_name(path): np.ascontiguousarray(leaf) for path, leaf in leaves}
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def variables_from_arrays(model: Model, arrays: dict[str, np.ndarray]) -> Variables:
+    """Arrays by path as the variables of `model`.
+
+    The networks' shapes come from the model; what the file holds of the memory and of
+    the reader is taken as it is, for their sizes depend on the shots.
+    """
+    like = jax.eval_shape(model.init, jax.random.key(0))
+    paths, tree = jax.tree_util.tree_flatten_with_path(like)
+    found = []
+    for path, leaf in paths:
+        array = arrays.get(_name(path))
+        if array is None or array.shape != leaf.shape:
+            raise ValueError(
+                f"{_name(path)} must have shape {leaf.shape}, got "
+                f"{None if array is None else array.shape}: another version wrote it"
+            )
+        found.append(array)
+    networks = jax.tree.unflatten(tree, found)
+    hints = typing.get_type_hints(Variables)
+    rest = {
+        name: _under(hints[name], name, arrays)
+        for name in Variables._fields
+        if getattr(like, name) is None
+    }
+    known = {*_names(networks), *_names(rest)}
+    beyond = sorted(set(arrays) - known)
+    if beyond:
+        raise ValueError(f"{beyond[0]} is unknown: another version wrote it")
+    return networks._replace(**rest)
+
+
+def _names(tree: Any) -> list[str]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [_name(path) for path, _ in leaves]
+
+
+def _under(hint: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+    """The array at `path`, or the named tuple of what lies below it; None: neither."""
+    if path in arrays:
+        return arrays[path]
+    below = [name for name in arrays if name.startswith(f"{path}/")]
+    if not below:
+        return None
+    choices = (hint, *typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        count = len({name.removeprefix(f"{path}/").split("/")[0] for name in below})
+        return tuple(_under(choices[1], f"{path}/{i}", arrays) for i in range(count))
+    if any(typing.get_origin(choice) is dict for choice in choices):
+        return {name.removeprefix(f"{path}/"): arrays[name] for name in below}
+    kinds = [k for k in choices if hasattr(k, "_fields")]
+    if not kinds:
+        raise ValueError(f"{path} is unknown: another version wrote it")
+    hints = typing.get_type_hints(kinds[0])
+    read = {n: _under(hints[n], f"{path}/{n}", arrays) for n in kinds[0]._fields}
+    found = kinds[0]._field_defaults | {n: x for n, x in read.items() if x is not None}
+    missing = [n for n in kinds[0]._fields if n not in found]
+    if missing:
+        raise ValueError(f"{path}/{missing[0]} is missing: another version wrote it")
+    return kinds[0](**found)

@@ -1,0 +1,245 @@
+"""Pixels counted image by image: streaming in constant memory, or exactly by sorting.
+
+Both have one interface: `update(maps, masks)`, `merge(other)`, `counts()`, `compute()`.
+"""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int64, Shaped
+
+from lfq_jax.metrics import ground_truth
+from lfq_jax.metrics.counts import Counts, count_scores
+from lfq_jax.metrics.score_histogram import MOST_BINS, ScoreHistogram
+from lfq_jax.metrics.values import PRO_FPR_LIMITS, MetricValues, pixel_figures
+
+Mode = Literal["streaming", "exact"]
+EXACT_PIXELS = 1 << 22
+_BATCH_PIXELS = 1 << 17  # counted at once: fewer cost calls, more leave the cache
+REGION_UNIT = 1 << 40
+"""A region's weight as an integer, so that sums do not depend on their order."""
+MOST_REGIONS = (1 << 63) // REGION_UNIT - 1
+
+
+class _Pixels(NamedTuple):
+    """Pixels waiting to be counted."""
+
+    scores: Shaped[np.ndarray, "n"]
+    """Of all pixels."""
+    anomalous: Shaped[np.ndarray, "a"]
+    """Scores of the anomalous pixels."""
+    region_sizes: Int64[np.ndarray, "a"]
+    """Of those pixels' regions."""
+
+
+class _PixelMetrics:
+    """What the two ways of counting share."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.pixels = 0
+        self._waiting: list[_Pixels] = []
+        self._waiting_pixels = 0
+        self._warned = False
+
+    def update(
+        self,
+        maps: Iterable[Shaped[np.ndarray, "..."]],
+        masks: Iterable[Shaped[np.ndarray, "..."]],
+        *,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Add images.
+
+        Args:
+          maps: scores [h w], the higher the more anomalous; sizes may differ.
+          masks: [h w], each its map's shape: bool, or 0 to 255 (anomalous: > 127).
+          names: what to call the images in a message; their numbers by default.
+
+        Warns:
+          UserWarning: once, where a mask has values between 0 and 255.
+
+        Raises:
+          ValueError: where a map is not finite or not its mask's shape, or a mask is
+            neither boolean nor of 0 to 255.
+        """
+        for i, (anomaly_map, mask) in enumerate(zip(maps, masks, strict=True)):
+            name = names[i] if names is not None else str(self.images)
+            self._warn_of_levels(mask, name)
+            mask = ground_truth.binarise(mask, name=f"masks[{name}]")
+            _check_map(anomaly_map, mask, name)
+            self._add(anomaly_map, mask, name)
+            self.images += 1
+            self.pixels += mask.size
+
+    def _warn_of_levels(self, mask: np.ndarray, name: str) -> None:
+        if not self._warned and not ground_truth.is_two_level(mask):
+            self._warned = True
+            warnings.warn(
+                f"masks[{name}] has values other than 0 and 255; a mask is anomalous "
+                f"where it is > {ground_truth.THRESHOLD} of 255",
+                stacklevel=3,
+            )
+
+    def _add(self, anomaly_map: np.ndarray, mask: np.ndarray, name: str) -> None:
+        inside = np.flatnonzero(mask)
+        # A copy: whoever calls may use the array again.
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+            scores = np.array(anomaly_map, self._dtype(anomaly_map)).ravel()
+        _check_finite(scores, anomaly_map, name)
+        sizes = ground_truth.regions(mask)
+        self._waiting.append(_Pixels(scores, scores[inside], sizes))
+        self._waiting_pixels += len(scores)
+
+    def _dtype(self, anomaly_map: np.ndarray) -> type:
+        return np.float32
+
+    def _take_waiting(self, other: "_PixelMetrics") -> None:
+        self._waiting += other._waiting
+        self._waiting_pixels += other._waiting_pixels
+        self.images += other.images
+        self.pixels += other.pixels
+
+    def _gathered(self) -> _Pixels:
+        """Everything that waits, as one."""
+        if not self._waiting:
+            return _Pixels(np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
+        if len(self._waiting) > 1:
+            parts = zip(*self._waiting, strict=True)
+            self._waiting = [_Pixels(*(np.concatenate(part) for part in parts))]
+        return self._waiting[0]
+
+    def counts(self) -> Counts:
+        """Counts at every threshold; `lfq_jax.metrics.curves` makes curves of them."""
+        raise NotImplementedError
+
+    def compute(
+        self, *, pro_fpr_limits: Sequence[float] = PRO_FPR_LIMITS
+    ) -> MetricValues:
+        """The figures of all images so far."""
+        return pixel_figures(self.counts(), pro_fpr_limits=pro_fpr_limits)
+
+
+class StreamingPixelMetrics(_PixelMetrics):
+    """Pixel metrics in one pass and constant memory, mergeable across processes.
+
+    Up to `exact_pixels` pixels are kept as they are, and their figures are those of
+    `ExactPixelMetrics`. Beyond, pixels live in a `ScoreHistogram`, which needs no score
+    bounds in advance: its bins follow the float32 numbers that occur, and are as fine
+    as 1 million of them allow. `Figures.error_bounds` says how far each figure can
+    be from the exact one; for maps in [0, 1] that is about 1e-6.
+
+    The state depends on which images were added, not on their order nor on how they
+    were split: merging parts gives the same counts to the last bit. Memory stays below
+    about 200 MB, whatever the number of images, if a single image is not larger than
+    that. Scores are rounded to float32. An object can be pickled.
+    """
+
+    def __init__(
+        self, *, exact_pixels: int = EXACT_PIXELS, most_bins: int = MOST_BINS
+    ) -> None:
+        super().__init__()
+        if exact_pixels < 0:
+            raise ValueError(f"exact_pixels must be at least 0, got {exact_pixels}")
+        self.exact_pixels = exact_pixels
+        self.regions = 0.0
+        self.histogram = ScoreHistogram(3, most_bins=most_bins)
+
+    def merge(self, other: "StreamingPixelMetrics") -> None:
+        """Add what another process has counted. `other` stays as it is.
+
+        Raises:
+          ValueError: where the two were made with different settings.
+        """
+        if other.exact_pixels != self.exact_pixels:
+            raise ValueError(
+                f"other must have exact_pixels {self.exact_pixels}, "
+                f"got {other.exact_pixels}"
+            )
+        self.histogram.merge(other.histogram)
+        self._check_regions(other.regions)
+        self._take_waiting(other)
+        self._count_if_many()
+
+    def counts(self) -> Counts:
+        if self.pixels <= self.exact_pixels:
+            return count_scores(*self._gathered())
+        self._count_waiting()
+        thresholds, totals, tied = self.histogram.bins()
+        everything, anomalous, covered = totals
+        return Counts(
+            thresholds=thresholds,
+            normal=(everything - anomalous).astype(np.float64),
+            anomalous=anomalous.astype(np.float64),
+            covered=covered / REGION_UNIT,
+            tied=tied,
+        )
+
+    def _add(self, anomaly_map: np.ndarray, mask: np.ndarray, name: str) -> None:
+        super()._add(anomaly_map, mask, name)
+        self._count_if_many()
+
+    def _count_if_many(self) -> None:
+        most = self.exact_pixels if self.histogram.is_empty() else _BATCH_PIXELS
+        if self._waiting_pixels > most:
+            self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        scores, anomalous, sizes = self._gathered()
+        self._waiting, self._waiting_pixels = [], 0
+        self._check_regions(float((1.0 / sizes).sum()))
+        self.histogram.add(0, np.asarray(scores, np.float32))
+        anomalous = np.asarray(anomalous, np.float32)
+        self.histogram.add(1, anomalous)
+        self.histogram.add(2, anomalous, np.rint(REGION_UNIT / sizes).astype(np.int64))
+
+    def _check_regions(self, new: float) -> None:
+        self.regions += new
+        if self.regions > MOST_REGIONS:
+            raise ValueError(
+                f"masks must have at most {MOST_REGIONS:,} regions in all, "
+                f"got {self.regions:,.0f}"
+            )
+
+
+class ExactPixelMetrics(_PixelMetrics):
+    """Pixel metrics by sorting. Memory grows with the pixels, float64 stays float64."""
+
+    def merge(self, other: "ExactPixelMetrics") -> None:
+        """Add what another process has gathered. `other` stays as it is."""
+        self._take_waiting(other)
+
+    def counts(self) -> Counts:
+        return count_scores(*self._gathered())
+
+    def _dtype(self, anomaly_map: np.ndarray) -> type:
+        narrow = anomaly_map.dtype in (np.float16, np.float32)
+        return np.float32 if narrow else np.float64
+
+
+def _check_map(
+    anomaly_map: Shaped[np.ndarray, "..."],
+    mask: Bool[np.ndarray, "..."],
+    name: str,
+) -> None:
+    if anomaly_map.shape != mask.shape or mask.ndim != 2:
+        raise ValueError(
+            f"maps[{name}] must be [h w] and have its mask's shape {mask.shape}, "
+            f"got {anomaly_map.shape}"
+        )
+    if anomaly_map.dtype.kind not in "fiu":
+        raise ValueError(f"maps[{name}] must be numbers, got {anomaly_map.dtype}")
+
+
+def _check_finite(
+    scores: Shaped[np.ndarray, "n"], anomaly_map: Shaped[np.ndarray, "h w"], name: str
+) -> None:
+    finite = np.isfinite(scores)
+    if not finite.all():
+        row, column = divmod(int(np.argmin(finite)), anomaly_map.shape[1])
+        raise ValueError(
+            f"maps[{name}] must be finite {scores.dtype}, "
+            f"got {anomaly_map[row, column]} at row {row}, column {column}"
+        )

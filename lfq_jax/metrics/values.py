@@ -1,0 +1,114 @@
+"""The figures over images and over pixels. One that cannot be computed says why."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from lfq_jax.metrics import curves, error_bounds
+from lfq_jax.metrics.counts import Counts
+
+PRO_FPR_LIMITS = (0.3, 0.05)
+
+
+class MetricValues(NamedTuple):
+    """Figures by name. Every name is in `values` or in `not_computed`."""
+
+    values: dict[str, float]
+    error_bounds: dict[str, float]
+    """How far a figure can be from the exact one; empty where it is exact."""
+    not_computed: dict[str, str]
+    """The reason, by the figure's name."""
+
+
+def pro_name(fpr_limit: float) -> str:
+    """What PRO up to `fpr_limit` is called: `pro@0.3`."""
+    return f"pro@{fpr_limit:g}"
+
+
+def check_limits(pro_fpr_limits: Sequence[float]) -> None:
+    """Raises ValueError unless every limit is in (0, 1]."""
+    for limit in pro_fpr_limits:
+        if not 0 < limit <= 1:
+            raise ValueError(f"a PRO FPR limit must be in (0, 1], got {limit}")
+
+
+Measure = Callable[[Counts], float]
+
+
+def image_measures() -> dict[str, Measure]:
+    """What is computed over images, by name."""
+    return _measures("image")
+
+
+def pixel_measures(
+    pro_fpr_limits: Sequence[float] = PRO_FPR_LIMITS,
+) -> dict[str, Measure]:
+    """What is computed over pixels, by name.
+
+    Raises:
+      ValueError: where a limit is not in (0, 1].
+    """
+    check_limits(pro_fpr_limits)
+    return _measures("pixel") | {
+        pro_name(limit): functools.partial(curves.pro, fpr_limit=limit)
+        for limit in pro_fpr_limits
+    }
+
+
+def _measures(what: str) -> dict[str, Measure]:
+    return {
+        f"{what}_auroc": curves.auroc,
+        f"{what}_ap": curves.average_precision,
+        f"{what}_f1_max": lambda counts: curves.f1_max(counts)[0],
+    }
+
+
+def image_figures(counts: Counts) -> MetricValues:
+    """`image_auroc`, `image_ap`, `image_f1_max` and its `image_threshold`."""
+    return _figures(counts, "image", image_measures(), {})
+
+
+def pixel_figures(
+    counts: Counts, *, pro_fpr_limits: Sequence[float] = PRO_FPR_LIMITS
+) -> MetricValues:
+    """As `image_figures`, over pixels, and `pro@LIMIT` for every limit.
+
+    Raises:
+      ValueError: where a limit is not in (0, 1].
+    """
+    bounds: dict[str, Measure] = {
+        "pixel_auroc": error_bounds.auroc_error,
+        "pixel_ap": error_bounds.average_precision_error,
+        "pixel_f1_max": error_bounds.f1_max_error,
+    }
+    for limit in pro_fpr_limits:
+        bound = functools.partial(error_bounds.pro_error, fpr_limit=limit)
+        bounds[pro_name(limit)] = bound
+    return _figures(counts, "pixel", pixel_measures(pro_fpr_limits), bounds)
+
+
+def _figures(
+    counts: Counts,
+    what: str,
+    measures: dict[str, Measure],
+    bounds: dict[str, Measure],
+) -> MetricValues:
+    threshold = f"{what}_threshold"
+    reason = missing_class(counts, what)
+    if reason:
+        return MetricValues({}, {}, dict.fromkeys([*measures, threshold], reason))
+    values = {name: measure(counts) for name, measure in measures.items()}
+    values[threshold] = curves.f1_max(counts)[1]
+    errors = {name: bound(counts) for name, bound in bounds.items()}
+    return MetricValues(values, errors if counts.tied.any() else {}, {})
+
+
+def missing_class(counts: Counts, what: str) -> str | None:
+    """Why no figure can be computed, or None."""
+    if not len(counts.thresholds):
+        return f"there is no {what}"
+    if not counts.anomalous.any():
+        return f"there is no anomalous {what}"
+    if not counts.normal.any():
+        return f"there is no normal {what}"
+    return None

@@ -1,0 +1,71 @@
+"""TODO docstring of lfq_jax.training.interval."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Interval(NamedTuple):
+    """What several steps gave."""
+
+    figures: dict[str, Array]
+    """The means over the steps."""
+    steps: int
+    finite_steps: Array
+    """Steps before the first in which anything was NaN or infinite."""
+    first_bad: dict[str, Array]
+    """The figures of that step; of the last one where all were finite."""
+
+
+def require_finite(interval: Interval, *, step: int, has_checkpoint: bool) -> None:
+    """Refuse an interval of steps in which anything was NaN or infinite.
+
+    Args:
+      interval: what `Trainer.run` found.
+      step: the step before its first.
+      has_checkpoint: whether there is anything to go back to.
+
+    Raises:
+      ValueError: names the first bad step and what was not finite in it.
+    """
+    if interval.finite_steps == interval.steps:
+        return
+    figures = {name: float(value) for name, value in interval.first_bad.items()}
+    bad = [name for name, value in figures.items() if not math.isfinite(value)]
+    if figures.get("quantizer/non_finite"):
+        bad.insert(0, "z, which the encoder gives the quantizer")
+    kept = (
+        "the last good checkpoint is kept"
+        if has_checkpoint
+        else ("no checkpoint had been written yet")
+    )
+    raise ValueError(
+        f"training diverged at step {step + int(interval.finite_steps) + 1}: "
+        f"{', '.join(bad)} is not finite; {kept}; lower the learning rates "
+        "(train.reconstructive_learning_rate, train.discriminative_learning_rate) or "
+        "set train.clip_norm"
+    )
+
+
+def summarize(metrics: dict[str, Float[Array, "n"]]) -> Interval:
+    finite = jnp.stack([jnp.isfinite(value) for value in metrics.values()]).all(0)
+    if "quantizer/non_finite" in metrics:
+        finite &= metrics["quantizer/non_finite"] == 0
+    steps = len(finite)
+    finite_steps = jnp.where(finite.all(), steps, jnp.argmin(finite))
+    return Interval(
+        figures=jax.tree.map(jnp.mean, metrics),
+        steps=steps,
+        finite_steps=finite_steps,
+        first_bad=jax.tree.map(
+            lambda x: x[jnp.minimum(finite_steps, steps - 1)], metrics
+        ),
+    )
+
+
+@jax.jit
+def summarize_steps(history: list[dict[str, Array]]) -> Interval:
+    return summarize(jax.tree.map(lambda *values: jnp.stack(values), *history))

@@ -1,0 +1,107 @@
+"""Losses of the two subnetworks: MSE + SSIM (eq. 2) and Dice + Focal (eq. 3)."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lfq_jax.config import TrainConfig
+from lfq_jax.model.variables import Outputs
+from lfq_jax.ops.gaussian import smooth_planes
+from lfq_jax.training.data import Sample
+
+# Wang et al. 2004 for a dynamic range of 1. DRAEM derives the range from the data,
+# which makes the loss of one image depend on the others of its batch.
+SSIM_C1 = 0.01**2
+SSIM_C2 = 0.03**2
+
+
+@jax.named_scope("ssim")
+def ssim(
+    x: Float[Array, "b h w c"],
+    y: Float[Array, "b h w c"],
+    *,
+    window_px: int = 11,
+    sigma_px: float = 1.5,
+) -> Float[Array, "b h w c"]:
+    """Structural similarity of two images in [0, 1], a value in [-1, 1] a pixel.
+
+    Source: Wang et al. 2004, eq. 13, with a Gaussian window.
+    """
+    smooth = functools.partial(smooth_planes, window_px=window_px, sigma_px=sigma_px)
+    # Channels first: each axis is then one matrix product over contiguous rows, and
+    # takes half the time of channels last, gradient included (2 CPU cores). The maps
+    # of y are apart, for nothing is differentiated through them in training.
+    x, y = (jnp.moveaxis(image, -1, 1) for image in (x, y))
+    mean_x, mean_xx, mean_xy = jnp.split(smooth(jnp.concatenate([x, x * x, x * y])), 3)
+    mean_y, mean_yy = jnp.split(smooth(jnp.concatenate([y, y * y])), 2)
+    variance_x = mean_xx - mean_x**2
+    variance_y = mean_yy - mean_y**2
+    covariance = mean_xy - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
+    structure = (2 * covariance + SSIM_C2) / (variance_x + variance_y + SSIM_C2)
+    return jnp.moveaxis(luminance * structure, 1, -1)
+
+
+def ssim_loss(
+    x: Float[Array, "b h w c"], y: Float[Array, "b h w c"], **window
+) -> Array:
+    """1 - mean SSIM: 0 for equal images, 2 at most."""
+    return 1.0 - ssim(x, y, **window).mean()
+
+
+def dice_loss(
+    probability: Float[Array, "b h w"], mask: Float[Array, "b h w"]
+) -> Float[Array, ""]:
+    """1 - Dice overlap of the whole batch, smoothed by one pixel; in [0, 1].
+
+    Taken over the batch, so that images without an anomaly do not each demand an
+    overlap that they cannot have. Source: paper eq. 3; Milletari et al. 2016.
+    """
+    overlap = (probability * mask).sum()
+    return 1.0 - (2 * overlap + 1.0) / (probability.sum() + mask.sum() + 1.0)
+
+
+def focal_loss(
+    logits: Float[Array, "b h w 2"], mask: Float[Array, "b h w"], *, gamma: float = 2.0
+) -> Float[Array, ""]:
+    """Mean of -(1 - p)^gamma log p, with p the probability of the true class.
+
+    `mask` is 1 where anomalous. Source: paper eq. 3; Lin et al. 2017, eq. 4, alpha 1.
+    """
+    margin = logits[..., 1] - logits[..., 0]
+    log_p = jax.nn.log_sigmoid(jnp.where(mask > 0.5, margin, -margin))
+    return (-((-jnp.expm1(log_p)) ** gamma) * log_p).mean()
+
+
+def losses(
+    outputs: Outputs,
+    batch: Sample,
+    config: TrainConfig,
+    *,
+    normal_features: Float[Array, "b gh gw f"] | None = None,
+) -> dict[str, Array]:
+    """Each term of the total loss, weighted: they sum to `loss` (eqs. 2 and 3).
+
+    With a pretrained encoder, the squared error of its features as well: a term of our
+    own.
+    """
+    loss = config.loss
+    window = {"window_px": loss.ssim_window_px, "sigma_px": loss.ssim_sigma_px}
+    error = jnp.mean((outputs.reconstruction - batch.normal) ** 2)
+    similarity = ssim_loss(outputs.reconstruction, batch.normal, **window)
+    dice = dice_loss(outputs.probability, batch.mask)
+    focal = focal_loss(outputs.logits, batch.mask, gamma=loss.focal_gamma)
+    of_features = {}
+    if normal_features is not None and normal_features.shape[-1]:
+        missing = jnp.mean((outputs.features - normal_features) ** 2)
+        of_features["features"] = loss.feature_weight * missing
+    return {
+        "mse": loss.mse_weight * error,
+        "ssim": loss.ssim_weight * similarity,
+        "dice": loss.dice_weight * dice,
+        "focal": loss.focal_weight * focal,
+        "quantizer": outputs.quantizer_loss,
+        **of_features,
+    }

@@ -1,0 +1,162 @@
+"""What stops a training, said so that its user knows what to change."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lfq_jax.config import ModelConfig, TrainConfig
+from lfq_jax.memory_bank.layout import known_channels
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.training.data import Samples, TrainingData
+from lfq_jax.training.data_feed import log
+from lfq_jax.training.state import TrainState
+from lfq_jax.training.step import Trainer
+
+GIB = 2**30
+_COPIES = 4  # of the photographs: as read, varied, compared, and where steps draw
+
+
+@contextlib.contextmanager
+def memory_errors(
+    trainer: Trainer, state: TrainState, data: Any, *, at_once: int = 1
+) -> Iterator[None]:
+    """Say what a training step needed where the device has too little memory.
+
+    Args:
+      at_once: how many trainings share the device.
+
+    Raises:
+      ValueError: names what was needed and the fields that lower it.
+    """
+    shapes = jax.tree.map(_shape, (state, data))
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        message = str(error)
+        if "RESOURCE_EXHAUSTED" not in message and "ut of memory" not in message:
+            raise
+        config, model = trainer.config, trainer.model.config
+        shared = f"--at-once ({at_once}), " if at_once > 1 else ""
+        raise ValueError(
+            f"out of memory: a training step needs "
+            f"{trainer.planned_bytes(*shapes) / GIB:.1f} GiB by the compiler's plan"
+            f"{_has()}; lower {shared}train.batch_size ({config.batch_size}), "
+            f"train.crop_px ({config.crop_px}) or the images' side ({model.image_px}), "
+            f"or set model.remat ({model.remat}) or model.compute_dtype "
+            f"({model.compute_dtype}) to bfloat16"
+        ) from error
+
+
+def _shape(x: Any) -> jax.ShapeDtypeStruct:
+    sharding = getattr(x, "sharding", None)  # a restored array is still numpy's
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+
+def _has() -> str:
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    return f", the device has {limit / GIB:.1f} GiB" if limit else ""
+
+
+def require_memory(
+    at_once: int, model: Model, train: TrainConfig, *, anomalies: int, shots: int
+) -> None:
+    """Refuse more trainings at once than memory has room for, before any is started.
+
+    Args:
+      at_once: how many share the device.
+      model: the largest of them.
+      anomalies: synthetic anomalies of each, the held-out ones among them.
+      shots: good parts of each.
+
+    Raises:
+      ValueError: says what they need and how many there is room for.
+    """
+    each = training_bytes(model, train, anomalies=anomalies, shots=shots)
+    free = _free_bytes()
+    if free is None or at_once * each <= free:
+        return
+    raise ValueError(
+        f"--at-once {at_once} needs about {at_once * each / GIB:.1f} GiB, "
+        f"{each / GIB:.1f} for each category, and {free / GIB:.1f} are free: there is "
+        f"room for {max(1, int(free // each))}"
+    )
+
+
+def training_bytes(
+    model: Model, train: TrainConfig, *, anomalies: int, shots: int
+) -> int:
+    """What a training takes, as far as it is known before: its photographs, and a step
+    by the compiler's plan."""
+    trainer = Trainer(
+        model, train, steps=train.steps(shots), is_texture=model.is_texture
+    )
+    state = jax.eval_shape(trainer.init, jax.random.key(0))
+    good = train.good_images if model.config.memory_bank else shots
+    data = TrainingData(_samples(model, anomalies), _samples(model, good))
+    photographs = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(data))
+    # the plan counts them once
+    return trainer.planned_bytes(state, data) + (_COPIES - 1) * photographs
+
+
+def _samples(model: Model, count: int) -> Samples:
+    """Shapes of `count` prepared photographs."""
+    config = model.config
+    px, grid = config.image_px, config.image_px // config.stem
+    known = known_channels(config.memory_bank, is_texture=model.is_texture)
+    shapes: Any = (
+        jax.ShapeDtypeStruct((count, px, px, 3), jnp.uint8),
+        jax.ShapeDtypeStruct((count, px, px, 3), jnp.uint8),
+        jax.ShapeDtypeStruct((count, px, px), jnp.uint8),
+        jax.ShapeDtypeStruct((count, grid, grid, known), jnp.float16),
+    )
+    return Samples(*shapes)
+
+
+def _free_bytes() -> int | None:
+    """Of the device, or of this machine where it computes itself; None: not known."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    kib = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return 1024 * int(kib[0]) if kib else None
+
+
+DATA_SHARE = 0.5  # of a device's memory that the data may take
+
+
+def data_bytes(
+    model: ModelConfig,
+    train: TrainConfig,
+    *,
+    is_texture: bool,
+    anomalies: int,
+    shots: int,
+) -> int:
+    """Size of all that a run draws from."""
+    pixels = model.image_px**2
+    known = known_channels(model.memory_bank, is_texture=is_texture)
+    each = 7 * pixels + 2 * known * (model.image_px // model.stem) ** 2
+    return each * (anomalies + (train.good_images if model.memory_bank else shots))
+
+
+def stays_on_host(config: TrainConfig, size: int, *, at_once: int = 1) -> bool:
+    """Whether data of `size` bytes are sent step by step; a warning says that they are.
+
+    Of the memory, each of `at_once` trainings that share the device has its part.
+    """
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    room = DATA_SHARE * statistics.get("bytes_limit", float("inf")) / at_once
+    on_host = config.data_on == "host" or (config.data_on == "auto" and size > room)
+    where = "the host, sent step by step" if on_host else "the device"
+    level = logging.WARNING if on_host else logging.INFO
+    log.log(level, "training data: %.0f MB, on %s", size / 1e6, where)
+    return on_host

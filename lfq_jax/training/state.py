@@ -1,0 +1,17 @@
+"""TODO docstring of lfq_jax.training.state."""
+
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Int32
+
+from lfq_jax.model.variables import Tree, Variables
+
+
+class TrainState(NamedTuple):
+    """All that a run needs to go on from here, bit for bit."""
+
+    step: Int32[Array, ""]
+    variables: Variables
+    optimizer: Any
+    averaged: Tree
+    """Running mean of the weights, or () where `ema_decay` is 0."""
