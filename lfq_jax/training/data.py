@@ -6,29 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Float16, Int32, UInt8
 
-from datasets.images import to_square
 from datasets.shards import open_shards
-from lfq_jax.training.sampling import (
-    GatheredRecords,
-    RecordIndex,
-    crop,
-    draw,
-)
-
-__all__ = [
-    "GatheredRecords",
-    "Photographs",
-    "RecordIndex",
-    "Sample",
-    "Samples",
-    "TrainingData",
-    "crop",
-    "draw",
-    "load_shards",
-    "name",
-    "split",
-    "to_square",
-]
 
 
 class Photographs(NamedTuple):
