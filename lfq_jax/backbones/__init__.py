@@ -1,7 +1,7 @@
 """Frozen, pretrained networks that say what an image shows, read from a file.
 
-encoder = load_encoder("squeezenet.npz")
-fire3, fire5 = encoder.features(images, stages=("fire3", "fire5"))
+backbone = load_backbone("squeezenet.npz")
+fire3, fire5 = backbone.features(images, stages=("fire3", "fire5"))
 """
 
 from lfq_jax.backbones.architecture import (
@@ -17,7 +17,7 @@ __all__ = [
     "Network",
     "Stage",
     "default_stages",
-    "load_encoder",
+    "load_backbone",
     "network_as_text",
     "network_from_text",
 ]

@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.calibration.calibrate.rules."""
+"""The rules by which a threshold is chosen."""
 
 import math
 from collections.abc import Sequence

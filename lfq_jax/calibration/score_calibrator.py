@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.calibration.calibrate.score_calibrator."""
+"""From a score to the share of good parts that score lower."""
 
 import math
 from collections.abc import Sequence

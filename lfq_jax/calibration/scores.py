@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.calibration.calibrate.scores."""
+"""Scores of images whose answer is known."""
 
 from typing import NamedTuple
 

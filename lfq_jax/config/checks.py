@@ -1,6 +1,11 @@
-"""TODO docstring of lfq_jax.config.model.checks."""
+"""One line for a config field that breaks its rule."""
 
 
 def check(condition: bool, name: str, value: object, rule: str) -> None:
+    """Refuse a config field.
+
+    Raises:
+      ValueError: where `condition` is false; names the field, its value and the rule.
+    """
     if not condition:
         raise ValueError(f"{name} must be {rule}, got {value}")

@@ -1,4 +1,4 @@
-"""Every choice of the learning side, as frozen dataclasses. Standard library only."""
+"""Shapes of the networks. Standard library only."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,27 +16,26 @@ class ModelConfig:
     image_px: int = 256
     """Side of the square images that the networks see, in pixels (paper 4.3)."""
     stem: int = 1
-    """Space-to-depth factor before the first convolution. 1 is the paper; 2 makes the
-    dear full-resolution layers four times cheaper."""
+    """Space-to-depth factor before the first convolution. 1 is the paper. 2 makes the
+    expensive full-resolution layers four times cheaper."""
     reconstructive_widths: tuple[int, ...] = (128, 256, 512, 1024, 1024)
     """Channels of the autoencoder's stages, with a max-pool between two of them."""
     discriminative_widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
     """Channels of the discriminator's stages, with a max-pool between two of them."""
-    discriminator_input: Literal["both", "image", "residual", "none"] = "both"
-    """What the discriminator sees beside the reference: the reconstruction and the
-    image (the paper), the image, how far the two are apart in every cell of `stem`
-    pixels, or nothing. Few numbers a cell leave less to learn by heart in a short run.
-    """
+    discriminator_input: Literal["both", "residual"] = "both"
+    """What the discriminator sees besides the distance maps. `both`: reconstruction and
+    image (the paper). `residual`: their difference in every cell of `stem` pixels.
+    Fewer numbers a cell leave less to memorise in a short training."""
     quantizer: QuantizerConfig = field(default_factory=LFQConfig)
     """The bottleneck."""
-    reference: MemoryBankConfig | None = None
-    """Distances from the shots' own patches, shown to the discriminator beside the
-    images. None is the paper."""
+    memory_bank: MemoryBankConfig | None = None
+    """Distances to the shots' own patches, which the discriminator and the logistic
+    head see. None is the paper."""
     kernels: Literal["draem", "he"] = "draem"
-    """Initial kernels: normal with deviation 0.02 as DRAEM, or sqrt(2 / fan-in) (He et
-    al. 2015), which needs fewer steps in small networks."""
+    """Initial kernels: normal with deviation 0.02 (DRAEM) or sqrt(2 / fan-in) (He et al.
+    2015). `he` needs fewer steps in small networks."""
     prior: float = 0.5
-    """Probability of an anomaly that the untrained discriminator answers everywhere."""
+    """Probability of an anomaly that the untrained discriminator predicts everywhere."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the convolutions. Weights, norms and losses stay in float32."""
     remat: bool = False
@@ -49,19 +48,19 @@ class ModelConfig:
             check(len(widths) >= 2, name, widths, "two stages or more")
             check(min(widths) >= 1, name, widths, "positive")
             divisor = self.stem * 2 ** (len(widths) - 1)
-            rule = f"a multiple of {divisor}, for {name} has {len(widths)} stages"
+            rule = f"a multiple of {divisor}, since {name} has {len(widths)} stages"
             check(self.image_px % divisor == 0, "image_px", self.image_px, rule)
         check(self.image_px >= 16, "image_px", self.image_px, "at least 16")
         check(0 < self.prior < 1, "prior", self.prior, "in (0, 1)")
-        if self.reference:
-            divisor = 2 ** (self.reference.levels - 1)
-            rule = f"a multiple of {divisor}, for reference.levels"
+        if self.memory_bank:
+            divisor = 2 ** (self.memory_bank.levels - 1)
+            rule = f"a multiple of {divisor}, for memory_bank.levels"
             check(self.image_px % divisor == 0, "image_px", self.image_px, rule)
 
     @property
     def px_divisor(self) -> int:
         """What image_px must be a multiple of."""
-        levels = self.reference.levels if self.reference else 1
+        levels = self.memory_bank.levels if self.memory_bank else 1
         return math.lcm(self.divisor, 2 ** (levels - 1))
 
     @property

@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.config.model.presets."""
+"""The presets: configurations that belong together under one name."""
 
 import dataclasses
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.config.model.scoring."""
+"""From anomaly maps to image scores. Standard library only."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.config.model.serialization."""
+"""Configs as JSON values, and back."""
 
 import dataclasses
 import typing

@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.config.model.training."""
+"""Losses, augmentation and optimization. Standard library only."""
 
 import math
 from dataclasses import dataclass, field
@@ -55,12 +55,6 @@ class AugmentConfig:
     quarter_turns: Literal["auto", "never", "always"] = "auto"
     """Turns by 90 degrees. `auto`: for textures, after they were compared with the
     shots, which are remembered as they lie; `always`: before."""
-    rotation_degrees: float = 0.0
-    """Largest rotation either way, in degrees."""
-    shift: float = 0.0
-    """Largest shift either way, as a share of the side."""
-    scale: float = 0.0
-    """Largest relative change of size either way."""
     brightness: float = 0.0
     """Largest change of brightness, added, where white is 1."""
     contrast: float = 0.0
@@ -73,10 +67,10 @@ class AugmentConfig:
     """Largest standard deviation of added sensor noise, where white is 1."""
 
     def __post_init__(self) -> None:
-        for name in ("rotation_degrees", "brightness", "noise"):
+        for name in ("brightness", "noise"):
             value = getattr(self, name)
             check(value >= 0, name, value, "at least 0")
-        for name in ("shift", "scale", "contrast", "colour", "light_gradient"):
+        for name in ("contrast", "colour", "light_gradient"):
             value = getattr(self, name)
             check(0 <= value < 1, name, value, "in [0, 1)")
 

@@ -22,7 +22,7 @@ from lfq_jax.inference.detector_files import (
     read_thresholds,
     save_detector,
 )
-from lfq_jax.inference.predictor import Predictor, maps_and_scores
+from lfq_jax.inference.predictor import Predictor, scoring_program
 
 Format = Literal["stablehlo", "onnx", "safetensors"]
 OUTPUTS = ("map", "score", "calibrated", "is_anomalous", "mask")
@@ -47,8 +47,8 @@ def decision_program(detector: Detector) -> Callable[[Any], tuple[Any, ...]]:
     known = jnp.asarray(scale.log_odds, jnp.float32)
     shares = jnp.asarray(scale.shares, jnp.float32)
     widths = jnp.maximum(jnp.diff(known), 1e-6)  # equal scores are a step
-    networks = detector.networks
-    program = maps_and_scores(networks.scorer)
+    networks = detector.predictor
+    program = scoring_program(networks.scorer)
 
     def decide(images: Any) -> tuple[Any, ...]:
         maps, scores = program(networks.variables, images)
@@ -72,7 +72,7 @@ def decision_program(detector: Detector) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def _spec(detector: Detector, batch: Any) -> jax.ShapeDtypeStruct:
-    px = detector.networks.image_px
+    px = detector.predictor.image_px
     return jax.ShapeDtypeStruct((batch, px, px, 3), np.uint8)
 
 
@@ -147,7 +147,7 @@ def _open_onnx(folder: Path, threads: int) -> Program:
 def _write_safetensors(detector: Detector, folder: Path, batch_size: int) -> None:
     save_detector(
         folder / GRAPH_FILES["safetensors"],
-        detector.saved,
+        detector.record,
         thresholds=detector.thresholds,
         validation=np.zeros((0, *_spec(detector, 1).shape[1:]), np.uint8),
     )

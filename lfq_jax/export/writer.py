@@ -136,8 +136,8 @@ def _told(found: Parity) -> str:
 
 def _about(detector: Detector, format: Format, batch_size: int) -> dict[str, Any]:
     """What a program that knows nothing of this project has to know."""
-    saved, thresholds = detector.saved, detector.thresholds
-    px = detector.networks.image_px
+    saved, thresholds = detector.record, detector.thresholds
+    px = detector.predictor.image_px
     return {
         "schema_version": SCHEMA_VERSION,
         "format": format,

@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.inference.appearance."""
+"""Overall appearance of the good parts, to recognise another category's images."""
 
 from typing import NamedTuple
 

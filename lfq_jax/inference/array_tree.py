@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.inference.array_tree."""
+"""A detector's arrays by their path in the tree, as safetensors stores them."""
 
 import typing
 from typing import Any

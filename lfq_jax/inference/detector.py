@@ -40,22 +40,22 @@ class Prediction(NamedTuple):
 class Detector:
     """A trained detector. Any number of threads may call it at once."""
 
-    def __init__(self, networks: Predictor, thresholds: Thresholds) -> None:
-        self.networks = networks
+    def __init__(self, predictor: Predictor, thresholds: Thresholds) -> None:
+        self.predictor = predictor
         self.thresholds = thresholds
 
     @property
-    def saved(self) -> DetectorRecord:
-        """What the detector's folder holds."""
-        return self.networks.saved
+    def record(self) -> DetectorRecord:
+        """The contents of the detector's folder, without thresholds."""
+        return self.predictor.record
 
     @property
     def category(self) -> str:
-        return self.saved.category
+        return self.record.category
 
     def with_thresholds(self, thresholds: Thresholds) -> "Detector":
         """The same networks, compiled already, with other thresholds."""
-        return Detector(self.networks, thresholds)
+        return Detector(self.predictor, thresholds)
 
     @overload
     def __call__(
@@ -89,25 +89,25 @@ class Detector:
         photographs = [self.rgb(image) for image in images]
         if tile_px is None:
             tile_px = self.thresholds.tile_px
-        analyses = self.networks.analyse(photographs, tile_px=tile_px)
+        raw = self.predictor.predict(photographs, tile_px=tile_px)
         return [
-            self.decide(analysis, photograph.shape[:2])
-            for analysis, photograph in zip(analyses, photographs, strict=True)
+            self.decide(prediction, photograph.shape[:2])
+            for prediction, photograph in zip(raw, photographs, strict=True)
         ]
 
     def rgb(self, image: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "h w 3"]:
         """Any image as the networks take it; wide integers by the shots' bit depth."""
-        saved = self.saved
+        record = self.record
         return as_rgb(
-            image, bit_depth=saved.wide_bit_depth, is_known=saved.bit_depth > 8
+            image, bit_depth=record.wide_bit_depth, is_known=record.bit_depth > 8
         )
 
-    def decide(self, analysis: RawPrediction, size: tuple[int, ...]) -> Prediction:
+    def decide(self, raw: RawPrediction, size: tuple[int, ...]) -> Prediction:
         """The answer about an image of `size` (height, width)."""
         height, width = size
-        heat_map = to_mask_resolution(analysis.map, (height, width))
+        heat_map = to_mask_resolution(raw.map, (height, width))
         heat_map = np.clip(heat_map, 0.0, 1.0).astype(np.float32)
-        score = analysis.scores[self.thresholds.image_score]
+        score = raw.scores[self.thresholds.image_score]
         return Prediction(
             score=score,
             is_anomalous=score >= self.thresholds.image_threshold,

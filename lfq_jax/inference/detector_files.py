@@ -27,7 +27,7 @@ from lfq_jax.inference.array_tree import by_path, variables_from_arrays
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.variables import Variables
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.safetensors"

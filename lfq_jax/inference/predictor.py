@@ -1,11 +1,15 @@
-"""A trained detector's networks over any number of photographs, before any decision."""
+"""One trained detector applied to any number of photographs, before any decision.
+
+The main job's test, `predict`, `calibrate`, exports and reconstructions all use this.
+"""
 
 import functools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
@@ -13,170 +17,199 @@ from datasets.images import to_square
 from lfq_jax.calibration.scores import Scores
 from lfq_jax.inference.detector_files import DetectorRecord
 from lfq_jax.inference.tiling import Mosaic, tiles
+from lfq_jax.memory_bank.distances import DistanceMaps
 from lfq_jax.model.lfquiad import Model
-from lfq_jax.model.scoring import Scorer
+from lfq_jax.model.scoring import Scored, Scorer
 from lfq_jax.model.variables import Variables
 from lfq_jax.ops.batches import filled
 from lfq_jax.ops.resize import to_mask_resolution
 
-_FEW = 2  # images up to which one at a time costs less than a padded batch
+_FEW = 2  # photographs up to which one at a time is cheaper than a padded batch
+_RECONSTRUCTED_AT_ONCE = 8
 
 
 class RawPrediction(NamedTuple):
-    """What the networks make of one image, before anything is decided."""
+    """What the networks compute from one photograph, before any decision."""
 
     map: Float[np.ndarray, "h w"]
-    """At the networks' resolution; of a tiled image at the image's own."""
+    """Probability of an anomaly, in [0, 1]: at the networks' resolution, or at the
+    photograph's own where it was tiled."""
     scores: dict[str, float]
-    """Every image score by its name, and `map_max`."""
+    """Every image score by its name, and `map_max`, the maximum of the map."""
+    reconstruction: UInt8[np.ndarray, "p p 3"] | None = None
+    """At the networks' resolution. None unless asked for, and where it was tiled."""
+
+
+class Reconstruction(NamedTuple):
+    """Images of the networks' size, their reconstructions and their codes."""
+
+    images: Float[np.ndarray, "n h w 3"]
+    """In [0, 1]."""
+    reconstructions: Float[np.ndarray, "n h w 3"]
+    """Clipped to [0, 1]."""
+    codes: Shaped[np.ndarray, "n gh gw *k"]
+    """In the quantizer's own form."""
 
 
 class Predictor:
-    """The compiled networks. Any number of threads may call them at once."""
+    """The compiled networks. Any number of threads may use them at the same time."""
 
-    def __init__(self, saved: DetectorRecord) -> None:
-        self.saved = saved
-        model = Model(saved.model, is_texture=saved.kind == "texture")
-        self.scorer = Scorer(model, saved.score)
-        self.variables = jax.device_put(saved.variables)
+    def __init__(self, record: DetectorRecord) -> None:
+        self.record = record
+        model = Model(record.model, is_texture=record.kind == "texture")
+        self.scorer = Scorer(model, record.score)
+        self.variables: Variables = jax.device_put(record.variables)
         self._compiled: set[int] = set()
         self._compiling = threading.Lock()
 
     @property
     def image_px(self) -> int:
         """Side of the square that the networks see."""
-        return self.saved.model.image_px
+        return self.record.model.image_px
 
     def tile_size(self, tile_px: int) -> tuple[int, int]:
-        """Height and width of tiles `tile_px` wide, of the shots' own proportions."""
-        height, width = self.saved.photograph_px
+        """Height and width of tiles `tile_px` wide, in the shots' own proportions."""
+        height, width = self.record.photograph_px
         return max(1, round(tile_px * height / width)), tile_px
 
-    def analyse(
+    def predict(
         self,
         photographs: Iterable[UInt8[np.ndarray, "_ _ 3"]],
         *,
         tile_px: int = 0,
+        reconstructs: bool = False,
     ) -> Iterator[RawPrediction]:
-        """Maps and scores, in the images' order; holds one batch in memory.
+        """Predictions in the photographs' order. Holds one batch in memory.
 
         Args:
-          tile_px: width of the tiles that are scored each on its own; 0: none.
+          tile_px: width of the tiles that are scored one by one; 0: no tiles.
+          reconstructs: whether the predictions of whole photographs have their
+            reconstructions.
         """
         if tile_px:
             for photograph in photographs:
-                yield self._tiled(photograph, self.tile_size(tile_px))
+                yield self._predict_tiled(photograph, self.tile_size(tile_px))
             return
         squares = (to_square(each, self.image_px) for each in photographs)
-        yield from self._analysed(squares)
+        yield from self._predict_squares(squares, reconstructs=reconstructs)
 
-    def _tiled(
+    def _predict_tiled(
         self, photograph: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]
     ) -> RawPrediction:
-        """Each tile as an image of its own; a score is the largest of any tile's."""
+        """Score every tile as an image of its own; each score is the largest of all."""
         height, width = photograph.shape[:2]
         parts = tiles((height, width), size)
         squares = (to_square(tile.of(photograph), self.image_px) for tile in parts)
         if len(parts) == 1 and size == (height, width):
-            return next(self._analysed(squares))
+            return next(self._predict_squares(squares))
         mosaic, scores = Mosaic((height, width)), []
-        for tile, found in zip(parts, self._analysed(squares), strict=True):
-            mosaic.add(tile, to_mask_resolution(found.map, (tile.height, tile.width)))
-            scores.append(found.scores)
+        for tile, raw in zip(parts, self._predict_squares(squares), strict=True):
+            mosaic.add(tile, to_mask_resolution(raw.map, (tile.height, tile.width)))
+            scores.append(raw.scores)
         highest = {name: max(each[name] for each in scores) for name in scores[0]}
         return RawPrediction(mosaic.map(), highest)
 
-    def _analysed(self, squares: Iterable[np.ndarray]) -> Iterator[RawPrediction]:
-        size = self.saved.score.batch_size
+    def _predict_squares(
+        self, squares: Iterable[np.ndarray], *, reconstructs: bool = False
+    ) -> Iterator[RawPrediction]:
+        size, is_first = self.record.score.batch_size, True
         for batch, count in filled(squares, size):
-            if count < size and count <= _FEW:
+            if is_first and count < size and count <= _FEW:
                 for square in batch[:count]:
-                    yield from self._batch([square], 1)
+                    yield from self._predict_batch([square], 1, reconstructs)
             else:
-                yield from self._batch(batch, count)
+                yield from self._predict_batch(batch, count, reconstructs)
+            is_first = False
 
-    def _batch(self, squares: list[np.ndarray], count: int) -> Iterator[RawPrediction]:
-        """The first `count` of one batch of a compiled size."""
-        maps, scores = self.run_batch(np.stack(squares))
+    def _predict_batch(
+        self, squares: list[np.ndarray], count: int, reconstructs: bool
+    ) -> Iterator[RawPrediction]:
+        """Predictions for the first `count` images of a batch of a compiled size."""
+        scored = self._score(np.stack(squares))
+        maps, scores = jax.device_get((scored.maps, _with_map_max(scored)))
+        reconstructions = None
+        if reconstructs:
+            reconstructions = np.round(np.asarray(scored.reconstructions) * 255)
         for i in range(count):
             yield RawPrediction(
-                maps[i], {n: float(each[i]) for n, each in scores.items()}
+                map=maps[i],
+                scores={name: float(each[i]) for name, each in scores.items()},
+                reconstruction=reconstructions[i].astype(np.uint8)
+                if reconstructions is not None
+                else None,
             )
 
-    def run_batch(
+    def score_batch(
         self, images: UInt8[np.ndarray, "b p p 3"]
     ) -> tuple[Float[np.ndarray, "b p p"], dict[str, Float[np.ndarray, "b"]]]:
-        """Maps and scores of images of the networks' size, all at once."""
-        return jax.device_get(self._scoring(len(images))(self.variables, images))
+        """Maps and scores of images of the networks' size, as one batch."""
+        scored = self._score(images)
+        return jax.device_get((scored.maps, _with_map_max(scored)))
 
-    def _scoring(self, size: int) -> Any:
-        """The program for `size` images: compiled once, by one thread."""
-        program = maps_and_scores(self.scorer)
+    def _score(self, images: UInt8[np.ndarray, "b p p 3"]) -> Scored:
+        """Score a batch; each size of batch is compiled once, by one thread."""
         with self._compiling:
-            if size not in self._compiled:
-                px = self.image_px
-                program(self.variables, np.zeros((size, px, px, 3), np.uint8))
-                self._compiled.add(size)
-        return program
+            if len(images) not in self._compiled:
+                self.scorer(self.variables, np.zeros_like(images))
+                self._compiled.add(len(images))
+        return self.scorer(self.variables, images)
+
+    def reconstruct(self, images: UInt8[np.ndarray, "n p p 3"]) -> Reconstruction:
+        """Reconstruct images of the networks' size, in batches."""
+        count, size = len(images), _RECONSTRUCTED_AT_ONCE
+        parts = [
+            jax.device_get(
+                _reconstruct(self.scorer.model, self.variables, images[batch])
+            )
+            for batch, _ in filled(range(count), size)
+        ]
+        fields = (np.concatenate(each)[:count] for each in zip(*parts, strict=True))
+        return Reconstruction(*fields)
+
+
+def _with_map_max(scored: Scored) -> dict[str, Any]:
+    scores = {str(name): value for name, value in scored.scores.items()}
+    return scores | {"map_max": scored.maps.max((1, 2))}
 
 
 @functools.cache
-def maps_and_scores(scorer: Scorer) -> Any:
-    """The program of a detector: bytes in, maps and scores out."""
+def scoring_program(scorer: Scorer) -> Callable[..., Any]:
+    """A detector's program, as exports contain it: bytes in, maps and scores out."""
 
     def program(variables: Any, images: Any) -> tuple[Any, dict[str, Any]]:
         scored = scorer(variables, images)
-        scores = {str(name): value for name, value in scored.scores.items()}
-        return scored.maps, scores | {"map_max": scored.maps.max((1, 2))}
+        return scored.maps, _with_map_max(scored)
 
     return jax.jit(program)
 
 
-class ImagePrediction(NamedTuple):
-    """One image's result, at the model's resolution."""
-
-    map: Float[np.ndarray, "h w"]
-    scores: dict[str, float]
-    """By name; of the networks, those of `ImageScore`."""
-    reconstruction: UInt8[np.ndarray, "h w 3"] | None = None
-    """None where a method makes none."""
-
-
-def predict(
-    scorer: Scorer,
-    variables: Variables,
-    images: Iterable[UInt8[np.ndarray, "H W 3"]],
-    *,
-    batch_size: int,
-) -> Iterator[ImagePrediction]:
-    """Score images of any size, in their order. Holds one batch in memory."""
-    px = scorer.model.config.image_px
-    squares = (to_square(image, px) for image in images)
-    for batch, count in filled(squares, batch_size):
-        scored = scorer(variables, np.stack(batch))
-        maps = np.asarray(scored.maps)
-        scores = {name: np.asarray(value) for name, value in scored.scores.items()}
-        reconstructions = np.round(np.asarray(scored.reconstructions) * 255)
-        for i in range(count):
-            yield ImagePrediction(
-                map=maps[i],
-                scores={name: float(value[i]) for name, value in scores.items()},
-                reconstruction=reconstructions[i].astype(np.uint8),
-            )
+@functools.partial(jax.jit, static_argnums=0)
+def _reconstruct(
+    model: Model, variables: Variables, images: jax.Array
+) -> Reconstruction:
+    unit = images.astype(jnp.float32) / 255.0
+    outputs, _ = model.apply(variables, unit, training=False)
+    clipped = jnp.clip(outputs.reconstruction, 0.0, 1.0)
+    return Reconstruction(unit, clipped, outputs.codes)  # pyright: ignore[reportArgumentType]
 
 
 def score_in_batches(
     scorer: Scorer,
     variables: Variables,
     images: UInt8[np.ndarray, "n h w 3"],
-    references: Shaped[np.ndarray, "n gh gw c"] | None,
+    distance_maps: DistanceMaps | None,
 ) -> tuple[Float[np.ndarray, "n h w"], Scores]:
-    """Maps and scores of any number of images of the model's size."""
+    """Maps and scores of images of the model's size, in batches.
+
+    Args:
+      distance_maps: of the images, where they were computed before.
+    """
     count = len(images)
     parts = []
-    for chunk, _ in filled(range(count), min(scorer.config.batch_size, count)):
-        known = None if references is None else references[chunk].astype(np.float32)
-        parts.append(jax.device_get(scorer(variables, images[chunk], known)))
+    for batch, _ in filled(range(count), min(scorer.config.batch_size, count)):
+        maps = jax.tree.map(lambda x, i=batch: x[i].astype(np.float32), distance_maps)
+        scored = scorer(variables, images[batch], maps)
+        parts.append(jax.device_get(scored))
     maps = np.concatenate([part.maps for part in parts])[:count]
     scores = {
         str(name): np.concatenate([part.scores[name] for part in parts])[:count]

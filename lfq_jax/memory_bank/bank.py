@@ -1,8 +1,12 @@
-"""TODO docstring of lfq_jax.memory_bank.bank."""
+"""The memory bank: the shots' patches, and what comparing with them needs.
+
+A patch memory as in PatchCore (Roth et al. 2022), over the features of `features.py`.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
@@ -12,7 +16,7 @@ from lfq_jax.memory_bank.features import (
     extract_filters,
     extract_from_images,
 )
-from lfq_jax.memory_bank.layout import orientation_channels
+from lfq_jax.memory_bank.layout import map_channels
 from lfq_jax.memory_bank.orientation import Orientation, fit_orientation
 from lfq_jax.memory_bank.pose_search import Poses, build_poses
 from lfq_jax.memory_bank.subsampling import sample
@@ -21,39 +25,39 @@ from lfq_jax.ops.rotation import rotate_image
 
 
 class FeatureBank(NamedTuple):
-    """The shots' projected features. Arrays only."""
+    """The shots' projected features from one source. Arrays only."""
 
-    patches: Float[Array, "n g"]
-    """From anywhere on the shots."""
-    places: Float[Array, "k h w g"]
-    """Of every place on the shots, moved and turned a little: a shot's variants, then
-    the next one's. k = 0 where places are not compared."""
+    anywhere: Float[Array, "n g"]
+    """Patches from anywhere on the shots."""
+    in_place: Float[Array, "k h w g"]
+    """Features of every cell of the shots, slightly moved and rotated: all variants of
+    the first shot, then of the next one. k = 0 where there is no window search."""
 
 
 class MemoryBank(NamedTuple):
     """What a detector compares an image with. Arrays only."""
 
-    sight: FeatureExtractor
+    extractor: FeatureExtractor
     filters: FeatureBank
     stages: tuple[FeatureBank, ...] = ()
-    """Of every stage of the encoder."""
+    """One bank for each stage of the backbone."""
     poses: Poses | None = None
-    """Where images are compared in other turns, too."""
+    """The rotated shots, where images are compared in other poses as well."""
     orientation: Orientation | None = None
-    """Of textures: how their grain runs."""
-    usual: Float[Array, "r c"] | None = None
-    """How much more `compare` finds on good parts near the border of the image, by how
-    many cells away it is; the last row, 0, goes for all that lie deeper."""
+    """For textures: how the shots' grain runs."""
+    border_baseline: Float[Array, "r c"] | None = None
+    """Additional distance that good parts have near the image's border, by distance
+    from the border in cells. The last row is 0 and applies to all deeper cells."""
 
     @property
-    def memories(self) -> tuple[FeatureBank, ...]:
-        """One for each kind of feature."""
+    def by_source(self) -> tuple[FeatureBank, ...]:
+        """One bank for each source of features."""
         return self.filters, *self.stages
 
 
 @exact_products
 def build_memory_bank(
-    sight: FeatureExtractor,
+    extractor: FeatureExtractor,
     images: Sequence[UInt8[np.ndarray, "h w 3"]],
     config: MemoryBankConfig,
     *,
@@ -61,50 +65,63 @@ def build_memory_bank(
     is_texture: bool,
     seed: int,
 ) -> MemoryBank:
-    """The memory of `images`, normal ones."""
+    """The memory bank of normal images.
 
-    def described(images: Sequence[np.ndarray]) -> tuple[Array, ...]:
-        return extract_from_images(sight, images, config, stride=stride)
+    Args:
+      stride: side of a cell in pixels.
+      is_texture: textures are searched anywhere, objects in a window as well.
+      seed: of the random choice of patches.
+    """
 
-    kinds = described(images)
-    of_stage = config.encoder.patches if config.encoder else 0
-    counts = [config.patches, *[of_stage] * (len(kinds) - 1)]
-    patches = [
-        sample(kind, count, seed=seed)
-        for kind, count in zip(kinds, counts, strict=True)
+    def features_of(images: Sequence[np.ndarray]) -> tuple[Array, ...]:
+        return extract_from_images(extractor, images, config, stride=stride)
+
+    by_source = features_of(images)
+    stage_patches = config.backbone.patches if config.backbone else 0
+    counts = [config.patches, *[stage_patches] * (len(by_source) - 1)]
+    anywhere = [
+        sample(features, count, seed=seed)
+        for features, count in zip(by_source, counts, strict=True)
     ]
-    places, poses = [kind[:0] for kind in kinds], None
+    in_place, poses = [features[:0] for features in by_source], None
     if config.window > 0 and not is_texture:
-        moved = [m for image in images for m in _variants(image, stride, config)]
-        places = described(moved)
+        variants = [v for image in images for v in _variants(image, stride, config)]
+        in_place = features_of(variants)
         if config.poses:
             poses = build_poses(
                 list(images),
-                lambda image: extract_filters(sight, image, config, stride=stride),
+                lambda image: extract_filters(extractor, image, config, stride=stride),
             )
     orientation = None
-    if orientation_channels(config, is_texture=is_texture):
+    if map_channels(config, is_texture=is_texture).orientation:
         orientation = fit_orientation(images, seed=seed)
-    filters, *stages = [
-        FeatureBank(*both) for both in zip(patches, places, strict=True)
-    ]
-    return MemoryBank(sight, filters, tuple(stages), poses, orientation)
+    pairs = zip(anywhere, in_place, strict=True)
+    filters, *stages = [FeatureBank(*pair) for pair in pairs]
+    return MemoryBank(extractor, filters, tuple(stages), poses, orientation)
+
+
+def copy_bank(bank: MemoryBank) -> MemoryBank:
+    """The same bank in buffers of its own."""
+    return jax.tree.map(lambda x: x.copy(), bank)
 
 
 def _variants(
     image: UInt8[np.ndarray, "h w 3"], stride: int, config: MemoryBankConfig
 ) -> list[np.ndarray]:
-    turns = [rotate_image(image, turn) for turn in config.turns_deg]
-    return _moved(image, stride // 2) + turns
+    """The image, moved by half a cell and rotated slightly."""
+    rotated = [rotate_image(image, turn) for turn in config.turns_deg]
+    return _moved_by_half_a_cell(image, stride // 2) + rotated
 
 
-def _moved(image: UInt8[np.ndarray, "h w 3"], half: int) -> list[np.ndarray]:
-    """The image, and moved by half a cell right, down, and both.
+def _moved_by_half_a_cell(
+    image: UInt8[np.ndarray, "h w 3"], half_px: int
+) -> list[np.ndarray]:
+    """The image, and the image moved right, down, and both.
 
-    An edge in the middle of a cell does not look like one on its border.
+    An edge in the middle of a cell does not look like an edge on its border.
     """
-    if not half:
+    if not half_px:
         return [image]
-    wide = np.pad(image, ((half, 0), (half, 0), (0, 0)), mode="edge")
+    wide = np.pad(image, ((half_px, 0), (half_px, 0), (0, 0)), mode="edge")
     h, w, _ = image.shape
-    return [wide[i : i + h, j : j + w] for i in (half, 0) for j in (half, 0)]
+    return [wide[i : i + h, j : j + w] for i in (half_px, 0) for j in (half_px, 0)]

@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.memory_bank.border_normalizer."""
+"""How much farther good parts are near the border, so that it can be subtracted."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,20 +8,29 @@ _BORDER_CELLS = 16
 
 
 def cells_from_border(rows: int, columns: int) -> np.ndarray:
-    """How many cells away the nearest border is, 0 at it. [rows columns]"""
+    """Distance of every cell from the nearest border, in cells; 0 at the border.
+    [rows columns]"""
     row, column = np.arange(rows), np.arange(columns)
     row, column = np.minimum(row, row[::-1]), np.minimum(column, column[::-1])
     return np.minimum(row[:, None], column)
 
 
-def fit_border_baseline(found: Float[np.ndarray, "n h w c"]) -> Float[Array, "r c"]:
-    """How much more `compare` finds on good parts near the border than far from it.
+def fit_border_baseline(distances: Float[np.ndarray, "n h w c"]) -> Float[Array, "r c"]:
+    """Mean distance of good parts by distance from the border, less the mean inside.
 
-    At the border a filter sees half as much, and chance looks like a defect there.
+    Near the border a filter sees only half as much, and a random pattern looks like a
+    defect there.
+
+    Args:
+      distances: of good parts, as `distance_maps_of` computes them.
+
+    Returns:
+      One row for each of the first 16 distances from the border, then a row of zeros
+      that applies to all deeper cells.
     """
-    flat = found.reshape(len(found), -1, found.shape[-1]).astype(np.float64)
-    by_cell = flat.mean(0)
-    depth = np.minimum(cells_from_border(*found.shape[1:3]).ravel(), _BORDER_CELLS)
+    flat = distances.reshape(len(distances), -1, distances.shape[-1])
+    by_cell = flat.astype(np.float64).mean(0)
+    depth = np.minimum(cells_from_border(*distances.shape[1:3]).ravel(), _BORDER_CELLS)
     counts = np.bincount(depth)
     sums = np.stack([np.bincount(depth, channel) for channel in by_cell.T], axis=-1)
     means = sums / counts[:, None]

@@ -1,14 +1,11 @@
-"""What the shots look like, patch by patch, and how far an image is from that.
+"""Distance of every cell of an image from its nearest neighbours in the memory bank."""
 
-A patch memory as in PatchCore (Roth et al. 2022), over the features of `sight`. A
-learning detector needs to be told how far two good parts differ: while it learns, every
-image is compared with the *other* shots only.
-"""
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from lfq_jax.config import MemoryBankConfig
 from lfq_jax.memory_bank.bank import FeatureBank, MemoryBank
@@ -16,8 +13,9 @@ from lfq_jax.memory_bank.border_normalizer import cells_from_border
 from lfq_jax.memory_bank.features import (
     PatchFeatures,
     extract,
-    sizes_by_kind,
+    group_sizes_by_source,
 )
+from lfq_jax.memory_bank.layout import MapChannels
 from lfq_jax.memory_bank.nearest_neighbours import (
     TIE,
     WindowTiles,
@@ -25,156 +23,187 @@ from lfq_jax.memory_bank.nearest_neighbours import (
     nearest_in_window,
     window_tiles,
 )
-from lfq_jax.memory_bank.orientation import (
-    orientation_deviation,
-)
+from lfq_jax.memory_bank.orientation import orientation_deviation
 from lfq_jax.memory_bank.pose_search import find_poses
 from lfq_jax.ops.precision import exact_products
 from lfq_jax.ops.rotation import inside, rotate
 
 
-def _by_group(squared: Float[Array, "*b f"], sizes: tuple[int, ...]) -> Array:
-    """Length of a difference in every group of features. [... f] -> [... g]"""
+class DistanceMaps(NamedTuple):
+    """What comparing images with a memory bank gives, on the grid of cells.
+
+    A field that does not apply has no channels.
+    """
+
+    distances: Shaped[Array, "*b gh gw d"]
+    """log(1 + distance) from the nearest patch anywhere, a channel a group of features;
+    then, for objects, from the nearest patch in the window. Less the border baseline
+    where the bank has one."""
+    orientation: Shaped[Array, "*b gh gw o"]
+    """For textures: orientation deviation of the grain, in (-1, 1); 0 is normal."""
+    features: Shaped[Array, "*b gh gw f"]
+    """The image's features that the decoder is to reconstruct."""
+    clean_features: Shaped[Array, "*b gh gw g"]
+    """The same of the image without its anomaly, known in training alone."""
+
+
+def empty_maps(
+    shape: tuple[int, ...], channels: MapChannels, dtype: type[np.floating]
+) -> DistanceMaps:
+    """Maps of zeros. `shape` has all axes but the channels."""
+    return DistanceMaps(*(np.zeros((*shape, count), dtype) for count in channels))
+
+
+@exact_products
+def distance_maps_of(
+    bank: MemoryBank,
+    images: Float[Array, "b H W 3"],
+    config: MemoryBankConfig,
+    *,
+    stride: int,
+) -> DistanceMaps:
+    """Compare images in [0, 1] with a memory bank.
+
+    Args:
+      stride: side of a cell in pixels.
+
+    Returns:
+      Maps without `clean_features`.
+    """
+    features = extract(bank.extractor, images, config, stride=stride)
+    comparison = _Comparison(bank, config, stride)
+
+    def of_image(pair: tuple[Array, PatchFeatures]) -> DistanceMaps:
+        image, features = pair
+        distances = comparison(image, features.by_source)
+        if bank.border_baseline is not None:
+            last = len(bank.border_baseline) - 1
+            depth = cells_from_border(*distances.shape[:2]).clip(max=last)
+            distances = distances - bank.border_baseline[depth]
+        orientation = distances[..., :0]
+        if bank.orientation is not None and config.orientation_weight:
+            grid = distances.shape[:2]
+            deviation = orientation_deviation(bank.orientation, image, grid)
+            orientation = deviation[..., None]
+        targets = features.reconstruction_targets
+        return DistanceMaps(distances, orientation, targets, targets[..., :0])
+
+    return jax.lax.map(of_image, (images, features))
+
+
+def _group_lengths(squared: Float[Array, "*b f"], sizes: tuple[int, ...]) -> Array:
+    """Length of a difference within each group of features. [... f] -> [... g]"""
     parts = jnp.split(squared, np.cumsum(sizes)[:-1], axis=-1)
     return jnp.sqrt(jnp.stack([part.sum(-1) for part in parts], axis=-1))
 
 
-def _window(config: MemoryBankConfig, memory: FeatureBank, cells: int) -> int:
-    """`config.window` in the cells of a coarser grid, and part of one as a whole."""
-    return -(-config.window * memory.places.shape[1] // cells)
+def _window_radius(config: MemoryBankConfig, bank: FeatureBank, cells: int) -> int:
+    """`config.window`, converted to the cells of a coarser grid and rounded up."""
+    return -(-config.window * bank.in_place.shape[1] // cells)
 
 
 class _Comparison:
-    """One detector's comparison of one image: what does not change between images."""
+    """The comparison of one image with one bank: what all images share."""
 
-    def __init__(
-        self, reference: MemoryBank, config: MemoryBankConfig, stride: int
-    ) -> None:
-        self.reference, self.config, self.stride = reference, config, stride
-        self.sizes = sizes_by_kind(config)
-        self.near: list[WindowTiles] = []
-        if reference.filters.places.shape[0]:
-            cells = reference.filters.places.shape[1]
-            self.near = [
-                window_tiles(memory.places, _window(config, memory, cells))
-                for memory in reference.memories
+    def __init__(self, bank: MemoryBank, config: MemoryBankConfig, stride: int) -> None:
+        self.bank, self.config, self.stride = bank, config, stride
+        self.sizes = group_sizes_by_source(config)
+        self.windows: list[WindowTiles] = []
+        if bank.filters.in_place.shape[0]:
+            cells = bank.filters.in_place.shape[1]
+            self.windows = [
+                window_tiles(source.in_place, _window_radius(config, source, cells))
+                for source in bank.by_source
             ]
 
     def __call__(
         self, image: Float[Array, "H W 3"], queries: tuple[Float[Array, "_ _ _"], ...]
     ) -> Float[Array, "h w c"]:
-        memories = self.reference.memories
-        found = [
-            _by_group(nearest_anywhere(query, memory.patches), sizes)
-            for query, memory, sizes in zip(queries, memories, self.sizes, strict=True)
+        sources = self.bank.by_source
+        distances = [
+            _group_lengths(nearest_anywhere(query, source.anywhere), sizes)
+            for query, source, sizes in zip(queries, sources, self.sizes, strict=True)
         ]
-        if self.near:
-            in_place = self._in_place(queries)
-            if self.reference.poses is not None:
-                in_place = self._in_other_turns(in_place, image, queries)
-            found += in_place
+        if self.windows:
+            in_window = self._in_window(queries)
+            if self.bank.poses is not None:
+                in_window = self._in_other_poses(in_window, image, queries)
+            distances += in_window
         grid = queries[0].shape[:2]
-        found = [jax.image.resize(x, (*grid, x.shape[-1]), "bilinear") for x in found]
-        return jnp.log1p(jnp.concatenate(found, axis=-1))
+        resized = [
+            jax.image.resize(x, (*grid, x.shape[-1]), "bilinear") for x in distances
+        ]
+        return jnp.log1p(jnp.concatenate(resized, axis=-1))
 
-    def _in_place(
+    def _in_window(
         self, queries: tuple[Array, ...], shot: Array | None = None
     ) -> tuple[Float[Array, "_ _ _"], ...]:
-        """Distances from the shots, or from one of them, about the same place."""
+        """Distances from the nearest patch in the window, of all shots or of one."""
         first, count = 0, None
         if shot is not None:
-            assert self.reference.poses is not None
-            shots = self.reference.poses.turned.shape[0]
-            count = self.reference.filters.places.shape[0] // shots
+            assert self.bank.poses is not None
+            shots = self.bank.poses.turned.shape[0]
+            count = self.bank.filters.in_place.shape[0] // shots
             first = shot * count
         return tuple(
-            _by_group(nearest_in_window(query, near, first=first, count=count), sizes)
-            for query, near, sizes in zip(queries, self.near, self.sizes, strict=True)
+            _group_lengths(
+                nearest_in_window(query, window, first=first, count=count), sizes
+            )
+            for query, window, sizes in zip(
+                queries, self.windows, self.sizes, strict=True
+            )
         )
 
-    def _in_other_turns(
+    def _in_other_poses(
         self,
         upright: tuple[Float[Array, "_ _ _"], ...],
         image: Float[Array, "H W 3"],
         queries: tuple[Float[Array, "_ _ _"], ...],
     ) -> tuple[Float[Array, "_ _ _"], ...]:
-        """In every cell the nearer of upright and of the turns that fit the image."""
-        poses = self.reference.poses
+        """In every cell the smaller of the upright distance and of the distances in the
+        poses that fit the image."""
+        poses = self.bank.poses
         assert poses is not None
         turns, fits = find_poses(poses, queries[0], self.config.poses)
         shots = jnp.repeat(jnp.arange(turns.shape[0]), turns.shape[1])
 
-        def nearer(found: tuple[Array, ...], turn: tuple[Array, ...]):
-            fits, shot, turn_deg = turn
+        def take_nearer(nearest: tuple[Array, ...], pose: tuple[Array, ...]):
+            fits, shot, turn_deg = pose
 
-            def compared(found: tuple[Array, ...]) -> tuple[Array, ...]:
-                back = self._turned_back(image, shot, turn_deg)
+            def compared(nearest: tuple[Array, ...]) -> tuple[Array, ...]:
+                in_pose = self._in_pose(image, shot, turn_deg)
                 return tuple(
-                    _nearer(mine, theirs, turn_deg)
-                    for mine, theirs in zip(found, back, strict=True)
+                    _nearer(before, now, turn_deg)
+                    for before, now in zip(nearest, in_pose, strict=True)
                 )
 
-            return jax.lax.cond(fits, compared, lambda found: found, found), None
+            return jax.lax.cond(fits, compared, lambda nearest: nearest, nearest), None
 
-        each = (fits.ravel(), shots, turns.ravel())
-        return jax.lax.scan(nearer, upright, each)[0]
+        each_pose = (fits.ravel(), shots, turns.ravel())
+        return jax.lax.scan(take_nearer, upright, each_pose)[0]
 
-    def _turned_back(
+    def _in_pose(
         self, image: Float[Array, "H W 3"], shot: Array, turn_deg: Array
     ) -> tuple[Float[Array, "_ _ _"], ...]:
-        """Distances in place of the image laid as the shot lies, by its own cells."""
+        """Window distances of the image, rotated to the shot's pose and back."""
         upright = rotate(image, -turn_deg)[None]
-        seen = extract(self.reference.sight, upright, self.config, stride=self.stride)
-        found = self._in_place(tuple(kind[0] for kind in seen.kinds), shot)
-        return tuple(rotate(each, turn_deg, is_map=True) for each in found)
+        features = extract(
+            self.bank.extractor, upright, self.config, stride=self.stride
+        )
+        queries = tuple(source[0] for source in features.by_source)
+        distances = self._in_window(queries, shot)
+        return tuple(rotate(each, turn_deg, is_map=True) for each in distances)
 
 
 def _nearer(
-    mine: Float[Array, "h w g"], theirs: Float[Array, "h w g"], turn_deg: Array
+    before: Float[Array, "h w g"], now: Float[Array, "h w g"], turn_deg: Array
 ) -> Float[Array, "h w g"]:
-    """Theirs, in the cells where they are nearer in all and were seen in that turn;
-    from mine to theirs by degrees where both are about as near."""
-    rows, columns, _ = mine.shape
-    ours, others = (mine * mine).sum(-1), (theirs * theirs).sum(-1)
-    lead = (ours - others) / (2 * TIE * jnp.minimum(ours, others) + 1e-12)
-    may = inside(rows, columns, turn_deg)
-    share = jnp.where(may, jnp.clip(0.5 + lead, 0.0, 1.0), 0.0)[..., None]
-    return mine + share * (theirs - mine)
-
-
-@exact_products
-def distance_maps_of(
-    reference: MemoryBank,
-    images: Float[Array, "b H W 3"],
-    config: MemoryBankConfig,
-    *,
-    stride: int,
-) -> Float[Array, "b h w c"]:
-    """How far every cell is from the memory, and what it looks like.
-
-    log(1 + distance), a channel a group of features: from the nearest patch anywhere,
-    then, where places are compared, from the nearest in place; less `usual`, where the
-    reference has it; then, with `shows_features`, the filters' projected features.
-    After these `channels` come, for textures, how strangely their grain runs, and the
-    features that the decoder is to give back.
-    """
-    seen = extract(reference.sight, images, config, stride=stride)
-    comparison = _Comparison(reference, config, stride)
-
-    def of_image(each: tuple[Array, PatchFeatures]) -> Array:
-        image, seen = each
-        distances = comparison(image, seen.kinds)
-        if reference.usual is not None:
-            depth = cells_from_border(*distances.shape[:2]).clip(
-                max=len(reference.usual) - 1
-            )
-            distances = distances - reference.usual[depth]
-        shown = [seen.kinds[0]] if config.shows_features else []
-        if reference.orientation is not None and config.orientation_weight:
-            grain = orientation_deviation(
-                reference.orientation, image, distances.shape[:2]
-            )
-            shown.append(grain[..., None])
-        return jnp.concatenate([distances, *shown, seen.widest], axis=-1)
-
-    return jax.lax.map(of_image, (images, seen))
+    """`now` in the cells that the rotated image covers and where it is nearer over all
+    groups, with a continuous transition where both are about equally near."""
+    rows, columns, _ = before.shape
+    squared_before, squared_now = (before * before).sum(-1), (now * now).sum(-1)
+    lead = squared_before - squared_now
+    lead = lead / (2 * TIE * jnp.minimum(squared_before, squared_now) + 1e-12)
+    covered = inside(rows, columns, turn_deg)
+    weight = jnp.where(covered, jnp.clip(0.5 + lead, 0.0, 1.0), 0.0)[..., None]
+    return before + weight * (now - before)

@@ -1,12 +1,12 @@
-"""How a detector sees an image: features of every cell of a grid, of several kinds.
+"""Features of every cell of an image, from the filter bank and from a backbone.
 
-Always those of the fixed filter bank; with an encoder, those of each of a pretrained
-network's stages beside them, as kinds of their own on grids of their own.
+The fixed filter bank is always one source. With a backbone, each of its stages is one
+more source, on a grid of its own.
 """
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -21,36 +21,38 @@ from lfq_jax.memory_bank.projection import Projection, principal_components, whi
 from lfq_jax.ops.precision import exact_products
 
 _LENGTH = 4.0
-"""Of a stage's features in a cell: good parts then differ about as much as in the
-filters' whitened features."""
+"""Length of a stage's feature vector in every cell. Good parts then differ about as
+much in a stage as in the filter bank's whitened features."""
 
 
 class FeatureExtractor(NamedTuple):
-    """What turns images into features. Arrays only."""
+    """Turns images into features. Arrays only."""
 
     filters: Projection
-    widest: Projection | None = None
-    """From the stages' features to those that the decoder is to give back."""
-    weights: dict[str, Array] | None = None
-    """The encoder's own."""
+    """Whitens the filter bank's responses, group by group."""
+    targets: Projection | None = None
+    """From the stages' features to those that the decoder is to reconstruct."""
+    backbone: dict[str, Array] | None = None
+    """The backbone's weights."""
 
 
 class PatchFeatures(NamedTuple):
-    """What `see` finds in images."""
+    """What `extract` computes from images."""
 
-    kinds: tuple[Float[Array, "b _ _ _"], ...]
-    """What is compared: the filters' projected features on the grid of cells, then
-    every stage's features on its own grid, of one length in every cell."""
-    widest: Float[Array, "b h w r"]
-    """What the decoder is to give back, on the grid of cells."""
+    by_source: tuple[Float[Array, "b _ _ _"], ...]
+    """Features to compare: the filter bank's on the grid of cells, then each stage's on
+    its own grid."""
+    reconstruction_targets: Float[Array, "b h w r"]
+    """Features that the decoder is to reconstruct, on the grid of cells. r = 0 without
+    a backbone."""
 
 
-def sizes_by_kind(config: MemoryBankConfig) -> tuple[tuple[int, ...], ...]:
-    """Projected features in each group, for each kind of feature."""
-    kinds = (group_sizes(config.levels),)
-    if config.encoder is None:
-        return kinds
-    return kinds + tuple((width,) for width in _stage_widths(config.encoder))
+def group_sizes_by_source(config: MemoryBankConfig) -> tuple[tuple[int, ...], ...]:
+    """Number of projected features in each group, for each source."""
+    sources = (group_sizes(config.levels),)
+    if config.backbone is None:
+        return sources
+    return sources + tuple((width,) for width in _stage_widths(config.backbone))
 
 
 def _stage_widths(config: BackboneConfig) -> tuple[int, ...]:
@@ -59,45 +61,51 @@ def _stage_widths(config: BackboneConfig) -> tuple[int, ...]:
 
 
 def reconstructed_sizes(config: MemoryBankConfig | None) -> tuple[int, ...]:
-    """How many features of each of the encoder's stages the decoder gives back."""
-    if config is None or config.encoder is None or not config.encoder.reconstructed:
+    """Number of features of each backbone stage that the decoder reconstructs."""
+    if config is None or config.backbone is None or not config.backbone.reconstructed:
         return ()
-    count = config.encoder.reconstructed
-    return tuple(min(count, width) for width in _stage_widths(config.encoder))
+    count = config.backbone.reconstructed
+    return tuple(min(count, width) for width in _stage_widths(config.backbone))
 
 
 @exact_products
 def extract(
-    sight: FeatureExtractor,
+    extractor: FeatureExtractor,
     images: Float[Array, "b H W 3"],
     config: MemoryBankConfig,
     *,
     stride: int,
 ) -> PatchFeatures:
-    """What is compared of images, and what is reconstructed of them.
+    """Features of images in [0, 1], to compare and to reconstruct.
 
-    The grid of cells has one for every `stride` x `stride` pixels.
+    Args:
+      stride: side of a cell in pixels. The grid has one cell for every
+        `stride` x `stride` pixels.
+
+    Raises:
+      ValueError: where the config names a backbone and the extractor has no weights.
     """
-    filters = sight.filters(describe(images, levels=config.levels, stride=stride))
-    if config.encoder is None:
+    responses = describe(images, levels=config.levels, stride=stride)
+    filters = extractor.filters(responses)
+    if config.backbone is None:
         return PatchFeatures((filters,), filters[..., :0])
-    if sight.weights is None:
-        raise ValueError("a reference with an encoder needs the encoder's weights")
-    stages = _encoded(sight.weights, images, config.encoder)
-    if sight.widest is None:
+    if extractor.backbone is None:
+        raise ValueError("a memory bank with a backbone needs the backbone's weights")
+    stages = _stage_features(extractor.backbone, images, config.backbone)
+    if extractor.targets is None:
         return PatchFeatures((filters, *stages), filters[..., :0])
-    widest = sight.widest(_on_grid(stages, filters.shape[1:3]))
-    return PatchFeatures((filters, *stages), widest)
+    targets = extractor.targets(_on_grid(stages, filters.shape[1:3]))
+    return PatchFeatures((filters, *stages), targets)
 
 
-def _encoded(
+def _stage_features(
     weights: dict[str, Array], images: Float[Array, "b H W 3"], config: BackboneConfig
 ) -> list[Float[Array, "b _ _ _"]]:
-    """The stages' maps, each a mean over 3 x 3 of its own cells (the locally aware
-    features of Roth et al. 2022) and of one length in every cell: a network without
-    batch norms is loud where the image is bright."""
-    encoder = Backbone(weights, network_from_text(config.network))
-    pooled = [_mean_3x3(x) for x in encoder.features(images, config.stages)]
+    """Each stage's features, averaged over 3 x 3 of its cells (the locally aware
+    features of Roth et al. 2022) and scaled to one length in every cell. A network
+    without batch norms responds more strongly where the image is bright."""
+    backbone = Backbone(weights, network_from_text(config.network))
+    pooled = [_mean_3x3(x) for x in backbone.features(images, config.stages)]
     lengths = [jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-6 for x in pooled]
     return [_LENGTH * x / n for x, n in zip(pooled, lengths, strict=True)]
 
@@ -124,58 +132,69 @@ def fit_feature_extractor(
     config: MemoryBankConfig,
     *,
     stride: int,
-    encoder: Backbone | None = None,
+    backbone: Backbone | None = None,
 ) -> FeatureExtractor:
-    """The projections of the shots' features, group by group."""
+    """Fit the projections to the shots' features, group by group.
+
+    Raises:
+      ValueError: where the config names a backbone and `backbone` is missing.
+    """
     one_by_one = [shot[None] for shot in shots]
-    filters = _flat(
-        _described(shot, levels=config.levels, stride=stride) for shot in one_by_one
-    )
-    of_filters = whitening(filters, group_sizes(config.levels))
-    if config.encoder is None:
-        return FeatureExtractor(of_filters)
-    if encoder is None:
-        raise ValueError("a reference with an encoder needs the encoder's weights")
-    if not config.encoder.reconstructed:
-        return FeatureExtractor(of_filters, weights=encoder.arrays)
-    raw = _flat(
-        _encoded_bytes(encoder.arrays, shot, config=config.encoder, stride=stride)
+    responses = _as_rows(
+        _filter_responses(shot, levels=config.levels, stride=stride)
         for shot in one_by_one
     )
-    widths, count = _stage_widths(config.encoder), config.encoder.reconstructed
-    return FeatureExtractor(
-        of_filters, principal_components(raw, widths, count), encoder.arrays
+    filters = whitening(responses, group_sizes(config.levels))
+    if config.backbone is None:
+        return FeatureExtractor(filters)
+    if backbone is None:
+        raise ValueError("a memory bank with a backbone needs the backbone's weights")
+    if not config.backbone.reconstructed:
+        return FeatureExtractor(filters, backbone=backbone.arrays)
+    raw = _as_rows(
+        _stage_features_on_grid(
+            backbone.arrays, shot, config=config.backbone, stride=stride
+        )
+        for shot in one_by_one
     )
+    widths, count = _stage_widths(config.backbone), config.backbone.reconstructed
+    targets = principal_components(raw, widths, count)
+    return FeatureExtractor(filters, targets, backbone.arrays)
 
 
-def _flat(parts) -> np.ndarray:
-    found = np.concatenate([np.asarray(part) for part in parts])
-    return found.reshape(-1, found.shape[-1])
+def _as_rows(parts: Iterable[Array]) -> Float[np.ndarray, "n f"]:
+    features = np.concatenate([np.asarray(part) for part in parts])
+    return features.reshape(-1, features.shape[-1])
 
 
 def extract_from_images(
-    sight: FeatureExtractor,
+    extractor: FeatureExtractor,
     images: Sequence[UInt8[np.ndarray, "h w 3"]],
     config: MemoryBankConfig,
     *,
     stride: int,
 ) -> tuple[Float[Array, "n _ _ _"], ...]:
-    """The kinds that `see` finds in photographs, one a call: memory stays small, one
-    shape is compiled."""
-    parts = [_see_bytes(sight, x[None], config=config, stride=stride) for x in images]
-    return tuple(jnp.concatenate(kind) for kind in zip(*parts, strict=True))
+    """Features by source of 8-bit images.
+
+    Computed one image a call: memory stays small, and only one shape is compiled.
+    """
+    parts = [
+        _by_source(extractor, image[None], config=config, stride=stride)
+        for image in images
+    ]
+    return tuple(jnp.concatenate(source) for source in zip(*parts, strict=True))
 
 
 def extract_filters(
-    sight: FeatureExtractor,
+    extractor: FeatureExtractor,
     image: UInt8[np.ndarray, "h w 3"],
     config: MemoryBankConfig,
     *,
     stride: int,
 ) -> Float[Array, "gh gw f"]:
-    """What `see` finds of the first kind in one photograph."""
-    filters_only = FeatureExtractor(sight.filters)
-    without = dataclasses.replace(config, encoder=None)
+    """The filter bank's features of one 8-bit image."""
+    filters_only = FeatureExtractor(extractor.filters)
+    without = dataclasses.replace(config, backbone=None)
     return extract_from_images(filters_only, [image], without, stride=stride)[0][0]
 
 
@@ -184,20 +203,20 @@ def _unit(images: UInt8[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
 
 
 @functools.partial(jax.jit, static_argnames=("config", "stride"))
-def _see_bytes(
-    sight: FeatureExtractor, images: Array, *, config: MemoryBankConfig, stride: int
-):
-    return extract(sight, _unit(images), config, stride=stride).kinds
+def _by_source(
+    extractor: FeatureExtractor, images: Array, *, config: MemoryBankConfig, stride: int
+) -> tuple[Array, ...]:
+    return extract(extractor, _unit(images), config, stride=stride).by_source
 
 
 @functools.partial(jax.jit, static_argnames=("levels", "stride"))
-def _described(images: Array, *, levels: int, stride: int) -> Array:
+def _filter_responses(images: Array, *, levels: int, stride: int) -> Array:
     return describe(_unit(images), levels=levels, stride=stride)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "stride"))
-def _encoded_bytes(
+def _stage_features_on_grid(
     weights: dict[str, Array], images: Array, *, config: BackboneConfig, stride: int
 ) -> Array:
     grid = images.shape[1] // stride, images.shape[2] // stride
-    return _on_grid(_encoded(weights, _unit(images), config), grid)
+    return _on_grid(_stage_features(weights, _unit(images), config), grid)

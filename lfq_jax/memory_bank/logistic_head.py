@@ -61,7 +61,7 @@ def fit_logistic_head(
     distances: Float16[np.ndarray, "n h w c"],
     masks: UInt8[np.ndarray, "n H W"],
     *,
-    seed: int,
+    rng: np.random.Generator,
 ) -> LogisticHead:
     """The regression that tells the cells under `masks` from the others.
 
@@ -71,7 +71,6 @@ def fit_logistic_head(
     """
     from sklearn.linear_model import LogisticRegression
 
-    rng = np.random.default_rng((seed, 2))
     shares = _shares(masks, distances.shape[1:3])
     cells, labels = _drawn_cells(distances, shares, rng)
     mean, scale = cells.mean(0), cells.std(0)

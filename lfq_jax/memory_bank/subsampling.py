@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.memory_bank.subsampling."""
+"""Which patches of the shots a memory bank keeps."""
 
 import numpy as np
 from jaxtyping import Array, Float

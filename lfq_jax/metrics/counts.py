@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.metrics.counts."""
+"""Counts of good and anomalous scores at every threshold."""
 
 from typing import NamedTuple
 

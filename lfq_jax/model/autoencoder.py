@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.model.lfquiad.autoencoder."""
+"""The reconstructive subnetwork (paper 3.2), quantizer excluded."""
 
 import functools
 from typing import Any
@@ -18,8 +18,8 @@ from lfq_jax.quantizers.config import NoneConfig
 class Autoencoder(nnx.Module):
     """Encoder, pre- and post-quantisation convolutions and decoder (paper 3.2).
 
-    With the quantizer `none` there is nothing to project to, both convolutions are
-    left out and the network is DRAEM's.
+    With the quantizer `none` both convolutions are left out, because there is nothing to
+    project to. The network is then DRAEM's.
     """
 
     def __init__(self, config: ModelConfig, *, code_dim: int, rngs: nnx.Rngs) -> None:

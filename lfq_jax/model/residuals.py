@@ -1,19 +1,20 @@
-"""TODO docstring of lfq_jax.model.lfquiad.residuals."""
+"""How far an image and its features are from their reconstructions, cell by cell."""
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-RESIDUALS = 4  # channels of `residual_cells`
+PIXEL_RESIDUALS = 4  # channels of `pixel_residual`
 
 
-def residual_cells(
+def pixel_residual(
     image: Float[Array, "b h w 3"], reconstruction: Float[Array, "b h w 3"], cell: int
 ) -> Float[Array, "b gh gw 4"]:
-    """How far an image is from its reconstruction, in every cell of `cell` pixels.
+    """Difference of an image from its reconstruction in every cell of `cell` pixels.
 
-    Three channels: the difference of the cells' mean colours; the fourth: the mean
-    absolute difference of their pixels. Scaled to be about 1 for a visible difference.
+    Three channels: the absolute difference of the cells' mean colours. The fourth: the
+    mean absolute difference of their pixels. Scaled so that a visible difference is
+    about 1.
     """
     b, h, w, _ = image.shape
     shape = (b, h // cell, cell, w // cell, cell, 3)
@@ -25,12 +26,16 @@ def residual_cells(
 
 def feature_residual(
     features: Float[Array, "b gh gw f"],
-    given_back: Float[Array, "b gh gw f"],
+    reconstructed: Float[Array, "b gh gw f"],
     sizes: tuple[int, ...],
 ) -> Float[Array, "b gh gw s"]:
-    """How far a cell's features are from what the decoder gives back, a channel a
-    stage. A stage's features have variance 1 in all."""
-    difference = (features - given_back) ** 2
+    """Distance of a cell's features from their reconstruction, a channel a stage.
+
+    Args:
+      sizes: number of features of each stage. A stage's features have variance 1 in
+        total.
+    """
+    difference = (features - reconstructed) ** 2
     stages = jnp.split(difference, np.cumsum(sizes)[:-1], axis=-1)
-    # The floor keeps the slope of the root finite.
+    # The floor keeps the gradient of the root finite.
     return jnp.sqrt(jnp.stack([x.sum(-1) for x in stages], axis=-1) + 1e-6)

@@ -1,6 +1,7 @@
 """From probabilities to maps and image scores (paper 3.5)."""
 
 import functools
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from lfq_jax.config import ImageScore, ScoreConfig
+from lfq_jax.memory_bank.distances import DistanceMaps
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.variables import Variables
 from lfq_jax.ops.gaussian import gaussian_smooth
@@ -55,22 +57,12 @@ class Scored(NamedTuple):
     reconstructions: Float[Array, "b h w 3"]
 
 
+@dataclass(frozen=True)
 class Scorer:
-    """The compiled scoring function of one model."""
+    """The compiled scoring function of one model. Equal scorers share it."""
 
-    def __init__(self, model: Model, config: ScoreConfig) -> None:
-        self.model = model
-        self.config = config
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Scorer) and self._identity == other._identity
-
-    def __hash__(self) -> int:
-        return hash(self._identity)
-
-    @property
-    def _identity(self) -> tuple:
-        return self.model, self.config
+    model: Model
+    config: ScoreConfig
 
     @functools.partial(jax.jit, static_argnums=0)
     @exact_products
@@ -78,11 +70,11 @@ class Scorer:
         self,
         variables: Variables,
         images: UInt8[Array, "b h w 3"],
-        reference: Float[Array, "b gh gw c"] | None = None,
+        distance_maps: DistanceMaps | None = None,
     ) -> Scored:
-        """Score images of the model's own size; `reference` as in `Model.apply`."""
+        """Score images of the model's size; `distance_maps` as in `Model.apply`."""
         unit = images.astype(jnp.float32) / 255.0
-        outputs, _ = self.model.apply(variables, unit, reference, training=False)
+        outputs, _ = self.model.apply(variables, unit, distance_maps, training=False)
         return Scored(
             maps=smooth(outputs.probability, self.config.smoothing_sigma),
             scores=image_scores(outputs.score_probability, self.config),

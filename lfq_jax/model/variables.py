@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.model.lfquiad.variables."""
+"""The arrays of a detector, and what one pass over a batch gives."""
 
 from typing import Any, NamedTuple
 
@@ -13,18 +13,18 @@ Tree = Any  # a nested dict of arrays
 
 
 class Variables(NamedTuple):
-    """All that training changes. Each is a nested dict of arrays."""
+    """Every array of a detector."""
 
     params: Tree
-    """`reconstructive`, `quantizer` and `discriminative` weights."""
+    """Trained weights: `reconstructive`, `quantizer` and `discriminative`."""
     statistics: Tree
     """Running means and variances of the batch norms."""
     quantizer: Tree
     """The quantizer's own state."""
-    reference: MemoryBank | None = None
-    """What new images are compared with; training does not change it."""
-    reader: LogisticHead | None = None
-    """A second opinion on the distances, fitted before training."""
+    memory_bank: MemoryBank | None = None
+    """What images are compared with. Built before training, which does not change it."""
+    logistic_head: LogisticHead | None = None
+    """The regression on the distances. Fitted before training."""
 
 
 class Outputs(NamedTuple):
@@ -32,17 +32,16 @@ class Outputs(NamedTuple):
 
     reconstruction: Float[Array, "b h w 3"]
     logits: Float[Array, "b h w 2"]
-    """The discriminator's; in scoring with the share of the regression, and what the
-    grain of a texture adds."""
+    """In training the discriminator's. In scoring mixed with the logistic head's by
+    `head_weight`, plus the weighted orientation deviation."""
     codes: Array
     quantizer_loss: Float[Array, ""]
     quantizer_statistics: dict[str, Array]
-    features: Float[Array, "b gh gw f"]
-    """The pretrained encoder's features as the decoder gives them back; f = 0 without
-    one."""
-    of_score: Float[Array, "b h w 2"]
-    """Logits that the image score is read off: as `logits`, but in scoring with the
-    regression's own share in the score, and without the grain."""
+    reconstructed_features: Float[Array, "b gh gw f"]
+    """The backbone's features as the decoder reconstructs them; f = 0 without one."""
+    score_logits: Float[Array, "b h w 2"]
+    """Logits that the image score is computed from: in scoring mixed by
+    `score_head_weight`, without the orientation deviation."""
 
     @property
     def probability(self) -> Float[Array, "b h w"]:
@@ -51,8 +50,8 @@ class Outputs(NamedTuple):
 
     @property
     def score_probability(self) -> Float[Array, "b h w"]:
-        """The same of what the image score is read off."""
-        return anomaly_probability(self.of_score)
+        """Probability map that the image score is computed from, in [0, 1]."""
+        return anomaly_probability(self.score_logits)
 
 
 def parameter_count(params: Tree) -> int:

@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.ops.gaussian."""
+"""Gaussian smoothing as matrix products."""
 
 import functools
 import math

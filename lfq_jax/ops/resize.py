@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.ops.resize."""
+"""Anomaly maps at the resolution of their masks."""
 
 import numpy as np
 from jaxtyping import Shaped

@@ -1,8 +1,8 @@
-"""Variation among good parts, drawn inside the compiled step.
+"""Random variation of good parts.
 
-A few shots do not show how far good parts differ. What is drawn here is applied alike
-to the image, to the normal image behind it and to the mask, so that a turned part or a
-darker photograph is never called a defect.
+A few shots do not show how much good parts differ. Each variation is applied in the same
+way to the image, to its normal image and to the mask. So the detector does not learn to
+call a turned part or a darker photograph a defect.
 """
 
 import functools
@@ -16,6 +16,8 @@ from lfq_jax.config import AugmentConfig
 from lfq_jax.ops.batches import filled
 from lfq_jax.training.data import Sample, Samples
 
+_BATCH = 8
+
 
 def _symmetric(key: PRNGKeyArray, bound: float) -> Array:
     return jax.random.uniform(key, (), minval=-bound, maxval=bound)
@@ -24,7 +26,7 @@ def _symmetric(key: PRNGKeyArray, bound: float) -> Array:
 def _orient(
     x: Float[Array, "h w c"], key: PRNGKeyArray, *, flips: bool, turns: bool
 ) -> Array:
-    """Mirror and turn by quarters."""
+    """Mirror the image and turn it by 90 degrees, at random."""
     vertical, horizontal, diagonal = jax.random.bernoulli(key, 0.5, (3,))
     if flips:
         x = jnp.where(vertical, x[::-1], x)
@@ -37,39 +39,6 @@ def _orient(
             x = jnp.where(diagonal, x[::-1], x)
             x = jnp.where(vertical, x[::-1, ::-1], x)
     return x
-
-
-def _bilinear(x: Float[Array, "h w c"], rows: Array, columns: Array) -> Array:
-    """Sample at fractional positions, edges repeated. [h w c], [n], [n] -> [n c]"""
-    h, w, _ = x.shape
-    rows, columns = jnp.clip(rows, 0, h - 1), jnp.clip(columns, 0, w - 1)
-    top = jnp.minimum(rows.astype(jnp.int32), h - 2)
-    left = jnp.minimum(columns.astype(jnp.int32), w - 2)
-    down = (rows - top)[:, None]
-    right = (columns - left)[:, None]
-    flat = x.reshape(h * w, -1)
-    corner = top * w + left
-    upper = flat[corner] * (1 - right) + flat[corner + 1] * right
-    lower = flat[corner + w] * (1 - right) + flat[corner + w + 1] * right
-    return upper * (1 - down) + lower * down
-
-
-def _move(x: Float[Array, "h w c"], key: PRNGKeyArray, config: AugmentConfig) -> Array:
-    """A small rotation, shift and change of size about the centre."""
-    h, w, c = x.shape
-    if not c or not (config.rotation_degrees or config.shift or config.scale):
-        return x
-    angle_key, scale_key, row_key, column_key = jax.random.split(key, 4)
-    angle = jnp.deg2rad(_symmetric(angle_key, config.rotation_degrees))
-    scale = 1.0 + _symmetric(scale_key, config.scale)
-    row, column = jnp.mgrid[:h, :w].astype(jnp.float32)
-    row, column = row.ravel() - (h - 1) / 2, column.ravel() - (w - 1) / 2
-    cos, sin = scale * jnp.cos(angle), scale * jnp.sin(angle)
-    rows = cos * row - sin * column + (h - 1) / 2
-    columns = sin * row + cos * column + (w - 1) / 2
-    rows = rows + h * _symmetric(row_key, config.shift)
-    columns = columns + w * _symmetric(column_key, config.shift)
-    return _bilinear(x, rows, columns).reshape(h, w, c)
 
 
 def _light(
@@ -91,33 +60,30 @@ def _light(
     return contrast * light, offset * light
 
 
-def does_flip(config: AugmentConfig, *, is_texture: bool) -> bool:
-    """Whether a mirrored good part is a good part."""
-    return config.flips == "both" or (config.flips == "auto" and is_texture)
-
-
-def _turns(config: AugmentConfig, *, is_texture: bool) -> bool:
-    always = config.quarter_turns == "always"
-    return always or (config.quarter_turns == "auto" and is_texture)
+def mirrors_and_turns(config: AugmentConfig, *, is_texture: bool) -> tuple[bool, bool]:
+    """Whether mirrored, and whether turned good parts are good parts."""
+    flips = config.flips == "both" or (config.flips == "auto" and is_texture)
+    turns = config.quarter_turns
+    return flips, turns == "always" or (turns == "auto" and is_texture)
 
 
 def augment(
     sample: Sample, key: PRNGKeyArray, *, config: AugmentConfig, is_texture: bool
 ) -> Sample:
-    """One drawn variation of `sample`; pure, of static shape.
+    """One random variation of `sample`. Pure, of static shape.
 
-    The sensor noise is the image's alone: the reconstruction is held to the clean
+    Sensor noise is added to the image alone: the autoencoder reconstructs the clean
     normal image.
     """
-    orient_key, move_key, light_key, noise_key, level_key = jax.random.split(key, 5)
-    flips = does_flip(config, is_texture=is_texture)
-    turns = _turns(config, is_texture=is_texture)
+    # The second key drew small rotations and shifts, which no preset used.
+    orient_key, _, light_key, noise_key, level_key = jax.random.split(key, 5)
+    flips, turns = mirrors_and_turns(config, is_texture=is_texture)
 
-    def placed(x: Array) -> Array:
-        return _move(_orient(x, orient_key, flips=flips, turns=turns), move_key, config)
+    def oriented(x: Array) -> Array:
+        return _orient(x, orient_key, flips=flips, turns=turns)
 
     planes = [sample.image, sample.normal, sample.mask[..., None]]
-    stacked = placed(jnp.concatenate(planes, axis=-1))
+    stacked = oriented(jnp.concatenate(planes, axis=-1))
     image, normal, mask = stacked[..., :3], stacked[..., 3:6], stacked[..., 6]
     gain, offset = _light(normal, light_key, config)
     image, normal = image * gain + offset, normal * gain + offset
@@ -128,43 +94,39 @@ def augment(
         image=jnp.clip(image, 0.0, 1.0),
         normal=jnp.clip(normal, 0.0, 1.0),
         mask=(mask > 0.5).astype(jnp.float32),
-        reference=placed(sample.distance_maps),
+        distance_maps=jax.tree.map(oriented, sample.distance_maps),
     )
 
 
-_BATCH = 8
-
-
-def symmetric_copies(
-    image: UInt8[np.ndarray, "h w 3"], flips: bool, turns: bool
-) -> list[UInt8[np.ndarray, "_ _ 3"]]:
-    """The image in every way that it may lie, each once."""
-    quarters = (2 if flips else 4) if turns else 1
-    lying = [np.rot90(image, quarter) for quarter in range(quarters)]
-    if flips:
-        lying = [m for x in lying for m in (x, x[::-1], x[:, ::-1], x[::-1, ::-1])]
-    return [np.ascontiguousarray(x) for x in lying]
+def vary(
+    samples: Samples, key: PRNGKeyArray, config: AugmentConfig, *, is_texture: bool
+) -> Samples:
+    """Every sample, varied once at random."""
+    keys = jax.random.split(key, len(samples.images))
+    parts = [
+        _vary_batch(
+            jax.tree.map(lambda x, i=batch: x[i], samples),
+            keys[batch],
+            config=config,
+            is_texture=is_texture,
+        )
+        for batch in batched_indices(len(keys))
+    ]
+    return jax.tree.map(lambda *x: jnp.concatenate(x)[: len(keys)], *parts)
 
 
 def batched_indices(count: int) -> list[np.ndarray]:
-    """Indices in batches of one size; the last is filled up with the last index."""
-    return [np.array(chunk) for chunk, _ in filled(range(count), _BATCH)]
-
-
-def joined_samples(parts: list[Samples], count: int) -> Samples:
-    return jax.tree.map(lambda *x: jnp.concatenate(x)[:count], *parts)
-
-
-def _bytes(x: Array) -> Array:
-    return jnp.round(x * 255.0).astype(jnp.uint8)
+    """Indices in batches of one size. The last batch repeats the last index."""
+    return [np.array(batch) for batch, _ in filled(range(count), _BATCH)]
 
 
 @functools.partial(jax.jit, static_argnames=("config", "is_texture"))
-def vary_batch(
+def _vary_batch(
     samples: Samples, keys: Key[Array, "b"], *, config: AugmentConfig, is_texture: bool
 ) -> Samples:
-    def one(image, normal, mask, reference, key) -> Sample:
-        unit = Sample(image / 255.0, normal / 255.0, mask * 1.0, reference * 1.0)
+    def one(image, normal, mask, maps, key) -> Sample:
+        maps = jax.tree.map(lambda x: x * 1.0, maps)
+        unit = Sample(image / 255.0, normal / 255.0, mask * 1.0, maps)
         return augment(unit, key, config=config, is_texture=is_texture)
 
     varied = jax.vmap(one)(*samples, keys)
@@ -172,5 +134,20 @@ def vary_batch(
         _bytes(varied.image),
         _bytes(varied.normal),
         varied.mask.astype(jnp.uint8),
-        varied.distance_maps.astype(jnp.float16),
+        jax.tree.map(lambda x: x.astype(jnp.float16), varied.distance_maps),
     )
+
+
+def _bytes(x: Array) -> Array:
+    return jnp.round(x * 255.0).astype(jnp.uint8)
+
+
+def symmetric_copies(
+    image: UInt8[np.ndarray, "h w 3"], flips: bool, turns: bool
+) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    """The image mirrored (`flips`) and turned by 90 degrees (`turns`), each way once."""
+    quarters = (2 if flips else 4) if turns else 1
+    copies = [np.rot90(image, quarter) for quarter in range(quarters)]
+    if flips:
+        copies = [m for x in copies for m in (x, x[::-1], x[:, ::-1], x[::-1, ::-1])]
+    return [np.ascontiguousarray(x) for x in copies]

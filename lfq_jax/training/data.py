@@ -1,34 +1,37 @@
-"""Shards -> arrays on the device. The one file here that reads data from disk."""
+"""Photographs on the host and samples on the device; reads the anomaly cache."""
 
 from pathlib import Path
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float16, Int32, UInt8
+from jaxtyping import Array, Float, Int32, UInt8
 
 from datasets.shards import open_shards
+from lfq_jax.memory_bank.distances import DistanceMaps, empty_maps
+from lfq_jax.memory_bank.layout import MapChannels
 
 
 class Photographs(NamedTuple):
-    """What a shard folder holds, on the host."""
+    """The contents of a shard folder, on the host."""
 
     normals: UInt8[np.ndarray, "k h w 3"]
     images: UInt8[np.ndarray, "n h w 3"]
     masks: UInt8[np.ndarray, "n h w"]
     """1 where anomalous."""
     sources: Int32[np.ndarray, "n"]
-    """Which normal image each anomalous one was made from."""
+    """Index of the normal image that each anomalous one was made from."""
 
 
 class Samples(NamedTuple):
-    """Images with all that a step needs to know of them."""
+    """Images with everything that a step needs to know about them."""
 
     images: UInt8[Array, "n h w 3"]
     normals: UInt8[Array, "n h w 3"]
-    """The image as it would be without its anomaly."""
+    """The same images without their anomalies."""
     masks: UInt8[Array, "n h w"]
-    references: Float16[Array, "n gh gw c"]
-    """What `compare` finds beside the other shots; c = 0 where nothing is compared."""
+    distance_maps: DistanceMaps
+    """float16, compared with the other shots. No channels without a memory bank."""
 
 
 class Sample(NamedTuple):
@@ -37,11 +40,12 @@ class Sample(NamedTuple):
     image: Float[Array, "h w 3"]
     normal: Float[Array, "h w 3"]
     mask: Float[Array, "h w"]
-    reference: Float[Array, "gh gw c"]
+    distance_maps: DistanceMaps
+    """float32."""
 
 
 class TrainingData(NamedTuple):
-    """All that a run learns from. Put on the device once."""
+    """All that a run learns from."""
 
     anomalous: Samples
     good: Samples
@@ -63,8 +67,13 @@ def load_shards(folder: Path) -> Photographs:
 
 
 def split(data: Photographs, *, held_out: int) -> tuple[Photographs, Photographs]:
-    """The records but for the last `held_out`, and those. Every record has a seed of
-    its own, so neither part says anything about the other."""
+    """Split off the last `held_out` records: (the others, those).
+
+    Every record has a seed of its own, so the two parts are independent.
+
+    Raises:
+      ValueError: where `held_out` leaves one of the parts empty.
+    """
     count = data.images.shape[0]
     if not 1 <= held_out < count:
         raise ValueError(f"held_out must be in [1, {count}), got {held_out}")
@@ -78,3 +87,28 @@ def split(data: Photographs, *, held_out: int) -> tuple[Photographs, Photographs
         )
 
     return part(slice(0, cut)), part(slice(cut, count))
+
+
+def good_samples(images: UInt8[np.ndarray, "n h w 3"], *, stride: int) -> Samples:
+    """Good parts as samples, not compared with anything yet.
+
+    Args:
+      stride: side of a cell of the distance maps, in pixels.
+    """
+    n, h, w, _ = images.shape
+    pixels = jnp.asarray(images)
+    maps = empty_maps((n, h // stride, w // stride), MapChannels(), np.float16)
+    return Samples(
+        images=pixels,
+        normals=pixels,
+        masks=jnp.zeros((n, h, w), jnp.uint8),
+        distance_maps=DistanceMaps(*(jnp.asarray(field) for field in maps)),
+    )
+
+
+def anomalous_samples(data: Photographs, *, stride: int) -> Samples:
+    """The anomalous images as samples, not compared with anything yet."""
+    return good_samples(data.images, stride=stride)._replace(
+        normals=jnp.asarray(data.normals[data.sources]),
+        masks=jnp.asarray(data.masks),
+    )

@@ -1,12 +1,11 @@
-"""What the steps draw from: data on the device, or, where they do not fit, on the host.
+"""Feeds the steps: from the device, or from the host where the data is too large.
 
-What a step draws depends on its key alone. So the records of the next steps can be
-named on the host, gathered there and sent while the device computes, and the steps make
-of them what they would have made of the whole data, to the bit.
+The records that a step draws depend on its key alone. So the host can gather the records
+of the next steps and send them while the device computes. The result is the same, bit
+for bit, as with all data on the device.
 """
 
 import functools
-import logging
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -19,82 +18,80 @@ from lfq_jax.training.sampling import GatheredRecords, RecordIndex
 from lfq_jax.training.sharding import place
 from lfq_jax.training.step import Trainer
 
-log = logging.getLogger(__name__)
-
 
 @runtime_checkable
 class Feed(Protocol):
-    """Gives every interval what its steps draw from."""
+    """Supplies every interval of steps with its records."""
 
-    def at(self, step: int) -> TrainingData | GatheredRecords:
-        """For the `log_every` steps from `step` on."""
+    def records(self, step: int) -> TrainingData | GatheredRecords:
+        """What the `log_every` steps from `step` on draw from."""
         ...
 
     def prepare(self, step: int) -> None:
-        """Start to get ready what `at(step)` will give."""
+        """Start to gather what `records(step)` returns."""
         ...
 
 
 class DeviceFeed:
-    """All data lie on the device."""
+    """Feeds from data that is all on the device."""
 
     def __init__(self, trainer: Trainer, data: TrainingData) -> None:
         self._data = place(data, trainer.mesh)
 
-    def at(self, step: int) -> TrainingData:
-        """All of them, always."""
+    def records(self, step: int) -> TrainingData:
+        """All data, at every step."""
         del step
         return self._data
 
     def prepare(self, step: int) -> None:
-        """Nothing to do."""
+        """Does nothing: all data is on the device already."""
 
 
 class HostFeed:
-    """The data lie on the host; the records of one interval are sent at a time."""
+    """Feeds from the host: sends the records of one interval at a time."""
 
     def __init__(self, trainer: Trainer, data: TrainingData, key: PRNGKeyArray) -> None:
         self._trainer, self._key = trainer, key
         self._data = jax.tree.map(np.asarray, data)
         self._ready: tuple[int, GatheredRecords] | None = None
 
-    def at(self, step: int) -> GatheredRecords:
-        """The records that these steps draw."""
+    def records(self, step: int) -> GatheredRecords:
+        """The records that the steps from `step` on draw."""
         self.prepare(step)
         assert self._ready is not None
         return self._ready[1]
 
     def prepare(self, step: int) -> None:
-        """Gather and send them."""
+        """Gather the records and start to send them."""
         if self._ready is not None and self._ready[0] == step:
             return
-        named = _named(self._trainer, self._data_counts, self._key, step)
-        is_anomalous, i = (np.asarray(each) for each in named)
-        pairs = zip(self._data.anomalous, self._data.good, strict=True)
-        gathered = [_gathered(a, g, is_anomalous, i) for a, g in pairs]
-        samples = type(self._data.anomalous)(*gathered)
-        chosen = GatheredRecords(samples, jnp.asarray(step, jnp.int32))
-        self._ready = step, place(jax.tree.map(jnp.asarray, chosen), self._trainer.mesh)
+        counts = len(self._data.anomalous.images), len(self._data.good.images)
+        indices = _interval_indices(self._trainer, counts, self._key, step)
+        is_anomalous, i = (np.asarray(each) for each in indices)
+        samples = jax.tree.map(
+            lambda anomalous, good: _gather(anomalous, good, is_anomalous, i),
+            self._data.anomalous,
+            self._data.good,
+        )
+        records = GatheredRecords(samples, jnp.asarray(step, jnp.int32))
+        placed = place(jax.tree.map(jnp.asarray, records), self._trainer.mesh)
+        self._ready = step, placed
 
-    @property
-    def _data_counts(self) -> tuple[int, int]:
-        return len(self._data.anomalous.images), len(self._data.good.images)
 
-
-def _gathered(
+def _gather(
     anomalous: np.ndarray, good: np.ndarray, is_anomalous: np.ndarray, i: np.ndarray
 ) -> np.ndarray:
-    found = np.empty((len(i), *good.shape[1:]), good.dtype)
-    found[is_anomalous] = anomalous[i[is_anomalous]]
-    found[~is_anomalous] = good[i[~is_anomalous]]
-    return found
+    gathered = np.empty((len(i), *good.shape[1:]), good.dtype)
+    gathered[is_anomalous] = anomalous[i[is_anomalous]]
+    gathered[~is_anomalous] = good[i[~is_anomalous]]
+    return gathered
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _named(
+def _interval_indices(
     trainer: Trainer, counts: tuple[int, int], key: PRNGKeyArray, first: Array | int
 ) -> RecordIndex:
-    """The records of all steps of an interval, in their order: [log_every * b]."""
+    """The records of all steps of an interval, in order: [log_every * b]."""
     steps = first + jnp.arange(trainer.config.log_every)
-    found = jax.vmap(lambda step: trainer.named(counts, key, step))(steps)
-    return jax.tree.map(jnp.ravel, found)
+    indices = jax.vmap(lambda step: trainer.record_indices(counts, key, step))(steps)
+    return jax.tree.map(jnp.ravel, indices)

@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.training.interval."""
+"""Summary of several steps, and the refusal of values that are not finite."""
 
 import math
 from typing import NamedTuple
@@ -9,15 +9,15 @@ from jaxtyping import Array, Float
 
 
 class Interval(NamedTuple):
-    """What several steps gave."""
+    """Summary of several steps."""
 
-    figures: dict[str, Array]
-    """The means over the steps."""
+    means: dict[str, Array]
+    """Every metric's mean over the steps."""
     steps: int
     finite_steps: Array
     """Steps before the first in which anything was NaN or infinite."""
     first_bad: dict[str, Array]
-    """The figures of that step; of the last one where all were finite."""
+    """The metrics of that step; of the last step where all were finite."""
 
 
 def require_finite(interval: Interval, *, step: int, has_checkpoint: bool) -> None:
@@ -33,9 +33,9 @@ def require_finite(interval: Interval, *, step: int, has_checkpoint: bool) -> No
     """
     if interval.finite_steps == interval.steps:
         return
-    figures = {name: float(value) for name, value in interval.first_bad.items()}
-    bad = [name for name, value in figures.items() if not math.isfinite(value)]
-    if figures.get("quantizer/non_finite"):
+    metrics = {name: float(value) for name, value in interval.first_bad.items()}
+    bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+    if metrics.get("quantizer/non_finite"):
         bad.insert(0, "z, which the encoder gives the quantizer")
     kept = (
         "the last good checkpoint is kept"
@@ -57,7 +57,7 @@ def summarize(metrics: dict[str, Float[Array, "n"]]) -> Interval:
     steps = len(finite)
     finite_steps = jnp.where(finite.all(), steps, jnp.argmin(finite))
     return Interval(
-        figures=jax.tree.map(jnp.mean, metrics),
+        means=jax.tree.map(jnp.mean, metrics),
         steps=steps,
         finite_steps=finite_steps,
         first_bad=jax.tree.map(

@@ -1,9 +1,10 @@
-"""The training of one detector: scan, validate, keep the best, stop early."""
+"""The training of one detector: prepare, restore, loop, calibrate."""
 
 import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,22 +23,60 @@ from lfq_jax.training.checkpoint import Checkpoints, Progress
 from lfq_jax.training.data import Photographs
 from lfq_jax.training.data_feed import DeviceFeed, Feed, HostFeed
 from lfq_jax.training.interval import require_finite
-from lfq_jax.training.leave_one_out import LeaveOneOut
 from lfq_jax.training.memory_budget import data_bytes, memory_errors, stays_on_host
 from lfq_jax.training.metrics_log import MetricsFile
+from lfq_jax.training.prepare import prepare
+from lfq_jax.training.random_streams import random_streams
 from lfq_jax.training.sharding import any_host, local, make_mesh, place
 from lfq_jax.training.step import Trainer
-from lfq_jax.training.validation import (
-    Validation,
-    make_validation,
-    score_for_calibration,
-    validate,
-)
+from lfq_jax.training.validation import Validation, score_for_calibration, validate
 
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 OnStep = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """Everything that decides what a training results in, besides its photographs."""
+
+    model: ModelConfig
+    train: TrainConfig
+    score: ScoreConfig
+    is_texture: bool
+    """Whether mirrored and turned parts are good parts."""
+    seed: int
+    """All randomness of the run comes from it."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How a training uses the machine. The result is the same on any number of hosts
+    and with any number of trainings side by side."""
+
+    devices: int = 1
+    """How many devices of every host share a batch; 0 for all. Where `jax.distributed`
+    runs, every host calls `train` in the same way, with a folder of its own. The first
+    host keeps the checkpoints."""
+    at_once: int = 1
+    """How many trainings share the device, each in a thread of its own."""
+    profile: Path | None = None
+    """Folder for a trace of the second interval of steps, or of the last one where there
+    is no second, for jax's profiler."""
+
+
+class Hooks(NamedTuple):
+    """What a training calls between two intervals of steps."""
+
+    on_step: OnStep = lambda *_: None
+    """Called with (step, steps, latest metrics)."""
+    should_stop: Callable[[], bool] = lambda: False
+    """On True the state is saved and `KeyboardInterrupt` is raised."""
+
+
+ONE_DEVICE = Machine()
+NO_HOOKS = Hooks()
 
 
 class Trained(NamedTuple):
@@ -46,153 +85,106 @@ class Trained(NamedTuple):
     variables: Variables
     scorer: Scorer
     validation: dict[str, float | None]
-    """Figures on synthetic anomalies that the trainer never saw."""
+    """Metrics on synthetic anomalies that training never saw."""
     thresholds: Thresholds
     """From scores to decisions (paper 3.5)."""
     step: int
     """The step of the best validation."""
     seconds: float
     validation_images: np.ndarray
-    """u8 [n h w 3]: what an export is checked with."""
+    """u8 [n h w 3]: the images that an export is checked with."""
 
 
 def train(
     data: Photographs,
     held_out: Photographs,
+    config: DetectorConfig,
     *,
-    model_config: ModelConfig,
-    train_config: TrainConfig,
-    score_config: ScoreConfig,
-    is_texture: bool,
-    seed: int,
     folder: Path,
-    devices: int = 1,
-    at_once: int = 1,
-    profile: Path | None = None,
-    encoder: Backbone | None = None,
+    backbone: Backbone | None = None,
     inputs: dict[str, Any] | None = None,
-    on_step: OnStep = lambda *_: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    machine: Machine = ONE_DEVICE,
+    hooks: Hooks = NO_HOOKS,
 ) -> Trained:
-    """Train one detector, or go on with the one that `folder` holds.
+    """Train one detector, or resume the training that `folder` holds.
 
     Args:
-      data: what it learns from.
+      data: what the detector learns from.
       held_out: anomalies of other seeds, for validation.
-      is_texture: whether mirrored and turned parts are good parts.
-      seed: all randomness of the run is `fold_in(seed, step)`.
       folder: gets metrics.jsonl and checkpoints/.
-      devices: how many of every host share a batch; 0 for all. Where `jax.distributed`
-        runs, every host calls this alike, in a folder of its own; the first one keeps
-        the checkpoints.
-      at_once: how many trainings share the device, each in a thread of its own.
-      profile: gets a trace of the second interval of steps, or of the last where there
-        is no second, for jax's profiler.
-      encoder: the pretrained network that `model_config.memory_bank.backbone` speaks of.
-      inputs: what `data` and `held_out` were made from, as JSON has it: a checkpoint
-        that was trained on anything else is refused.
-      on_step: called with (step, steps, last figures) after every scan.
-      should_stop: asked after every scan; on True the state is saved and
-        `KeyboardInterrupt` raised.
+      backbone: the pretrained network of `config.model.memory_bank.backbone`.
+      inputs: what `data` and `held_out` were made from, as JSON. A checkpoint of other
+        inputs is refused.
 
     Raises:
       ValueError: where `folder` holds a checkpoint of another config or other inputs,
-        the loss is no longer finite, memory does not suffice or the devices cannot
+        the loss is no longer finite, memory does not suffice, or the devices cannot
         share a batch.
+      KeyboardInterrupt: where `hooks.should_stop` asked for it; the state was saved.
     """
     started = time.monotonic()
-    shots = data.normals.shape[0]
-    steps = train_config.steps(shots)
-    model = Model(model_config, is_texture=is_texture)
-    preparation = LeaveOneOut(
-        model_config, train_config.augment, is_texture, seed, encoder
-    )
+    shots = len(data.normals)
+    model = Model(config.model, is_texture=config.is_texture)
     trainer = Trainer(
         model,
-        train_config,
-        steps=steps,
-        is_texture=is_texture,
-        mesh=make_mesh(devices, batch_size=train_config.batch_size),
+        config.train,
+        steps=config.train.steps(shots),
+        mesh=make_mesh(machine.devices, batch_size=config.train.batch_size),
     )
-    scorer = Scorer(model, score_config)
-    key = jax.random.key(seed)
-    step_key = jax.random.fold_in(key, 3)
-    on_host = stays_on_host(
-        train_config,
-        data_bytes(
-            model_config,
-            train_config,
-            is_texture=is_texture,
-            anomalies=len(data.images),
-            shots=shots,
-        ),
-        at_once=at_once,
-    )
+    scorer = Scorer(model, config.score)
+    streams = random_streams(config.seed)
+    size = data_bytes(model, config.train, anomalies=len(data.images), shots=shots)
+    on_host = stays_on_host(config.train, size, at_once=machine.at_once)
     cpu = jax.local_devices(backend="cpu")[0]
     with jax.default_device(cpu) if on_host else nullcontext():
-        others = preparation.others(data.normals)
-        good = train_config.good_images
-        prepared = preparation.training(data, good=good, others=others)
-    if on_host:  # what is compared on the device is remembered there
-        others = None
-    state = trainer.init(
-        jax.random.fold_in(key, 2),
-        preparation.memory(data.normals, others=others),
-        preparation.reader(prepared),
+        prepared = prepare(
+            data,
+            held_out,
+            model=model,
+            config=config.train,
+            streams=streams,
+            backbone=backbone,
+        )
+    feed = (
+        HostFeed(trainer, prepared.training, streams.steps)
+        if on_host
+        else DeviceFeed(trainer, prepared.training)
     )
+    validation = prepared.validation
+    state = trainer.init(streams.weights, prepared.bank, prepared.head)
+    del prepared  # its training data, of which the feed has its own copy
     # A copy: the step donates its state's buffers.
     untrained = jax.tree.map(jnp.copy, state.variables)
     progress = Progress(state, untrained, np.array(-1.0), np.array(0))
-    config = {
-        "model": as_json(model_config),
-        "train": as_json(train_config),
-        "seed": seed,
-        "shots": shots,
-        "inputs": inputs,
-    }
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(folder / "checkpoints", config, at_once=at_once)
-    validation = make_validation(preparation, held_out, others)
-    del others  # its memory, which the training may need
+    checkpoints = Checkpoints(
+        folder / "checkpoints",
+        _checkpoint_config(config, shots=shots, inputs=inputs),
+        at_once=machine.at_once,
+    )
     try:
         progress = checkpoints.restore(progress) or progress
-        progress = _loop(
-            trainer,
-            scorer,
-            progress,
-            HostFeed(trainer, prepared, step_key)
-            if on_host
-            else DeviceFeed(trainer, prepared),
-            validation,
-            key=step_key,
-            shots=shots,
-            steps=steps,
-            at_once=at_once,
-            checkpoints=checkpoints,
-            metrics_path=folder / "metrics.jsonl",
-            profile=profile,
-            on_step=on_step,
-            should_stop=should_stop,
-        )
+        loop = _Loop(trainer, scorer, feed, validation, checkpoints, shots, machine)
+        progress = loop.run(progress, streams.steps, folder / "metrics.jsonl", hooks)
     finally:
         checkpoints.close()
     validated = validate(scorer, progress.best, validation)
-    evidence = score_for_calibration(
+    scores = score_for_calibration(
         scorer,
         progress.best,
-        preparation,
         data.normals,
-        validation=validated.scores,
-        labels=validation.labels > 0,
+        (validation, validated),
+        augment=config.train.augment,
+        streams=streams,
     )
     return Trained(
         variables=progress.best,
         scorer=scorer,
-        validation=validated.figures,
+        validation=validated.metrics,
         thresholds=of_training(
-            evidence,
+            scores,
             shots=shots,
-            image_score=score_config.image_score,
+            image_score=config.score.image_score,
             pixel_f1_threshold=validated.pixel_threshold,
         ),
         step=int(progress.best_step),
@@ -201,82 +193,115 @@ def train(
     )
 
 
-def _loop(
-    trainer: Trainer,
-    scorer: Scorer,
-    progress: Progress,
-    feed: Feed,
-    validation: Validation,
-    *,
-    key: jax.Array,
-    shots: int,
-    steps: int,
-    at_once: int,
-    checkpoints: Checkpoints,
-    metrics_path: Path,
-    profile: Path | None,
-    on_step: OnStep,
-    should_stop: Callable[[], bool],
-) -> Progress:
-    """Scan by scan to the last step, or until patience ends."""
-    config, mesh = trainer.config, trainer.mesh
-    state, best, best_auroc, best_step = progress
-    step = int(state.step)
-    state, key = place(state, mesh), place(key, mesh)
-    metrics = MetricsFile(metrics_path, step=step)
-    last_saved = time.monotonic()
-    # The first interval compiles: the next one is traced, if there is one.
-    traced = min(step + config.log_every, steps - config.log_every)
-    try:
-        while step < steps:
-            if _out_of_patience(config, step, int(best_step), shots):
-                log.info("stopped early at step %d: best was %d", step, best_step)
-                break
-            epoch_before = config.epoch(step, shots)
-            tracing = nullcontext()
-            if profile and step == traced:
-                tracing = jax.profiler.trace(str(profile))
-            data = feed.at(step)
-            with memory_errors(trainer, state, data, at_once=at_once), tracing:
-                state, interval = trainer.run(state, data, key)
-                feed.prepare(step + config.log_every)
-                line = {n: float(value) for n, value in interval.figures.items()}
-            require_finite(interval, step=step, has_checkpoint=checkpoints.has_any())
-            step += config.log_every
-            epoch = config.epoch(step, shots)
-            if step == steps or _crossed(
-                epoch_before, epoch, config.validate_every_epochs
-            ):
-                variables = local(trainer.scoring_variables(state), mesh)
-                found = validate(scorer, variables, validation).figures
-                line |= {
-                    f"validation/{n}": v for n, v in found.items() if v is not None
-                }
-                auroc = found["pixel_auroc"]
-                if auroc is not None and auroc > best_auroc:
-                    best = jax.tree.map(jnp.copy, variables)
-                    best_auroc, best_step = np.array(auroc), np.array(step)
-            metrics.write({"step": step, "epoch": epoch, **line})
-            on_step(step, steps, line)
-            progress = Progress(state, best, best_auroc, best_step)
-            if time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
-                checkpoints.save(progress)
-                last_saved = time.monotonic()
-            if any_host(should_stop()):
-                checkpoints.save(progress)
-                raise KeyboardInterrupt
-    finally:
-        metrics.close()
-    progress = Progress(state, best, best_auroc, best_step)
-    checkpoints.save(progress)
-    return progress
+def _checkpoint_config(
+    config: DetectorConfig, *, shots: int, inputs: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What a checkpoint must agree with to be resumed."""
+    return {
+        "model": as_json(config.model),
+        "train": as_json(config.train),
+        "seed": config.seed,
+        "shots": shots,
+        "inputs": inputs,
+    }
 
 
-def _crossed(before: float, after: float, interval: int) -> bool:
-    """Whether a multiple of `interval` lies in (before, after]."""
-    return int(after // interval) > int(before // interval)
+class _Loop(NamedTuple):
+    """The loop over intervals of steps: step, log, validate, save."""
 
+    trainer: Trainer
+    scorer: Scorer
+    feed: Feed
+    validation: Validation
+    checkpoints: Checkpoints
+    shots: int
+    machine: Machine
 
-def _out_of_patience(config: TrainConfig, step: int, best: int, shots: int) -> bool:
-    waited = config.epoch(step, shots) - config.epoch(best, shots)
-    return bool(config.patience_epochs) and waited > config.patience_epochs
+    def run(
+        self, progress: Progress, key: jax.Array, metrics_path: Path, hooks: Hooks
+    ) -> Progress:
+        """Train interval by interval to the last step, or until patience ends."""
+        config, steps = self.trainer.config, self.trainer.steps
+        step = int(progress.state.step)
+        progress = progress._replace(state=place(progress.state, self.trainer.mesh))
+        key = place(key, self.trainer.mesh)
+        metrics = MetricsFile(metrics_path, step=step)
+        last_saved = time.monotonic()
+        # The first interval compiles: the next one is traced, if there is one.
+        traced_step = min(step + config.log_every, steps - config.log_every)
+        try:
+            while step < steps:
+                if self._is_out_of_patience(step, int(progress.best_step)):
+                    best = progress.best_step
+                    log.info("stopped early at step %d: best was %d", step, best)
+                    break
+                is_traced = self.machine.profile is not None and step == traced_step
+                state, line = self._interval(
+                    progress.state, key, step, is_traced=is_traced
+                )
+                progress = progress._replace(state=state)
+                before, step = step, step + config.log_every
+                if step == steps or self._validates(before, step):
+                    progress, validated = self._validate(progress, step)
+                    line |= validated
+                epoch = config.epoch(step, self.shots)
+                metrics.write({"step": step, "epoch": epoch, **line})
+                hooks.on_step(step, steps, line)
+                if time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
+                    self.checkpoints.save(progress)
+                    last_saved = time.monotonic()
+                if any_host(hooks.should_stop()):
+                    self.checkpoints.save(progress)
+                    raise KeyboardInterrupt
+        finally:
+            metrics.close()
+        self.checkpoints.save(progress)
+        return progress
+
+    def _interval(
+        self, state: Any, key: jax.Array, step: int, *, is_traced: bool
+    ) -> tuple[Any, dict[str, float]]:
+        """`log_every` steps from `step` on: the new state, and the mean metrics."""
+        tracing = nullcontext()
+        if is_traced:
+            tracing = jax.profiler.trace(str(self.machine.profile))
+        records = self.feed.records(step)
+        errors = memory_errors(
+            self.trainer, state, records, at_once=self.machine.at_once
+        )
+        with errors, tracing:
+            state, interval = self.trainer.run(state, records, key)
+            self.feed.prepare(step + self.trainer.config.log_every)
+            line = {name: float(value) for name, value in interval.means.items()}
+        has_checkpoint = self.checkpoints.has_any()
+        require_finite(interval, step=step, has_checkpoint=has_checkpoint)
+        return state, line
+
+    def _validate(
+        self, progress: Progress, step: int
+    ) -> tuple[Progress, dict[str, float]]:
+        """Measure the current weights, and keep them where they are the best so far."""
+        scoring = self.trainer.scoring_variables(progress.state)
+        variables = local(scoring, self.trainer.mesh)
+        metrics = validate(self.scorer, variables, self.validation).metrics
+        auroc = metrics["pixel_auroc"]
+        if auroc is not None and auroc > progress.best_auroc:
+            best = jax.tree.map(jnp.copy, variables)
+            progress = Progress(progress.state, best, np.array(auroc), np.array(step))
+        return progress, {
+            f"validation/{name}": value
+            for name, value in metrics.items()
+            if value is not None
+        }
+
+    def _validates(self, before: int, step: int) -> bool:
+        """Whether a multiple of `validate_every_epochs` is in (before, step]."""
+        config = self.trainer.config
+        every = config.validate_every_epochs
+        epochs = (config.epoch(before, self.shots), config.epoch(step, self.shots))
+        return int(epochs[1] // every) > int(epochs[0] // every)
+
+    def _is_out_of_patience(self, step: int, best: int) -> bool:
+        config = self.trainer.config
+        waited = config.epoch(step, self.shots) - config.epoch(best, self.shots)
+        return bool(config.patience_epochs) and waited > config.patience_epochs

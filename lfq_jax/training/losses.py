@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lfq_jax.config import TrainConfig
+from lfq_jax.config import LossConfig
 from lfq_jax.model.variables import Outputs
 from lfq_jax.ops.gaussian import smooth_planes
 from lfq_jax.training.data import Sample
@@ -75,33 +75,26 @@ def focal_loss(
     return (-((-jnp.expm1(log_p)) ** gamma) * log_p).mean()
 
 
-def losses(
-    outputs: Outputs,
-    batch: Sample,
-    config: TrainConfig,
-    *,
-    normal_features: Float[Array, "b gh gw f"] | None = None,
-) -> dict[str, Array]:
-    """Each term of the total loss, weighted: they sum to `loss` (eqs. 2 and 3).
+def losses(outputs: Outputs, batch: Sample, config: LossConfig) -> dict[str, Array]:
+    """The weighted terms of the total loss, by name (eqs. 2 and 3).
 
-    With a pretrained encoder, the squared error of its features as well: a term of our
-    own.
+    With a backbone there is one more term, of our own: the squared error of its
+    reconstructed features.
     """
-    loss = config.loss
-    window = {"window_px": loss.ssim_window_px, "sigma_px": loss.ssim_sigma_px}
+    window = {"window_px": config.ssim_window_px, "sigma_px": config.ssim_sigma_px}
     error = jnp.mean((outputs.reconstruction - batch.normal) ** 2)
     similarity = ssim_loss(outputs.reconstruction, batch.normal, **window)
     dice = dice_loss(outputs.probability, batch.mask)
-    focal = focal_loss(outputs.logits, batch.mask, gamma=loss.focal_gamma)
-    of_features = {}
-    if normal_features is not None and normal_features.shape[-1]:
-        missing = jnp.mean((outputs.features - normal_features) ** 2)
-        of_features["features"] = loss.feature_weight * missing
-    return {
-        "mse": loss.mse_weight * error,
-        "ssim": loss.ssim_weight * similarity,
-        "dice": loss.dice_weight * dice,
-        "focal": loss.focal_weight * focal,
+    focal = focal_loss(outputs.logits, batch.mask, gamma=config.focal_gamma)
+    terms = {
+        "mse": config.mse_weight * error,
+        "ssim": config.ssim_weight * similarity,
+        "dice": config.dice_weight * dice,
+        "focal": config.focal_weight * focal,
         "quantizer": outputs.quantizer_loss,
-        **of_features,
     }
+    clean_features = batch.distance_maps.clean_features
+    if clean_features.shape[-1]:
+        squared = (outputs.reconstructed_features - clean_features) ** 2
+        terms["features"] = config.feature_weight * jnp.mean(squared)
+    return terms

@@ -9,14 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lfq_jax.config import ModelConfig, TrainConfig
-from lfq_jax.memory_bank.layout import known_channels
+from lfq_jax.config import TrainConfig
+from lfq_jax.memory_bank.distances import DistanceMaps
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.training.data import Samples, TrainingData
-from lfq_jax.training.data_feed import log
 from lfq_jax.training.state import TrainState
 from lfq_jax.training.step import Trainer
 
+log = logging.getLogger(__name__)
 GIB = 2**30
 _COPIES = 4  # of the photographs: as read, varied, compared, and where steps draw
 
@@ -92,14 +92,12 @@ def training_bytes(
 ) -> int:
     """What a training takes, as far as it is known before: its photographs, and a step
     by the compiler's plan."""
-    trainer = Trainer(
-        model, train, steps=train.steps(shots), is_texture=model.is_texture
-    )
+    trainer = Trainer(model, train, steps=train.steps(shots))
     state = jax.eval_shape(trainer.init, jax.random.key(0))
     good = train.good_images if model.config.memory_bank else shots
     data = TrainingData(_samples(model, anomalies), _samples(model, good))
-    photographs = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(data))
-    # the plan counts them once
+    photographs = data_bytes(model, train, anomalies=anomalies, shots=shots)
+    # The plan counts the photographs once.
     return trainer.planned_bytes(state, data) + (_COPIES - 1) * photographs
 
 
@@ -107,14 +105,13 @@ def _samples(model: Model, count: int) -> Samples:
     """Shapes of `count` prepared photographs."""
     config = model.config
     px, grid = config.image_px, config.image_px // config.stem
-    known = known_channels(config.memory_bank, is_texture=model.is_texture)
-    shapes: Any = (
-        jax.ShapeDtypeStruct((count, px, px, 3), jnp.uint8),
-        jax.ShapeDtypeStruct((count, px, px, 3), jnp.uint8),
-        jax.ShapeDtypeStruct((count, px, px), jnp.uint8),
-        jax.ShapeDtypeStruct((count, grid, grid, known), jnp.float16),
-    )
-    return Samples(*shapes)
+    maps = [
+        jax.ShapeDtypeStruct((count, grid, grid, channels), jnp.float16)
+        for channels in model.map_channels
+    ]
+    pixels: Any = jax.ShapeDtypeStruct((count, px, px, 3), jnp.uint8)
+    mask: Any = jax.ShapeDtypeStruct((count, px, px), jnp.uint8)
+    return Samples(pixels, pixels, mask, DistanceMaps(*maps))  # pyright: ignore[reportArgumentType]
 
 
 def _free_bytes() -> int | None:
@@ -133,19 +130,11 @@ def _free_bytes() -> int | None:
 DATA_SHARE = 0.5  # of a device's memory that the data may take
 
 
-def data_bytes(
-    model: ModelConfig,
-    train: TrainConfig,
-    *,
-    is_texture: bool,
-    anomalies: int,
-    shots: int,
-) -> int:
-    """Size of all that a run draws from."""
-    pixels = model.image_px**2
-    known = known_channels(model.memory_bank, is_texture=is_texture)
-    each = 7 * pixels + 2 * known * (model.image_px // model.stem) ** 2
-    return each * (anomalies + (train.good_images if model.memory_bank else shots))
+def data_bytes(model: Model, train: TrainConfig, *, anomalies: int, shots: int) -> int:
+    """Size in bytes of everything that a run draws from."""
+    good = train.good_images if model.config.memory_bank else shots
+    data = _samples(model, anomalies), _samples(model, good)
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(data))
 
 
 def stays_on_host(config: TrainConfig, size: int, *, at_once: int = 1) -> bool:

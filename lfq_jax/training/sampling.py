@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.training.sampling."""
+"""Which record each step draws, and the crop of it."""
 
 from typing import NamedTuple
 
@@ -8,18 +8,18 @@ from jaxtyping import Array, Bool, Int32, PRNGKeyArray
 
 from lfq_jax.training.data import Sample, Samples, TrainingData
 
-CENTRED_SHARE = 0.7  # of the crops of an anomalous image are laid over its anomaly
+CENTRED_SHARE = 0.7  # of the crops of an anomalous image that contain its anomaly
 
 
 class RecordIndex(NamedTuple):
-    """Which record a draw takes."""
+    """Index of a record, among the anomalous or the good ones."""
 
     is_anomalous: Bool[Array, "*b"]
     i: Int32[Array, "*b"]
 
 
 class GatheredRecords(NamedTuple):
-    """Records that were named before, in the order of the steps that draw them."""
+    """Records gathered in advance, in the order of the steps that draw them."""
 
     samples: Samples
     """Leading axis: steps x images a step."""
@@ -31,14 +31,20 @@ def _sample(samples: Samples, i: Array | int) -> Sample:
         image=samples.images[i].astype(jnp.float32) / 255.0,
         normal=samples.normals[i].astype(jnp.float32) / 255.0,
         mask=samples.masks[i].astype(jnp.float32),
-        reference=samples.distance_maps[i].astype(jnp.float32),
+        distance_maps=jax.tree.map(
+            lambda x: x[i].astype(jnp.float32), samples.distance_maps
+        ),
     )
 
 
 def choose_record(
     counts: tuple[int, int], key: PRNGKeyArray, *, anomalous_share: float
 ) -> RecordIndex:
-    """Which record `draw` takes with this key, of so many anomalous and good ones."""
+    """The record that `draw` takes with this key.
+
+    Args:
+      counts: number of anomalous and of good records.
+    """
     choice_key, record_key, _ = jax.random.split(key, 3)
     is_anomalous = jax.random.bernoulli(choice_key, anomalous_share)
     count = jnp.where(is_anomalous, *counts)
@@ -53,10 +59,11 @@ def draw(
     crop_px: int = 0,
     position: Array | int = 0,
 ) -> Sample:
-    """A random sample: with probability `anomalous_share` an anomalous one.
+    """A random sample, anomalous with probability `anomalous_share`.
 
-    With `crop_px`, a square of that side of it. Of records that were chosen with the
-    same key before, the one at `position`.
+    Args:
+      crop_px: side of the square that is cropped from the sample. 0: no crop.
+      position: index into `data`, where it was gathered in advance with the same key.
     """
     if isinstance(data, GatheredRecords):
         sample = _sample(data.samples, position)
@@ -71,13 +78,13 @@ def draw(
 
 
 def crop(sample: Sample, key: PRNGKeyArray, crop_px: int) -> Sample:
-    """A square of side `crop_px`, in steps of one cell of the reference grid.
+    """A square of side `crop_px`, aligned to the cells of the distance maps.
 
-    Most squares hold a random point of the anomaly, if there is one; the others lie
+    Most squares contain a random point of the anomaly, if there is one. The others are
     anywhere.
     """
     side = sample.mask.shape[0]
-    grid = sample.distance_maps.shape[0]
+    grid = sample.distance_maps.distances.shape[0]
     cell = side // grid
     cells = crop_px // cell
     point_key, centred_key, offset_key = jax.random.split(key, 3)
@@ -99,5 +106,5 @@ def crop(sample: Sample, key: PRNGKeyArray, crop_px: int) -> Sample:
         cut(sample.image, cell),
         cut(sample.normal, cell),
         cut(sample.mask, cell),
-        cut(sample.distance_maps, 1),
+        jax.tree.map(lambda x: cut(x, 1), sample.distance_maps),
     )

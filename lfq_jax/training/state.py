@@ -1,4 +1,4 @@
-"""TODO docstring of lfq_jax.training.state."""
+"""The state of a training between two steps."""
 
 from typing import Any, NamedTuple
 

@@ -1,6 +1,7 @@
 """One training step, and the scan over many: the only compiled training code."""
 
 import functools
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -25,56 +26,46 @@ from lfq_jax.training.state import TrainState
 Data = TrainingData | GatheredRecords
 
 
-def _keys(key: PRNGKeyArray, step: Array) -> tuple[PRNGKeyArray, PRNGKeyArray]:
-    """For the batch and for the quantizer of one step."""
+def _step_keys(key: PRNGKeyArray, step: Array) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """The keys of one step: for the batch and for the quantizer."""
     batch_key, quantizer_key = jax.random.split(jax.random.fold_in(key, step))
     return batch_key, quantizer_key
 
 
+@dataclass(frozen=True)
 class Trainer:
-    """The compiled functions of one run. Holds no arrays."""
+    """The compiled functions of one run. Holds no arrays.
 
-    def __init__(
-        self,
-        model: Model,
-        config: TrainConfig,
-        *,
-        steps: int,
-        is_texture: bool,
-        mesh: Mesh | None = None,
-    ) -> None:
-        divisor = model.config.divisor
-        if config.crop_px % divisor or config.crop_px > model.config.image_px:
+    Equal trainers share their compiled functions.
+    """
+
+    model: Model
+    config: TrainConfig
+    steps: int
+    """Steps of the whole run, which the learning rates' schedule depends on."""
+    mesh: Mesh | None = None
+
+    def __post_init__(self) -> None:
+        divisor, crop_px = self.model.config.divisor, self.config.crop_px
+        image_px = self.model.config.image_px
+        if crop_px % divisor or crop_px > image_px:
             raise ValueError(
                 f"train.crop_px must be a multiple of {divisor} and at most the side "
-                f"of the images, {model.config.image_px}, got {config.crop_px}"
+                f"of the images, {image_px}, got {crop_px}"
             )
-        self.model = model
-        self.config = config
-        self.steps = steps
-        self.optimizer = make_optimizer(config, steps=steps)
-        self.is_texture = is_texture
-        self.mesh = mesh
 
-    # Compiled functions are shared by trainers that are alike.
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Trainer) and self._identity == other._identity
-
-    def __hash__(self) -> int:
-        return hash(self._identity)
-
-    @property
-    def _identity(self) -> tuple:
-        return self.model, self.config, self.steps, self.is_texture, self.mesh
+    @functools.cached_property
+    def optimizer(self) -> optax.GradientTransformation:
+        return make_optimizer(self.config, steps=self.steps)
 
     def init(
         self,
         key: PRNGKeyArray,
-        reference: MemoryBank | None = None,
-        reader: LogisticHead | None = None,
+        bank: MemoryBank | None = None,
+        head: LogisticHead | None = None,
     ) -> TrainState:
         """The state before the first step."""
-        variables = self.model.init(key)._replace(reference=reference, reader=reader)
+        variables = self.model.init(key)._replace(memory_bank=bank, logistic_head=head)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             variables=variables,
@@ -87,8 +78,8 @@ class Trainer:
         return jax.tree.map(jnp.copy, params) if self.config.ema_decay else ()
 
     @property
-    def _augment(self) -> AugmentConfig:
-        """What is drawn in the step: all, or what was not drawn in preparation."""
+    def _step_augment(self) -> AugmentConfig:
+        """The variation drawn in the step: all of it, or what preparation left out."""
         config = self.config.augment
         if self.model.config.memory_bank is None:
             return config
@@ -96,10 +87,9 @@ class Trainer:
 
     def batch(self, data: Data, key: PRNGKeyArray, step: Array | int = 0) -> Sample:
         """Draw and augment `batch_size` images; leading axis b."""
-        size = self.config.batch_size
-        before = (
-            (step - data.first_step) * size if isinstance(data, GatheredRecords) else 0
-        )
+        size, first = self.config.batch_size, 0
+        if isinstance(data, GatheredRecords):
+            first = (step - data.first_step) * size
 
         def one(key: PRNGKeyArray, position: Array) -> Sample:
             draw_key, augment_key = jax.random.split(key)
@@ -111,16 +101,23 @@ class Trainer:
                 position=position,
             )
             return augment(
-                drawn, augment_key, config=self._augment, is_texture=self.is_texture
+                drawn,
+                augment_key,
+                config=self._step_augment,
+                is_texture=self.model.is_texture,
             )
 
-        return jax.vmap(one)(jax.random.split(key, size), before + jnp.arange(size))
+        return jax.vmap(one)(jax.random.split(key, size), first + jnp.arange(size))
 
-    def named(
+    def record_indices(
         self, counts: tuple[int, int], key: PRNGKeyArray, step: Array
     ) -> RecordIndex:
-        """The records that a step draws, of so many anomalous and good ones; [b]."""
-        batch_key, _ = _keys(key, step)
+        """The records that a step draws; [b].
+
+        Args:
+          counts: number of anomalous and of good records.
+        """
+        batch_key, _ = _step_keys(key, step)
 
         def one(key: PRNGKeyArray) -> RecordIndex:
             draw_key, _ = jax.random.split(key)
@@ -133,7 +130,7 @@ class Trainer:
         self, state: TrainState, data: Data, key: PRNGKeyArray
     ) -> tuple[TrainState, dict[str, Array]]:
         """One optimisation step. Its randomness depends on (key, state.step) alone."""
-        batch_key, quantizer_key = _keys(key, state.step)
+        batch_key, quantizer_key = _step_keys(key, state.step)
         with jax.named_scope("augmentation"):
             batch = shared(self.batch(data, batch_key, state.step), self.mesh)
 
@@ -147,15 +144,8 @@ class Trainer:
                 key=quantizer_key,
                 step=state.step,
             )
-            normal_features = (
-                self.model.normal_features(batch.distance_maps)
-                if self.model.feature_sizes
-                else None
-            )
             with jax.named_scope("losses"):
-                terms = losses(
-                    outputs, batch, self.config, normal_features=normal_features
-                )
+                terms = losses(outputs, batch, self.config.loss)
             loss = sum(terms.values(), jnp.zeros(()))
             named = {f"loss/{name}": term for name, term in terms.items()}
             of_codes = {

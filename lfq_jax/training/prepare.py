@@ -1,0 +1,132 @@
+"""From photographs to all that a training draws from, each step once.
+
+Without a memory bank the photographs stay as they are, and every step varies them. With
+a bank each photograph is varied once and compared with the shots it was not made from.
+Doing this in every step would be too slow. The step then only mirrors, turns and crops.
+"""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from lfq_jax.backbones import Backbone
+from lfq_jax.config import TrainConfig
+from lfq_jax.memory_bank.bank import MemoryBank
+from lfq_jax.memory_bank.features import fit_feature_extractor
+from lfq_jax.memory_bank.logistic_head import LogisticHead, fit_logistic_head
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.training.augmentation import vary
+from lfq_jax.training.data import (
+    Photographs,
+    Samples,
+    TrainingData,
+    anomalous_samples,
+    good_samples,
+)
+from lfq_jax.training.leave_one_out import LeaveOneOut, leave_one_out
+from lfq_jax.training.random_streams import RandomStreams
+from lfq_jax.training.validation import Validation
+
+
+class Prepared(NamedTuple):
+    """Everything that is computed once, before the first step."""
+
+    bank: MemoryBank | None
+    head: LogisticHead | None
+    training: TrainingData
+    validation: Validation
+
+
+def prepare(
+    data: Photographs,
+    held_out: Photographs,
+    *,
+    model: Model,
+    config: TrainConfig,
+    streams: RandomStreams,
+    backbone: Backbone | None = None,
+) -> Prepared:
+    """Vary and measure the photographs, and fit what is fitted before training.
+
+    Args:
+      data: what the detector learns from.
+      held_out: anomalies of other seeds, for validation.
+      backbone: the network of `model.config.memory_bank.backbone`.
+
+    Raises:
+      ValueError: where the config names a backbone and `backbone` is missing.
+    """
+    bank_config = model.config.memory_bank
+    if bank_config is None:
+        return _without_bank(
+            data, held_out, model=model, config=config, streams=streams
+        )
+    shots, stride = data.normals, model.config.stem
+    extractor = fit_feature_extractor(
+        shots, bank_config, stride=stride, backbone=backbone
+    )
+    others = leave_one_out(
+        extractor, shots, model=model, augment=config.augment, streams=streams
+    )
+    training = TrainingData(
+        anomalous=_measured_anomalies(data, others, streams.training_anomalies),
+        good=others.held_out_variations(config.good_images, streams.training_good),
+    )
+    head = None
+    if bank_config.head_weight or bank_config.score_head_weight:
+        head = _fit_head(training, streams.head())
+    validation = Validation.of(
+        _measured_anomalies(held_out, others, streams.validation_anomalies),
+        others.held_out_variations(len(held_out.images), streams.validation_good),
+    )
+    return Prepared(others.full_bank(streams.seed), head, training, validation)
+
+
+def _without_bank(
+    data: Photographs,
+    held_out: Photographs,
+    *,
+    model: Model,
+    config: TrainConfig,
+    streams: RandomStreams,
+) -> Prepared:
+    stride, variation = model.config.stem, config.augment
+    training = TrainingData(
+        anomalous=anomalous_samples(data, stride=stride),
+        good=good_samples(data.normals, stride=stride),
+    )
+    in_turn = np.arange(len(held_out.images)) % len(held_out.normals)
+    validation = Validation.of(
+        vary(
+            anomalous_samples(held_out, stride=stride),
+            streams.validation_anomalies,
+            variation,
+            is_texture=model.is_texture,
+        ),
+        vary(
+            good_samples(held_out.normals[in_turn], stride=stride),
+            streams.validation_good,
+            variation,
+            is_texture=model.is_texture,
+        ),
+    )
+    return Prepared(None, None, training, validation)
+
+
+def _measured_anomalies(data: Photographs, others: LeaveOneOut, key) -> Samples:
+    """Every anomaly varied once, and measured without the shot it was made from."""
+    varied = vary(
+        anomalous_samples(data, stride=others.model.config.stem),
+        key,
+        others.variation,
+        is_texture=others.model.is_texture,
+    )
+    return others.measure(varied, data.sources)
+
+
+def _fit_head(training: TrainingData, rng: np.random.Generator) -> LogisticHead:
+    parts = [jax.device_get(each) for each in training]
+    distances = np.concatenate([part.distance_maps.distances for part in parts])
+    masks = np.concatenate([part.masks for part in parts])
+    return fit_logistic_head(distances, masks, rng=rng)
