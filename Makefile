@@ -51,6 +51,7 @@ format: $(VENV)/.dev
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
+	$(VENV)/bin/lint-imports --no-cache
 
 types: $(VENV)/.dev
 	$(VENV)/bin/basedpyright

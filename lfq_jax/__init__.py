@@ -4,18 +4,73 @@ detector = lfq_jax.load("runs/<id>")
 score, is_anomalous, heat_map, mask, calibrated = detector(image)
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lfq_jax import quantizers
+    from lfq_jax.backbones import Backbone, load_backbone
+    from lfq_jax.config import (
+        PRESETS,
+        MemoryBankConfig,
+        ModelConfig,
+        ScoreConfig,
+        TrainConfig,
+    )
+    from lfq_jax.export.writer import Parity, export_detector
     from lfq_jax.inference.detector import Detector, Prediction, load
+    from lfq_jax.metrics.evaluation import Evaluation, evaluate
+    from lfq_jax.training.loop import Trained, train
 
-__all__ = ["Detector", "Prediction", "load"]
+_HOMES = {
+    "Detector": "inference.detector",
+    "Prediction": "inference.detector",
+    "load": "inference.detector",
+    "Trained": "training.loop",
+    "train": "training.loop",
+    "MemoryBankConfig": "config",
+    "ModelConfig": "config",
+    "PRESETS": "config",
+    "ScoreConfig": "config",
+    "TrainConfig": "config",
+    "Evaluation": "metrics.evaluation",
+    "evaluate": "metrics.evaluation",
+    "Backbone": "backbones",
+    "load_backbone": "backbones",
+    "Parity": "export.writer",
+    "export_detector": "export.writer",
+}
+
+__all__ = [
+    "PRESETS",
+    "Backbone",
+    "Detector",
+    "Evaluation",
+    "MemoryBankConfig",
+    "ModelConfig",
+    "Parity",
+    "Prediction",
+    "ScoreConfig",
+    "TrainConfig",
+    "Trained",
+    "evaluate",
+    "export_detector",
+    "load",
+    "load_backbone",
+    "quantizers",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """The detector's names, at first use: the package itself imports no jax."""
-    if name in __all__:
-        from lfq_jax.inference import detector
-
-        return getattr(detector, name)
+    """Import a public name at its first use. The package itself imports no jax."""
+    if name == "quantizers":
+        return importlib.import_module("lfq_jax.quantizers")
+    if name in _HOMES:
+        home = importlib.import_module(f"lfq_jax.{_HOMES[name]}")
+        return getattr(home, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

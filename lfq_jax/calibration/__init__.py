@@ -1,1 +1,1 @@
-"""TODO."""
+"""How scores become decisions: rules, thresholds, calibrated scores. numpy only."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""A detector for other programs: ONNX, StableHLO, safetensors."""

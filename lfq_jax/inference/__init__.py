@@ -1,1 +1,1 @@
-"""TODO."""
+"""A trained detector applied to photographs."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The shots' patches, and how far an image is from them."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Array operations without a model."""

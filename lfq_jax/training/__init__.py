@@ -1,1 +1,1 @@
-"""TODO."""
+"""From photographs of good parts to a trained detector."""
