@@ -16,7 +16,7 @@ from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.scoring import Scorer
 from lfq_jax.quantizers import make
 from lfq_jax.training.step import Trainer
-from tests.test_train import MODEL, SCORE, TRAIN, photographs, run
+from tests.lfq_jax.training.test_loop import MODEL, SCORE, TRAIN, photographs, run
 from tests.tiny_detector import tiny
 
 pytestmark = [

@@ -17,9 +17,9 @@ from lfq_jax.model.lfquiad import Model
 from lfq_jax.training.interval import Interval
 from lfq_jax.training.sharding import local, make_mesh, place
 from lfq_jax.training.step import Trainer
-from tests.test_train import MODEL, TRAIN, run
+from tests.lfq_jax.training.test_loop import MODEL, TRAIN, run
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 SHARED = dataclasses.replace(TRAIN, batch_size=8, log_every=3, warmup=0.5)
 SHORT = dataclasses.replace(TRAIN, epochs=2)
 
@@ -122,8 +122,8 @@ import jax
 count, index, port, folder = sys.argv[1:]
 if int(count) > 1:
     jax.distributed.initialize(f"localhost:{port}", int(count), int(index))
-from tests.test_train import run
-from tests.test_train_devices import SHORT
+from tests.lfq_jax.training.test_loop import run
+from tests.lfq_jax.training.test_sharding import SHORT
 trained = run(Path(folder + "-host" * int(index)), train_config=SHORT, devices=1)
 print(json.dumps([trained.validation, trained.step]))
 """

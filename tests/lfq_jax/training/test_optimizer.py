@@ -15,7 +15,7 @@ from lfq_jax.quantizers.config import LFQConfig
 from lfq_jax.training.leave_one_out import LeaveOneOut
 from lfq_jax.training.optimizer import make_optimizer, schedule
 from lfq_jax.training.step import Trainer
-from tests.test_train import photographs
+from tests.lfq_jax.training.test_loop import photographs
 
 PAPER = TrainConfig()
 RATES = {"reconstructive": 3e-4, "quantizer": 3e-4, "discriminative": 1e-4}

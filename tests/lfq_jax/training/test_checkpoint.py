@@ -14,9 +14,9 @@ import pytest
 
 from lfq_jax.training import loop as training
 from lfq_jax.training.metrics_log import MetricsFile
-from tests.test_train import PLAIN, TRAIN, run
+from tests.lfq_jax.training.test_loop import PLAIN, TRAIN, run
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 _TRAINING = """
 import hashlib, os, sys
 from pathlib import Path
@@ -27,7 +27,7 @@ import jax, numpy as np
 from experiments.run import keep_compiled
 keep_compiled(Path(cache))
 from lfq_jax import train
-from tests.test_train import TRAIN, run
+from tests.lfq_jax.training.test_loop import TRAIN, run
 train.SECONDS_BETWEEN_CHECKPOINTS = 0.0
 config = dataclasses.replace(TRAIN, epochs=int(epochs), log_every=2)
 trained = run(
