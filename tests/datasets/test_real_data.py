@@ -13,7 +13,7 @@ from PIL import Image
 
 import datasets
 
-HERE = Path(__file__).parents[1]
+HERE = Path(__file__).parents[2]
 DATA = Path(os.environ.get("LFQUIAD_SHARED_DATA", HERE.parent / "shared" / "data"))
 LEATHER, TILES = DATA / "mvtec_ad_sample", DATA / "magnetic_tile"
 OPTIONS = {"progress": False, "on_leak": "refuse"}

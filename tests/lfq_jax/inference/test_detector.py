@@ -20,7 +20,7 @@ from lfq_jax.inference.preprocessing import LONGEST_PX
 from lfq_jax.ops.batches import filled
 from tests.tiny_detector import part, tiny, write_run
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

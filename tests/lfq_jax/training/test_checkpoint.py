@@ -16,7 +16,7 @@ from lfq_jax.training import loop as training
 from lfq_jax.training.metrics_log import MetricsFile
 from tests.lfq_jax.training.test_loop import PLAIN, TRAIN, run
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 _TRAINING = """
 import hashlib, os, sys
 from pathlib import Path

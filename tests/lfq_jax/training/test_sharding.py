@@ -19,7 +19,7 @@ from lfq_jax.training.sharding import local, make_mesh, place
 from lfq_jax.training.step import Trainer
 from tests.lfq_jax.training.test_loop import MODEL, TRAIN, run
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 SHARED = dataclasses.replace(TRAIN, batch_size=8, log_every=3, warmup=0.5)
 SHORT = dataclasses.replace(TRAIN, epochs=2)
 
