@@ -1,7 +1,7 @@
-"""What an image is: data sets, few-shot selections, shards.
+"""Data sets, few-shot selections and shards: everything that defines an image.
 
-Importing this package registers its TFDS builders, which need no TensorFlow. jax and
-torch are never imported from here.
+Importing this package registers its TFDS builders, which need no TensorFlow. The
+package imports neither jax nor torch.
 """
 
 from datasets.dtd.builder import register as _register_dtd

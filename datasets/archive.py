@@ -1,4 +1,4 @@
-"""Safe extraction of a data set's archive. The archive itself is only read."""
+"""Safe extraction of a data set's archive. The archive is never modified."""
 
 import hashlib
 import logging
@@ -14,50 +14,45 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from datasets.files import file_sha256
-from datasets.lock import alone_in
+from datasets.lock import locked_folder
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 32 << 30
 """The largest extraction; MVTec AD, the largest data set here, takes 5 GiB."""
 MAX_MEMBERS = 200_000
+"""The largest number of files and folders in an archive."""
 _BLOCK_BYTES = 512  # a tar archive ends in blocks of zeros of this size
-_BROKEN = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error)
+_READ_ERRORS = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error)
 
 
-def extract(
-    archive: Path,
-    target: Path,
-    *,
-    max_bytes: int = MAX_BYTES,
-    max_members: int = MAX_MEMBERS,
-    progress: bool = True,
-) -> None:
-    """Extract a tar archive, however compressed, into the new folder `target`.
+def extract(archive: Path, target: Path, *, progress: bool = True) -> None:
+    """Extract a tar archive, compressed or not, into the new folder `target`.
 
-    It is written under another name and renamed when whole; where another process was
-    faster, its folder is taken. Files and folders alone are extracted, with their
-    times, never their owners or permissions.
+    The files are written to a temporary folder, which is renamed when complete. If
+    another process has created `target` meanwhile, its folder is kept. Only files and
+    folders are extracted, with their times but without owners and permissions.
 
     Raises:
-      ValueError: for an archive that is cut short or none, that holds a link, a device
-        or a name which leads outside, or that is larger than `max_bytes` or has more
-        than `max_members`.
-      OSError: where `target` cannot be written.
+      ValueError: the archive is truncated or not a tar archive. Or it contains a link,
+        a device or a name outside the target folder. Or it exceeds `MAX_BYTES` or
+        `MAX_MEMBERS`.
+      OSError: `target` cannot be written.
     """
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
     try:
-        _extract(archive, temporary, max_bytes, max_members, progress)
-        _renamed(temporary, target)
-    except _BROKEN as error:
+        _extract_members(archive, temporary, progress)
+        _rename(temporary, target)
+    except _READ_ERRORS as error:
         raise ValueError(
-            f"{archive} is cut short or is no tar archive: {error}"
+            f"{archive} is truncated or not a tar archive: {error}"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _renamed(temporary: Path, target: Path) -> None:
+def _rename(temporary: Path, target: Path) -> None:
+    """Rename the extracted folder, unless another process has created `target`."""
     try:
         os.rename(temporary, target)
     except OSError:
@@ -65,19 +60,17 @@ def _renamed(temporary: Path, target: Path) -> None:
             raise
 
 
-def _extract(
-    archive: Path, folder: Path, max_bytes: int, max_members: int, progress: bool
-) -> None:
-    extracted = 0
+def _extract_members(archive: Path, folder: Path, progress: bool) -> None:
+    total_bytes = 0
     with tarfile.open(archive, "r:*") as tar:
         bar = tqdm(tar, f"extracting {archive.name}", unit="file", disable=not progress)
         for number, member in enumerate(bar, start=1):
             path = folder / _checked_name(archive, member)
-            extracted += member.size
-            if extracted > max_bytes or number > max_members:
+            total_bytes += member.size
+            if total_bytes > MAX_BYTES or number > MAX_MEMBERS:
                 raise ValueError(
-                    f"{archive} must hold at most {max_bytes >> 20} MiB and "
-                    f"{max_members} members: it holds more and is not extracted"
+                    f"{archive} must hold at most {MAX_BYTES >> 20} MiB and "
+                    f"{MAX_MEMBERS} members: it holds more and is not extracted"
                 )
             if member.isdir():
                 path.mkdir(parents=True, exist_ok=True)
@@ -87,16 +80,16 @@ def _extract(
 
 
 def _checked_name(archive: Path, member: tarfile.TarInfo) -> PurePosixPath:
-    """The member's name, known to stay inside the folder."""
+    """The member's name, checked to stay inside the target folder."""
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or "\\" in member.name:
         raise ValueError(
-            f"{archive} holds {member.name}, which leads outside the folder it is "
-            "extracted to: refused"
+            f"{archive} contains {member.name}, which lies outside the target folder: "
+            "refused"
         )
     if not (member.isdir() or member.isreg()):
-        kind = "a link" if member.issym() or member.islnk() else "no ordinary file"
-        raise ValueError(f"{archive} holds {member.name}, which is {kind}: refused")
+        kind = "a link" if member.issym() or member.islnk() else "not a regular file"
+        raise ValueError(f"{archive} contains {member.name}, which is {kind}: refused")
     return name
 
 
@@ -110,9 +103,12 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
 
 
 def _check_end(archive: Path, offset: int) -> None:
-    """A plain tar that was cut between two members reads like a whole one."""
-    if not _is_plain(archive):
-        return  # the compression has an end of its own
+    """Raise a ReadError if an uncompressed archive lacks its final zero block.
+
+    Without this check, an archive truncated between two members would look complete.
+    """
+    if not _is_uncompressed(archive):
+        return  # the compressed format marks its own end
     with archive.open("rb") as file:
         if file.seek(0, os.SEEK_END) < offset or _last_block(file).strip(b"\0"):
             raise tarfile.ReadError("its end is missing")
@@ -123,7 +119,7 @@ def _last_block(file: BinaryIO) -> bytes:
     return file.read()
 
 
-def _is_plain(archive: Path) -> bool:
+def _is_uncompressed(archive: Path) -> bool:
     try:
         with tarfile.open(archive, "r:"):
             return True
@@ -131,16 +127,17 @@ def _is_plain(archive: Path) -> bool:
         return False
 
 
-def extracted(
+def extract_once(
     archive: Path, scratch: Path, *, sha256: str | None, progress: bool = True
 ) -> Path:
-    """The folder that an archive is extracted to, under `scratch`, at first use.
+    """Extract an archive under `scratch` at first use and return the folder.
 
-    Another archive, or one written anew, has another folder.
+    The folder's name depends on the archive's path, size and time, so a changed archive
+    is extracted again.
 
     Args:
-      sha256: of the official archive; a difference is told in a warning, since what
-        counts is whether every image is there.
+      sha256: of the official archive. A difference is only a warning, because the
+        images are counted later.
     """
     stat = archive.stat()
     state = f"{archive.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
@@ -148,9 +145,11 @@ def extracted(
     target = scratch / "extracted" / f"{archive.name.split('.')[0]}-{digest}"
     if target.exists():
         return target
-    with alone_in(target.parent, leftovers=".*"):
-        if not target.exists():  # else another process has just made it
+    with locked_folder(target.parent, leftovers=".*"):
+        if not target.exists():  # another process may have created it meanwhile
             if sha256 is not None and file_sha256(archive) != sha256:
-                log.warning("%s is not the official archive by its sha256", archive)
+                log.warning(
+                    "%s is not the official archive: its sha256 differs", archive
+                )
             extract(archive, target, progress=progress)
     return target

@@ -1,4 +1,4 @@
-"""What every builder shares: the features, and preparation without TensorFlow."""
+"""Base class of the builders: the features, and preparation without TensorFlow."""
 
 import abc
 from collections.abc import Iterator, Mapping
@@ -31,17 +31,17 @@ class Record(NamedTuple):
     image: UInt8[np.ndarray, "h w 3"]
     mask: Bool[np.ndarray, "h w"]
     source: str
-    """The file it was read from, or how it was made."""
+    """The file that the image was read from, or how it was made."""
     png: bytes | None = None
-    """A PNG file of just these pixels, where there is one already."""
+    """A PNG file with exactly these pixels, if there already is one."""
 
 
 class Counts(NamedTuple):
-    """How many images a category has."""
+    """Numbers of images of a category."""
 
     train: int
     good: int
-    """Good ones in the test split."""
+    """Good images of the test split."""
     defective: int
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Counts(NamedTuple):
 
 
 def configurations(categories: Mapping[str, Any]) -> list[tfds.core.BuilderConfig]:
-    """One configuration a category, and `all`."""
+    """One TFDS configuration per category, and `all`."""
     return [
         tfds.core.BuilderConfig(name=name, description=f"Category {name}.")
         for name in categories
@@ -62,8 +62,8 @@ def configurations(categories: Mapping[str, Any]) -> list[tfds.core.BuilderConfi
 class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Train and test split of photographs with masks, stored as array_record.
 
-    Images are stored as PNG, so that they read back pixel by pixel in any environment.
-    A subclass names its configurations and writes `_records`.
+    Images are stored as PNG, so any decoder reads back the same pixels. A subclass
+    defines `BUILDER_CONFIGS` and `_records`.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -76,8 +76,8 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The categories of its configuration."""
-        assert self.builder_config is not None  # TFDS picks the first by itself
+        """The categories of the builder's configuration."""
+        assert self.builder_config is not None  # TFDS picks the first by default
         name = self.builder_config.name
         return (name,) if name != ALL else tuple(n for n in self._names() if n != ALL)
 
@@ -87,15 +87,15 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
 
     @classmethod
     def get_metadata(cls) -> dataset_metadata.DatasetMetadata:
-        """README.md, CITATIONS.bib and TAGS.txt, where a folder of its own has them."""
-        if "." not in cls.__module__:  # one file of somebody's own
+        """README.md, CITATIONS.bib and TAGS.txt from the builder's own folder."""
+        if "." not in cls.__module__:  # a single file of the user's, without a folder
             return dataset_metadata.DatasetMetadata("", "", [])
         return super().get_metadata()
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = tfds.features
         return self.dataset_info_from_configs(
-            description=self.__doc__,  # a README.md beside the builder goes before it
+            description=self.__doc__,  # unless there is a README.md beside the builder
             features=features.FeaturesDict(
                 {
                     "key": features.Text(),
@@ -117,7 +117,7 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
 
     @abc.abstractmethod
     def _records(self, category: str, split: str) -> Iterator[Record]:
-        """The records of a category's `train` or `test`."""
+        """Yield the records of a category's `train` or `test` split."""
 
     def _download_and_prepare(self, *arguments: Any, **options: Any) -> None:
         with shuffling_on_disk():
@@ -128,7 +128,7 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
         return {split: self._examples(split) for split in self._splits()}
 
     def _splits(self) -> tuple[str, ...]:
-        """The splits that hold an image: TFDS refuses an empty one."""
+        """The splits that hold an image: TFDS refuses an empty split."""
         return SPLITS
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -146,11 +146,11 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
             )
             for record in records:
                 key = prefix + record.key
-                yield key, _stored(record) | {"key": key}
+                yield key, _encode(record) | {"key": key}
 
 
-def _stored(record: Record) -> dict[str, Any]:
-    """A record in the types of the features."""
+def _encode(record: Record) -> dict[str, Any]:
+    """The record's fields, encoded as the features require."""
     return {
         "category": record.category,
         "kind": record.kind,

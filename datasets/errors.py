@@ -1,4 +1,4 @@
-"""One clear line for a user's mistake, a traceback for ours."""
+"""One-line messages for a user's mistakes, tracebacks for defects of the project."""
 
 import contextlib
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 USAGE_ERROR = 2
-INTERRUPTED = 130  # as a shell gives it for SIGINT
+INTERRUPTED = 130  # the exit status that shells report after SIGINT
 _PROJECT = Path(__file__).resolve().parent.parent
 _PACKAGES = tuple(
     f"{_PROJECT / name}/"
@@ -18,11 +18,11 @@ _PACKAGES = tuple(
 def is_users_mistake(error: BaseException) -> bool:
     """Whether the project itself refused an input, or the system refused a file.
 
-    A `ValueError` raised by a line of this project is a check at the boundary, with
-    a message written for the user. One raised by a line of another library is a defect
-    of ours and keeps its traceback. What C code raises has no line of its own, and
-    counts as raised where it was called: `zip(strict=True)`, `list.index`, shapes that
-    numpy cannot broadcast.
+    A `ValueError` raised in this project's code is an input check, with a message
+    written for the user. A `ValueError` raised in another library is a defect of this
+    project and keeps its traceback. An error raised in C code counts as raised by its
+    caller, because C code has no traceback entry. Examples are `zip(strict=True)`,
+    `list.index`, and shapes that numpy cannot broadcast.
     """
     if isinstance(error, OSError):
         return True
@@ -34,8 +34,10 @@ def is_users_mistake(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn a user's mistake into `error: ...` on stderr and exit status 2, and Ctrl-C
-    into `stopped` and exit status 130."""
+    """Print a user's mistake as one line and exit with status 2.
+
+    The line is `error: ...` on stderr. Ctrl-C prints `stopped` and exits with 130.
+    """
     try:
         yield
     except KeyboardInterrupt:

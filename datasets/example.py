@@ -1,4 +1,4 @@
-"""What one image of an anomaly-detection data set is."""
+"""The type of one image of an anomaly-detection data set."""
 
 from typing import Literal, NamedTuple
 
@@ -11,8 +11,8 @@ Kind = Literal["texture", "object"]
 class Example(NamedTuple):
     """One photograph with its ground truth.
 
-    `label` is 1 where the photograph shows a defect. `mask` is True where the
-    defect is, and all False for a good part.
+    `label` is 1 if the photograph shows a defect, else 0. `mask` is True at the
+    defect's pixels, and False everywhere for a good part.
     """
 
     key: str

@@ -17,22 +17,22 @@ from datasets.files import write_atomically
 from datasets.images import decode
 
 KINDS: tuple[Literal["texture", "object"], ...] = ("texture", "object")
-_READERS = min(4, os.cpu_count() or 1)
+_DECODER_THREADS = min(4, os.cpu_count() or 1)
 
 
 class Row(NamedTuple):
-    """What is known of a stored image without decoding it."""
+    """Facts about a stored image that are known without decoding it."""
 
     key: str
     position: int
-    """Where it is stored: array_record keeps the order of the keys' hashes."""
+    """Index in array_record, which orders the records by their keys' hashes."""
     sha256: str
     lacks_mask: bool
-    """It shows a defect, and no pixel of its mask is set."""
+    """True if the image shows a defect and its mask is empty."""
 
 
 class Examples(Sequence[Example]):
-    """One split in the order of its keys; an image is decoded when it is asked for."""
+    """One split, sorted by key. An image is decoded when it is accessed."""
 
     def __init__(self, source: Sequence[dict[str, Any]], rows: Sequence[Row]) -> None:
         self._source = source
@@ -47,12 +47,12 @@ class Examples(Sequence[Example]):
 
     @property
     def sha256s(self) -> tuple[str, ...]:
-        """Of every image's size and pixels, in the order of `keys`."""
+        """Hashes of every image's size and pixels, in the order of `keys`."""
         return tuple(row.sha256 for row in self._rows)
 
     @property
     def unmasked_defects(self) -> tuple[str, ...]:
-        """Keys of images that show a defect but have no mask, or an empty one."""
+        """Keys of images that show a defect but have no mask or an empty mask."""
         return tuple(row.key for row in self._rows if row.lacks_mask)
 
     @overload
@@ -83,25 +83,25 @@ class Examples(Sequence[Example]):
         )
 
     def __iter__(self) -> Iterator[Example]:
-        """In order. The next few are decoded meanwhile, by other threads.
+        """Yield the examples in order, while threads decode the next few.
 
-        An image that cannot be decoded is told of when its turn comes.
+        The error of an image that cannot be decoded is raised at that image's turn.
         """
-        with ThreadPoolExecutor(_READERS) as pool:
+        with ThreadPoolExecutor(_DECODER_THREADS) as pool:
             ahead = collections.deque[Future[Example]]()
             try:
                 for index in range(len(self)):
                     ahead.append(pool.submit(self.__getitem__, index))
-                    if len(ahead) > 2 * _READERS:
+                    if len(ahead) > 2 * _DECODER_THREADS:
                         yield ahead.popleft().result()
                 while ahead:
                     yield ahead.popleft().result()
-            finally:  # whoever iterated may have had enough
+            finally:  # the caller may have stopped early
                 pool.shutdown(wait=False, cancel_futures=True)
 
 
 def read_examples(builder: Any, split: str) -> Examples:
-    """A prepared builder's split; one that it has not is empty."""
+    """Read a split of a prepared builder. A split that does not exist is empty."""
     if split not in builder.info.splits:
         return Examples([], [])
     skip = tfds.decode.SkipDecoding()
@@ -110,7 +110,7 @@ def read_examples(builder: Any, split: str) -> Examples:
 
 
 def _rows(source: Sequence[Any], folder: Path, split: str) -> list[Row]:
-    """The split's rows; listed once, then kept in a file beside the records."""
+    """The split's rows, computed once and then kept in a file next to the records."""
     path = folder / f"rows-{split}.json"
     if path.exists():
         return [Row(*row) for row in json.loads(path.read_text())]

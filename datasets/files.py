@@ -12,11 +12,13 @@ def file_sha256(path: Path) -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a name of its own, then rename it: never half a file.
+    """Write a file under a temporary name, then rename it.
+
+    So the file is complete whenever it exists under its final name.
 
     Raises:
-      OSError: the disk is full or read-only. Names the file, which a write alone does
-        not.
+      OSError: the disk is full or read-only. The message names the file, unlike that
+        of a plain write.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -1,4 +1,4 @@
-"""Reading a photograph or a mask, whatever kind of image file it is."""
+"""Reading a photograph or a mask from any supported kind of image file."""
 
 import contextlib
 import hashlib
@@ -14,28 +14,26 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 MASK_THRESHOLD = 127
-"""A mask's pixel is anomalous where it is above this, of 255."""
+"""A mask's pixel is anomalous if its value is above this, of 255."""
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 UNKNOWN_DEPTH = 16
-"""What integers of more than 8 bits are read by where nothing says more: all of them
-count."""
+"""Bit depth assumed for integers of more than 8 bits whose camera is unknown."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_FORMAT = slice(24, 26)  # of the file: bit depth and colour type
 _EIGHT_BIT_RGB = bytes([8, 2])
 _WIDE_INTEGERS = frozenset({"I", "I;16", "I;16B", "I;16L"})
 _WIDE_MODES = _WIDE_INTEGERS | {"F"}
-_QUARTER_TURNS = frozenset({5, 6, 7, 8})  # EXIF orientations
-_OPENING = threading.Lock()  # warnings' filters belong to the whole process
+_QUARTER_TURNS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap the sides
+_WARNINGS_LOCK = threading.Lock()  # warning filters are global to the process
 
 
 def image_files(folder: Path, *, below: bool = False) -> list[Path]:
-    """The images in `folder`, by name; none where there is no such folder.
+    """The image files in `folder`, sorted; an empty list if there is no such folder.
 
-    Hidden ones, such as the `._000.png` of a folder that was copied from a Mac, are
-    left out.
+    Hidden files are left out, such as the `._000.png` that macOS leaves in copies.
 
     Args:
-      below: those of the folders below it too, unless they are hidden.
+      below: also include images of sub-folders at any depth, unless they are hidden.
     """
     if not folder.is_dir():
         return []
@@ -45,16 +43,16 @@ def image_files(folder: Path, *, below: bool = False) -> list[Path]:
 
 
 def is_hidden(path: Path, folder: Path) -> bool:
-    """Whether `path`, or a folder between it and `folder`, begins with a dot."""
+    """Whether a part of `path` below `folder` begins with a dot."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[Image.Image]:
-    """The opened file; what goes wrong while it is read becomes one ValueError."""
+    """Open an image; any read error becomes a ValueError that names the file."""
     try:
-        with _OPENING, warnings.catch_warnings():
-            # A large photograph is no attack; PIL refuses one of twice that size.
+        with _WARNINGS_LOCK, warnings.catch_warnings():
+            # PIL warns above a size limit, and refuses images above twice that limit.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path)
         with image:
@@ -70,10 +68,10 @@ def _readable(path: Path) -> Iterator[Image.Image]:
 
 
 def _open(path: Path) -> Image.Image:
-    """A decoded image, turned upright.
+    """Decode an image and rotate it upright, as its EXIF data says.
 
     Raises:
-      ValueError: where the file is not an image, is cut short, or has no pixels.
+      ValueError: the file is not an image, is truncated, or has no pixels.
     """
     with _readable(path) as image:
         image.load()
@@ -81,30 +79,35 @@ def _open(path: Path) -> Image.Image:
 
 
 def is_wide(path: Path) -> bool:
-    """Whether the file holds integers of more than 8 bits, by its header."""
+    """Whether the file holds integers of more than 8 bits. Reads only the header."""
     with _readable(path) as image:
         return image.mode in _WIDE_INTEGERS
 
 
 def stored_maximum(path: Path) -> int:
-    """The largest value in the file, which tells the bit depth of a 16-bit camera."""
-    with _readable(path) as image:  # the header alone, unless it is such a camera's
+    """The largest value in the file, from which `bit_depth` infers the bit depth.
+
+    It is 255 for files of 8 bits and of floats, of which only the header is read.
+    """
+    with _readable(path) as image:
         return int(np.asarray(image).max()) if image.mode in _WIDE_INTEGERS else 255
 
 
 def image_shape(path: Path) -> tuple[int, int]:
-    """Height and width of what `read_image` makes of a file.
+    """Height and width of the array that `read_image` returns for a file.
 
     Raises:
-      ValueError: where the file is not an image.
+      ValueError: the file is not an image.
     """
     with _readable(path) as image:
-        turns = image.getexif().get(ExifTags.Base.Orientation, 1) in _QUARTER_TURNS
-        return (image.width, image.height) if turns else (image.height, image.width)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        if orientation in _QUARTER_TURNS:
+            return image.width, image.height
+        return image.height, image.width
 
 
 def pixel_count(path: Path) -> int:
-    """Pixels of a photograph by its header; 0 where it has none to be read."""
+    """Number of pixels according to the file's header; 0 if it cannot be read."""
     try:
         with _readable(path) as image:
             return image.width * image.height
@@ -113,19 +116,19 @@ def pixel_count(path: Path) -> int:
 
 
 def bit_depth(maximum: int) -> int:
-    """The smallest usual bit depth that holds `maximum`."""
+    """The smallest of `BIT_DEPTHS` that can hold `maximum`, at most 16."""
     return next((depth for depth in BIT_DEPTHS if maximum < 1 << depth), 16)
 
 
 def read_image(path: Path, *, depth: int = 8) -> UInt8[np.ndarray, "h w 3"]:
-    """A photograph as 8-bit RGB.
+    """Read a photograph as 8-bit RGB.
 
-    Grey is repeated over the channels, transparency is laid on black, and images of
-    more than 8 bits are divided by 2^(depth - 8): one factor for a whole category keeps
-    their brightness comparable. Floats are in [0, 1].
+    Grey images are repeated over the channels. Transparent images are composited on
+    black. Integers of more than 8 bits are divided by 2^(depth - 8); using one depth
+    for a whole category keeps brightness comparable. Floats must be in [0, 1].
 
     Raises:
-      ValueError: where the file is not a whole image, or holds other floats.
+      ValueError: the file is not a complete image, or holds floats outside [0, 1].
     """
     image = _open(path)
     if image.mode == "F":
@@ -152,13 +155,13 @@ def _unit(values: Float32[np.ndarray, "h w"], path: Path) -> Float64[np.ndarray,
 
 
 def read_mask_levels(path: Path) -> UInt8[np.ndarray, "h w"]:
-    """The values of a ground-truth mask, 0 to 255.
+    """Read a ground-truth mask as values from 0 to 255.
 
-    16-bit masks that use more than 8 bits are brought to them first. A palette mask
-    holds numbers of classes, not brightness: whatever is not black is 255.
+    16-bit masks with values above 255 are divided by 257. A palette mask holds class
+    numbers rather than brightness, so every colour but black becomes 255.
 
     Raises:
-      ValueError: where the file is not a whole image.
+      ValueError: the file is not a complete image.
     """
     image = _open(path)
     if image.mode in _WIDE_MODES:
@@ -174,37 +177,37 @@ def read_mask_levels(path: Path) -> UInt8[np.ndarray, "h w"]:
 def read_mask(
     path: Path, *, threshold: int = MASK_THRESHOLD
 ) -> Bool[np.ndarray, "h w"]:
-    """A ground-truth mask: True where `read_mask_levels` is above `threshold`.
+    """Read a ground-truth mask: True where `read_mask_levels` is above `threshold`.
 
     Raises:
-      ValueError: where the file is not a whole image.
+      ValueError: the file is not a complete image.
     """
     return read_mask_levels(path) > threshold
 
 
 def rgb_png(path: Path) -> bytes | None:
-    """The file as it is, where any decoder makes of it what `read_image` does.
+    """The file's bytes if any decoder reads the same pixels as `read_image`, else None.
 
-    That is a PNG of 8-bit RGB, without transparency, that is to be shown unturned.
-    Stored as it is it need not be encoded again, and keeps its own compression.
+    This holds for an 8-bit RGB PNG without transparency and without EXIF rotation. Its
+    bytes can be stored unchanged, which saves encoding them again.
     """
     data = path.read_bytes()
     if data[:8] != _PNG or data[_PNG_FORMAT] != _EIGHT_BIT_RGB:
         return None
     with _readable(path) as image:
-        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        return None if is_turned or "transparency" in image.info else data
+        is_rotated = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return None if is_rotated or "transparency" in image.info else data
 
 
 def png_bytes(array: np.ndarray) -> bytes:
-    """An 8-bit image as PNG, lightly compressed: preparation is bound by this."""
+    """Encode an 8-bit image as PNG, with light compression to be fast."""
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
 
 
 def decode(data: bytes) -> np.ndarray:
-    """What `png_bytes` wrote."""
+    """Decode the bytes that `png_bytes` returned."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image)
 
@@ -212,9 +215,9 @@ def decode(data: bytes) -> np.ndarray:
 def to_square(
     image: UInt8[np.ndarray, "h w 3"], image_px: int
 ) -> UInt8[np.ndarray, "p p 3"]:
-    """An image at the resolution of the shards, whatever its size and aspect.
+    """Resize an image of any size and aspect ratio to a square.
 
-    Averages areas where it shrinks, interpolates bilinearly where it grows.
+    Averages areas if both sides are at least `image_px`, else interpolates bilinearly.
     """
     if image.shape[:2] == (image_px, image_px):
         return image
@@ -225,7 +228,7 @@ def to_square(
 
 
 def image_sha256(image: UInt8[np.ndarray, "h w 3"]) -> str:
-    """sha256 of an image's size and pixels, whatever file it came from."""
+    """sha256 of an image's size and pixels, independent of its file format."""
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()

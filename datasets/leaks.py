@@ -1,4 +1,4 @@
-"""Whether a test split holds images that were trained with."""
+"""Finding training images in a test split."""
 
 import logging
 from collections.abc import Iterable
@@ -16,25 +16,26 @@ OnLeak = Literal["refuse", "warn", "ignore"]
 SIDE_PX = 16
 LARGEST_DIFFERENCE = 2.0
 MEAN_DIFFERENCE = 0.8
-"""Two images are copies where their 16 px versions differ by less, of 255.
+"""Two images are copies if their 16 px versions differ by at most these, of 255.
 
-Of MVTec AD's leather and the rendered bolts, capsules and boards, a copy of half or one
-and a half times the size, or a JPEG of quality 75, differs by at most 1.8 and 0.75;
-another photograph by at least 6.9 and 1.6.
+`LARGEST_DIFFERENCE` bounds the maximum over all values, `MEAN_DIFFERENCE` the mean.
+Measured on MVTec AD's leather and the rendered bolts, capsules and boards: copies (0.5
+or 1.5 times the size, or JPEG of quality 75) differ by at most 1.8 and 0.75. Different
+photographs differ by at least 6.9 and 1.6.
 """
 
 
 class Leak(NamedTuple):
-    """A test image that was trained with."""
+    """A test image that is also a training image."""
 
     train_key: str
     test_key: str
     how: Literal["exact", "resized"]
-    """Pixel by pixel, or after both were made small: one is a copy of other size."""
+    """`exact`: the pixels are equal. `resized`: only the 16 px versions match."""
 
 
 def exact_leaks(train: Examples, test: Examples) -> list[Leak]:
-    """Images of one sha256. Nothing is decoded."""
+    """Test images with the sha256 of a training image. Nothing is decoded."""
     trained = dict(zip(train.sha256s, train.keys, strict=True))
     return [
         Leak(trained[sha256], key, "exact")
@@ -44,23 +45,25 @@ def exact_leaks(train: Examples, test: Examples) -> list[Leak]:
 
 
 def find_leaks(train: Iterable[Example], test: Iterable[Example]) -> list[Leak]:
-    """Images that are one, exactly or after resizing. Each is decoded once.
+    """Test images that equal a training image, exactly or after resizing.
+
+    Each image is decoded once.
 
     Args:
-      train: what was trained with, e.g. `shots(...).examples`.
+      train: the training images, e.g. `shots(...).examples`.
     """
-    known = [(example, small(example.image)) for example in train]
-    return [leak for example in test if (leak := _leak(known, example))]
+    trained = [(example, thumbnail(example.image)) for example in train]
+    return [leak for example in test if (leak := _find_copy(trained, example))]
 
 
-def _leak(
-    known: list[tuple[Example, Float32[np.ndarray, "h w 3"]]], test: Example
+def _find_copy(
+    trained: list[tuple[Example, Float32[np.ndarray, "16 16 3"]]], test: Example
 ) -> Leak | None:
-    tiny = small(test.image)
-    for train, trained in known:
+    test_thumbnail = thumbnail(test.image)
+    for train, train_thumbnail in trained:
         if train.sha256 == test.sha256:
             return Leak(train.key, test.key, "exact")
-        difference = np.abs(trained - tiny)
+        difference = np.abs(train_thumbnail - test_thumbnail)
         if (
             difference.max() <= LARGEST_DIFFERENCE
             and difference.mean() <= MEAN_DIFFERENCE
@@ -69,8 +72,8 @@ def _leak(
     return None
 
 
-def small(image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "16 16 3"]:
-    """Averages, in which the size a photograph was saved in hardly shows."""
+def thumbnail(image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "16 16 3"]:
+    """A 16 px version, which hardly depends on the size a photograph was saved in."""
     size = (SIDE_PX, SIDE_PX)
     channels = (Image.fromarray(image[..., i]).convert("F") for i in range(3))
     resized = [np.asarray(c.resize(size, Image.Resampling.BILINEAR)) for c in channels]
@@ -80,22 +83,22 @@ def small(image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "16 16 3"]:
 def check_leaks(
     train: Iterable[Example], test: Iterable[Example], *, on_leak: OnLeak = "refuse"
 ) -> list[Leak]:
-    """Refuse, or warn of, test images that were trained with, and return them.
+    """Find test images that are training images; raise, warn, or skip the search.
 
     Raises:
-      ValueError: for `refuse`, where there is one.
+      ValueError: `on_leak` is `refuse` and there is such an image.
     """
     leaks = [] if on_leak == "ignore" else find_leaks(train, test)
-    tell_leaks(leaks, on_leak)
+    report_leaks(leaks, on_leak)
     return leaks
 
 
-def tell_leaks(leaks: list[Leak], on_leak: OnLeak) -> None:
-    """One line about all of them."""
+def report_leaks(leaks: list[Leak], on_leak: OnLeak) -> None:
+    """Raise or log one line about all leaks, as `on_leak` says."""
     if not leaks or on_leak == "ignore":
         return
     named = ", ".join(f"{x.test_key} is {x.train_key} ({x.how})" for x in leaks[:3])
-    message = f"{len(leaks)} test images were trained with: {named}"
+    message = f"{len(leaks)} test images are also training images: {named}"
     if on_leak == "refuse":
         raise ValueError(message)
     log.warning("%s", message)

@@ -1,4 +1,4 @@
-"""A data set's split as a lazy sequence of `Example`s, prepared at first use."""
+"""Loading a split as a lazy sequence of `Example`s; prepares it at first use."""
 
 import difflib
 import io
@@ -16,8 +16,8 @@ from datasets.examples import Examples, read_examples
 from datasets.folder.builder import Folder, FolderConfig
 from datasets.folder.layout import category_folders, read_layout
 from datasets.images import bit_depth, stored_maximum
-from datasets.leaks import OnLeak, exact_leaks, tell_leaks
-from datasets.lock import alone_in
+from datasets.leaks import OnLeak, exact_leaks, report_leaks
+from datasets.lock import locked_folder
 from datasets.mvtec_ad.builder import MvtecAd
 from datasets.names import NAMES
 from datasets.published import PublishedBuilder
@@ -25,13 +25,14 @@ from datasets.rendered_ad.builder import CATEGORIES, RenderedAd
 from datasets.visa.builder import Visa
 
 log = logging.getLogger(__name__)
-_UNFINISHED = "incomplete.*"  # TFDS renames such a folder when it is whole
-_QUIET = threading.RLock()  # stdout is the whole process's
+_UNFINISHED = "incomplete.*"  # TFDS renames such a folder when it is complete
+_STDOUT_LOCK = threading.RLock()  # stdout is global to the process
 Split = Literal["train", "test"]
 PUBLISHED: dict[str, type[PublishedBuilder]] = {"mvtec_ad": MvtecAd, "visa": Visa}
 
 
-def _one_of(value: str, known: Sequence[str], name: str) -> None:
+def _check_one_of(value: str, known: Sequence[str], name: str) -> None:
+    """Raise a ValueError with the closest match if `value` is not in `known`."""
     if value in known:
         return
     close = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
@@ -39,27 +40,27 @@ def _one_of(value: str, known: Sequence[str], name: str) -> None:
     raise ValueError(f"{name} must be one of {', '.join(known)}, got {value}{hint}")
 
 
-def _needed(dataset: str, data_dir: Path | None) -> Path:
+def _require_data_dir(dataset: str, data_dir: Path | None) -> Path:
     if data_dir is None:
         raise ValueError(f"--dataset {dataset} needs --data-dir")
     return data_dir
 
 
 def categories(dataset: str, data_dir: Path | None = None) -> tuple[str, ...]:
-    """The categories of a data set, in the order they are run.
+    """The categories of a data set, in the order in which they are run.
 
     Raises:
-      ValueError: for an unknown data set, or a folder that holds none.
+      ValueError: the data set is unknown, or the folder contains no category.
     """
-    _one_of(dataset, NAMES, "--dataset")
+    _check_one_of(dataset, NAMES, "--dataset")
     if dataset == "rendered_ad":
         return tuple(CATEGORIES)
     if dataset in PUBLISHED:
         return tuple(PUBLISHED[dataset].COUNTS)
-    return tuple(category_folders(_needed(dataset, data_dir)))
+    return tuple(category_folders(_require_data_dir(dataset, data_dir)))
 
 
-def _published(
+def _published_builder(
     dataset: str,
     category: str,
     *,
@@ -68,36 +69,42 @@ def _published(
     allow_partial: bool,
     progress: bool,
 ) -> PublishedBuilder:
-    kind = PUBLISHED[dataset]
-    found = kind.find(
+    builder_class = PUBLISHED[dataset]
+    found = builder_class.find(
         category,
-        _needed(dataset, data_dir),
+        _require_data_dir(dataset, data_dir),
         scratch=cache_dir,
         allow_partial=allow_partial,
         progress=progress,
     )
-    kind.check(found, allow_partial=allow_partial)
-    home = cache_dir / f"{dataset}-{found.fingerprint()}"
-    builder = kind(config=category, data_dir=str(home), allow_partial=allow_partial)
+    builder_class.check(found, allow_partial=allow_partial)
+    prepared_dir = cache_dir / f"{dataset}-{found.fingerprint()}"
+    builder = builder_class(
+        config=category, data_dir=str(prepared_dir), allow_partial=allow_partial
+    )
     builder.use(found)
     return builder
 
 
-def _folder(category: str, data_dir: Path | None, cache_dir: Path, kind: str) -> Folder:
-    root = category_folders(_needed("folder", data_dir))[category].resolve()
+def _folder_builder(
+    category: str, data_dir: Path | None, cache_dir: Path, kind: str
+) -> Folder:
+    folders = category_folders(_require_data_dir("folder", data_dir))
+    root = folders[category].resolve()
     found = read_layout(category, root)
     config = FolderConfig(name=category, root=str(root), kind=kind)
-    # Keyed by the files' names, sizes and times: a changed folder is prepared anew.
-    home = cache_dir / f"folder-{found.fingerprint()}-{kind}"
-    with _quiet():
-        return Folder(config=config, data_dir=str(home))
+    # The fingerprint covers the files' names, sizes and times, so that a changed folder
+    # is prepared again.
+    prepared_dir = cache_dir / f"folder-{found.fingerprint()}-{kind}"
+    with _silent_tfds():
+        return Folder(config=config, data_dir=str(prepared_dir))
 
 
 def camera_bits(dataset: str, category: str, data_dir: Path | None = None) -> int:
-    """Bits a value of the photographs, as `load` brings them to 8."""
+    """Bit depth of a category's photographs before `load` converts them to 8 bits."""
     if dataset != "folder":
         return 8
-    root = category_folders(_needed(dataset, data_dir))[category]
+    root = category_folders(_require_data_dir(dataset, data_dir))[category]
     found = read_layout(category, root)
     return bit_depth(max(stored_maximum(photograph.path) for photograph in found.train))
 
@@ -114,29 +121,30 @@ def load(
     allow_partial: bool = False,
     on_leak: OnLeak = "warn",
 ) -> Examples:
-    """A category's split, in the order of its keys.
+    """Load a category's split, sorted by key; prepare it first if necessary.
+
+    It has nine parameters because each is a separate option of the command line.
 
     Args:
-      data_dir: where the data lies; `folder`, `mvtec_ad` and `visa` need it.
-      cache_dir: where the prepared copy is kept.
+      data_dir: the folder with the data; `folder`, `mvtec_ad` and `visa` need it.
+      cache_dir: the folder for the prepared copy.
       kind: for `folder`: texture, object, or auto.
-      progress: show how far preparation is.
-      allow_partial: take a sample of a published data set for what it is.
-      on_leak: for the test split: what to do where it holds an image of the train
-        split, pixel by pixel.
+      progress: show the progress of the preparation.
+      allow_partial: accept a published data set whose images are not all there.
+      on_leak: what to do if the test split contains a training image, pixel by pixel.
 
     Raises:
-      ValueError: for names that do not exist, and files that cannot be used.
-      OSError: where the prepared copy cannot be written.
+      ValueError: a name does not exist, or a file cannot be used.
+      OSError: the prepared copy cannot be written.
     """
-    _one_of(category, categories(dataset, data_dir), "--categories")
+    _check_one_of(category, categories(dataset, data_dir), "--categories")
     builder: Any
     if dataset == "rendered_ad":
         builder = RenderedAd(config=category, data_dir=str(cache_dir))
     elif dataset == "folder":
-        builder = _folder(category, data_dir, cache_dir, kind)
+        builder = _folder_builder(category, data_dir, cache_dir, kind)
     else:
-        builder = _published(
+        builder = _published_builder(
             dataset,
             category,
             data_dir=data_dir,
@@ -148,35 +156,47 @@ def load(
     prepare(builder)
     examples = read_examples(builder, split)
     if split == "test":
-        _tell_unmasked(category, examples)
-        if on_leak != "ignore":
-            leaks = exact_leaks(read_examples(builder, "train"), examples)
-            tell_leaks(leaks, on_leak)
+        _check_test_split(category, builder, examples, on_leak)
     return examples
 
 
+def _check_test_split(
+    category: str, builder: Any, test: Examples, on_leak: OnLeak
+) -> None:
+    """Warn of defects without a mask, and handle exact copies of training images."""
+    _warn_of_unmasked(category, test)
+    if on_leak != "ignore":
+        report_leaks(exact_leaks(read_examples(builder, "train"), test), on_leak)
+
+
 def prepare(builder: Any) -> None:
-    """Prepare a builder's data set, unless it is. Half of it never looks like all.
+    """Prepare a builder's data set, unless that was done before.
+
+    The final folder appears only when the preparation is complete.
 
     Raises:
-      OSError: where the prepared copy cannot be written.
+      OSError: the prepared copy cannot be written.
     """
     folder = Path(builder.data_dir)
     if folder.exists():
         return
-    tfds.disable_progress_bar()  # ours says what is being prepared, in one line
-    with _writing(folder), alone_in(folder.parent, leftovers=_UNFINISHED), _quiet():
-        if folder.exists():  # another process has just made it
+    tfds.disable_progress_bar()  # the builders show a progress bar of their own
+    with (
+        _clear_write_errors(folder),
+        locked_folder(folder.parent, leftovers=_UNFINISHED),
+        _silent_tfds(),
+    ):
+        if folder.exists():  # another process has prepared it meanwhile
             builder.info.read_from_directory(folder)
         else:
             builder.download_and_prepare()
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what TFDS prints and warns of, which is about its own downloads."""
+def _silent_tfds() -> Iterator[None]:
+    """Suppress what TFDS prints and warns of, which concerns its own downloads."""
     absl = logging.getLogger("absl")
-    with _QUIET:
+    with _STDOUT_LOCK:
         level = absl.level
         absl.setLevel(logging.ERROR)
         try:
@@ -187,12 +207,15 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Tell a full disk by the system's reason, which array_record wraps, and where."""
+def _clear_write_errors(folder: Path) -> Iterator[None]:
+    """Turn a write error into an OSError that names the folder and the reason.
+
+    array_record wraps the system's reason, such as a full disk, in a RuntimeError.
+    """
     try:
         yield
     except OSError as error:
-        if not folder.exists():  # else another process was faster
+        if not folder.exists():  # otherwise another process has prepared it
             raise OSError(f"{folder} cannot be written: {error}") from error
     except RuntimeError as error:
         reason = re.search(r"\w+\(\) failed: ([^;]+)", str(error))
@@ -201,12 +224,12 @@ def _writing(folder: Path) -> Iterator[None]:
         raise OSError(f"{folder} cannot be written: {reason[1]}") from error
 
 
-def _tell_unmasked(category: str, examples: Examples) -> None:
+def _warn_of_unmasked(category: str, examples: Examples) -> None:
     unmasked = examples.unmasked_defects
     if unmasked:
         log.warning(
-            "%s: %d images of defects have no mask or an empty one (%s): they count "
-            "for the image's figures alone",
+            "%s: %d defective images have no mask or an empty mask (%s): they are used "
+            "only for image-level metrics",
             category,
             len(unmasked),
             ", ".join(unmasked[:3]) + (", ..." if len(unmasked) > 3 else ""),

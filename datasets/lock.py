@@ -1,4 +1,4 @@
-"""One process at a time fills a folder, and clears what killed ones left in it."""
+"""A lock that lets one process at a time fill a folder."""
 
 import contextlib
 import fcntl
@@ -12,35 +12,36 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path, *, leftovers: str) -> Iterator[None]:
-    """Be the only process that fills `folder`; wait for another one to end.
+def locked_folder(folder: Path, *, leftovers: str) -> Iterator[None]:
+    """Hold the lock on `folder`, waiting for another process that holds it.
 
-    Whatever bears the name of a leftover is nobody's then, and is removed.
+    Incomplete folders that killed processes left in `folder` are removed first.
 
     Args:
-      leftovers: pattern of the names of folders that are not whole yet.
+      leftovers: glob pattern of the incomplete folders' names.
 
     Raises:
-      OSError: where `folder` cannot be written.
+      OSError: `folder` cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
-        if _locked(file, folder):
+        if _acquire(file, folder):
             for leftover in folder.glob(leftovers):
                 if leftover.is_dir():
                     shutil.rmtree(leftover, ignore_errors=True)
         yield
 
 
-def _locked(file: IO[str], folder: Path) -> bool:
-    """Wait for the system's own lock, which falls with its owner, however that dies.
+def _acquire(file: IO[str], folder: Path) -> bool:
+    """Wait for the file's system lock; return False if the disk has no locks.
 
-    False on a disk without locks, where nothing is known of other processes.
+    The system releases the lock when its owner ends, even if the owner is killed.
+    Without locks nothing is known about other processes.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        log.warning("waiting for another process that fills %s", folder)
+        log.warning("waiting for another process that is filling %s", folder)
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError:
         return False

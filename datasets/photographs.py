@@ -1,4 +1,4 @@
-"""A category's photographs on disk, and the reading of one."""
+"""A category's photographs on disk, and a function that reads one."""
 
 import hashlib
 from pathlib import Path
@@ -28,19 +28,19 @@ class Category(NamedTuple):
 
     name: str
     root: Path
-    """What the files' names are told relative to."""
+    """Folder that stored file names are relative to."""
     train: list[Photograph]
     test: list[Photograph]
     mask_threshold: int = MASK_THRESHOLD
-    """A mask's pixel is anomalous where it is above this, of 255."""
+    """A mask's pixel is anomalous if its value is above this, of 255."""
 
     def counts(self) -> Counts:
-        """How many photographs there are, as a data set's paper counts them."""
+        """Numbers of photographs, counted as in the data set's paper."""
         good = sum(photograph.defect == GOOD for photograph in self.test)
         return Counts(len(self.train), good, len(self.test) - good)
 
     def fingerprint(self) -> str:
-        """Changes whenever a file is added, removed or written to."""
+        """A hash that changes when a file is added, removed or written."""
         digest = hashlib.sha256(str(self.root).encode())
         for photograph in (*self.train, *self.test):
             for path in (photograph.path, photograph.mask):
@@ -55,19 +55,19 @@ class Category(NamedTuple):
 def read_record(
     category: Category, photograph: Photograph, *, kind: str, depth: int = 8
 ) -> Record:
-    """Image and mask of one photograph; without a mask file the mask is empty.
+    """Read image and mask of one photograph; without a mask file the mask is empty.
 
     Args:
       kind: texture or object.
-      depth: bits of a grey value, see `datasets.images.read_image`.
+      depth: bit depth of grey values, see `datasets.images.read_image`.
 
     Raises:
-      ValueError: where a file cannot be read, or the mask has another size.
+      ValueError: a file cannot be read, or the mask's size differs from the image's.
     """
     image = read_image(photograph.path, depth=depth)
     mask = np.zeros(image.shape[:2], bool)
     if photograph.mask is not None:
-        mask = _mask(photograph.mask, category.mask_threshold, image.shape[:2])
+        mask = _read_mask(photograph.mask, category.mask_threshold, image.shape[:2])
     return Record(
         key=photograph.key,
         category=category.name,
@@ -80,7 +80,7 @@ def read_record(
     )
 
 
-def _mask(
+def _read_mask(
     path: Path, threshold: int, shape: tuple[int, ...]
 ) -> Bool[np.ndarray, "h w"]:
     mask = read_mask(path, threshold=threshold)

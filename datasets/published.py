@@ -1,4 +1,4 @@
-"""Builders of published data sets, whose numbers of images are known and checked."""
+"""Base class for published data sets, whose numbers of images are checked."""
 
 import abc
 from collections.abc import Iterator, Mapping
@@ -9,15 +9,15 @@ from datasets.builder import SPLITS, AnomalyDatasetBuilder, Counts, Record
 from datasets.photographs import Category, read_record
 from datasets.source import Official
 
-ALLOW_PARTIAL = "allow_partial (--allow-partial) takes it as it is"
+ALLOW_PARTIAL = "To use it anyway, set allow_partial (--allow-partial)"
 
 
 class PublishedBuilder(AnomalyDatasetBuilder, skip_registration=True):
-    """Reads `manual_dir`: an extracted copy, or the official archive.
+    """Builder that reads an extracted copy or the official archive in `manual_dir`.
 
     Args:
-      allow_partial: take a sample: do not hold the numbers of images against the
-        published ones.
+      allow_partial: accept a sample: do not compare the numbers of images with the
+        published numbers.
     """
 
     OFFICIAL: ClassVar[Official]
@@ -41,20 +41,20 @@ class PublishedBuilder(AnomalyDatasetBuilder, skip_registration=True):
         allow_partial: bool = False,
         progress: bool = True,
     ) -> Category:
-        """List a category's files; an archive is extracted below `scratch`.
+        """List a category's files; extract an archive below `scratch`.
 
         Raises:
-          ValueError: where the category is not there, or not whole.
+          ValueError: the category is missing or incomplete.
         """
 
     @classmethod
     @abc.abstractmethod
     def kind(cls, category: str) -> str:
-        """texture or object."""
+        """The category's kind: texture or object."""
 
     @classmethod
     def check(cls, found: Category, *, allow_partial: bool) -> None:
-        """Hold the numbers of images against the published ones."""
+        """Raise a ValueError if the numbers of images are not the published ones."""
         expected = cls.COUNTS[found.name]
         if not allow_partial and found.counts() != expected:
             raise ValueError(
@@ -64,7 +64,7 @@ class PublishedBuilder(AnomalyDatasetBuilder, skip_registration=True):
             )
 
     def use(self, found: Category) -> None:
-        """Prepare from these files instead of looking in `manual_dir`."""
+        """Prepare from these files instead of searching `manual_dir`."""
         self._found[found.name] = found
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class PublishedBuilder(AnomalyDatasetBuilder, skip_registration=True):
             yield read_record(found, photograph, kind=self.kind(category))
 
     def _check_prepared(self) -> None:
-        """What was prepared as a sample is not read as the whole."""
+        """Raise a ValueError if the prepared copy is only a sample."""
         counts = [self.COUNTS[category] for category in self.categories]
         expected = {
             "train": sum(c.train for c in counts),
@@ -101,6 +101,6 @@ class PublishedBuilder(AnomalyDatasetBuilder, skip_registration=True):
         found = {s: splits[s].num_examples if s in splits else 0 for s in SPLITS}
         if not self.allow_partial and found != expected:
             raise ValueError(
-                f"{self.data_path} must hold {expected}, it was prepared from a "
+                f"{self.data_path} must hold {expected}, but was prepared from a "
                 f"sample of {found}. {ALLOW_PARTIAL}"
             )

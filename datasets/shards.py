@@ -1,8 +1,9 @@
-"""The contract between the process that makes anomalies and the one that learns.
+"""Files that the process generating anomalies writes and the training reads.
 
 A finished folder holds `normals.safetensors`, `shard-00000.safetensors`, ... and
-`manifest.json`, which names every file with its sha256. It is filled as
-`<folder>.partial` and renamed once the manifest is written: no manifest, no shards.
+`manifest.json`, which lists every file with its sha256. The folder is filled as
+`<folder>.partial` and renamed after the manifest is written. So a folder without a
+manifest is unfinished.
 """
 
 import fcntl
@@ -31,40 +32,40 @@ _DTYPES = {"U8": np.dtype(np.uint8), "I32": np.dtype("<i4")}
 
 
 class Records(NamedTuple):
-    """Anomalous images with the exact masks of what was changed in them."""
+    """Anomalous images with the exact masks of the changed pixels."""
 
     images: UInt8[np.ndarray, "n h w 3"]
     masks: UInt8[np.ndarray, "n h w"]
-    """255 where the image differs from its normal image, 0 elsewhere."""
+    """255 where an image differs from its normal image, 0 elsewhere."""
     sources: Int32[np.ndarray, "n"]
-    """Which normal image each record was made from."""
+    """Index of the normal image that each record was made from."""
     provenance: list[dict[str, Any]]
-    """How each record was made, one entry a record."""
+    """How each record was made, one entry per record."""
 
 
 @dataclass(frozen=True)
 class Shards:
-    """A finished folder, memory-mapped. Holds it against eviction while alive."""
+    """A finished folder, memory-mapped, and locked against eviction while in use."""
 
     folder: Path
     manifest: dict[str, Any]
     normals: UInt8[np.ndarray, "k h w 3"]
     parts: tuple[Records, ...]
-    """One entry a shard file, views into the mapped files: nothing is copied."""
+    """One entry per shard file. The arrays are views of the files, not copies."""
 
     @cached_property
     def images(self) -> UInt8[np.ndarray, "n h w 3"]:
-        """All records. A view of the file where there is one shard, else a copy."""
+        """All images: a view of the file if there is one shard, else a copy."""
         return _joined([part.images for part in self.parts])
 
     @cached_property
     def masks(self) -> UInt8[np.ndarray, "n h w"]:
-        """255 where the image differs from its normal image, 0 elsewhere."""
+        """255 where an image differs from its normal image, 0 elsewhere."""
         return _joined([part.masks for part in self.parts])
 
     @cached_property
     def sources(self) -> Int32[np.ndarray, "n"]:
-        """Which of `normals` each record was made from."""
+        """Index into `normals` of the image that each record was made from."""
         return _joined([part.sources for part in self.parts])
 
     @cached_property
@@ -77,7 +78,7 @@ class Shards:
 
 
 class ShardWriter:
-    """Fills `<folder>.partial` in any order, from any number of processes."""
+    """Fills `<folder>.partial` with shards, in any order and from several processes."""
 
     def __init__(self, folder: Path, *, count: int, records_per_shard: int) -> None:
         if count < 1 or records_per_shard < 1:
@@ -96,23 +97,23 @@ class ShardWriter:
         return -(-self.count // self.records_per_shard)
 
     def record_numbers(self, shard: int) -> range:
-        """The records that shard number `shard` holds."""
+        """The numbers of the records in shard number `shard`."""
         start = shard * self.records_per_shard
         return range(start, min(start + self.records_per_shard, self.count))
 
     def begun(self, shard: int) -> Records | None:
-        """What an earlier process left of a shard: whole, a beginning, or nothing."""
+        """The records that an earlier process wrote of a shard, if any."""
         for name in (shard_name(shard), _begun_name(shard)):
             path = self.partial / name
             if path.exists():
                 try:
                     return _read_records(path)
                 except ValueError:
-                    path.unlink()  # cut short by a crash of the machine: make it again
+                    path.unlink()  # truncated by a crash: generate it again
         return None
 
     def write(self, shard: int, records: Records) -> None:
-        """Write a shard, or its first records if there are fewer than it holds."""
+        """Write a complete shard, or its first records if there are fewer."""
         is_whole = len(records.sources) == len(self.record_numbers(shard))
         begun = self.partial / _begun_name(shard)
         path = self.partial / shard_name(shard) if is_whole else begun
@@ -128,11 +129,11 @@ class ShardWriter:
     def finish(
         self, normals: UInt8[np.ndarray, "k h w 3"], manifest: Mapping[str, Any]
     ) -> Path:
-        """Write normals and manifest, then give the folder its final name."""
+        """Write the normal images and the manifest, then rename the folder."""
         _write_tensors(self.partial / NORMALS, {"normals": normals}, [])
         names = [NORMALS, *map(shard_name, range(self.shard_count))]
         for path in self.partial.iterdir():
-            if path.name not in names:  # what killed processes were writing
+            if path.name not in names:  # unfinished files of killed processes
                 path.unlink()
         files = {
             name: {
@@ -159,13 +160,13 @@ def open_shards(folder: Path, *, verify: bool = True) -> Shards:
 
     Args:
       folder: as `ShardWriter.finish` returned it.
-      verify: check every file's sha256. What was checked once and has not been
-        touched since is not read again.
+      verify: check every file's sha256. Files that passed an earlier check and have not
+        been written since are not read again.
 
     Raises:
-      FileNotFoundError: the folder has no manifest: it was never finished.
-      ValueError: the manifest is of a newer schema, or a file is missing, cut short
-        or changed. The message names the file.
+      FileNotFoundError: the folder has no manifest, so it is unfinished.
+      ValueError: the manifest has a newer schema, or a file is missing, truncated or
+        changed. The message names the file.
     """
     manifest = read_manifest(folder)
     if verify:
@@ -180,19 +181,19 @@ def open_shards(folder: Path, *, verify: bool = True) -> Shards:
     )
     if len(shards) != manifest["count"]:
         raise ValueError(
-            f"{folder}: the manifest promises {manifest['count']} records, the shards "
+            f"{folder}: the manifest lists {manifest['count']} records, but the shards "
             f"hold {len(shards)}"
         )
-    _hold(folder, shards)
+    _lock_against_eviction(folder, shards)
     return shards
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a finished folder.
+    """Read the manifest of a finished folder.
 
     Raises:
-      FileNotFoundError: there is none.
-      ValueError: it is not readable, or of a newer schema.
+      FileNotFoundError: there is no manifest.
+      ValueError: the manifest is damaged, or has a newer schema.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -202,11 +203,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         version = int(manifest["schema_version"])
         files, _ = dict(manifest["files"]), int(manifest["count"])
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path} is not a manifest of shards: damaged?") from None
+        raise ValueError(f"{path} is not a valid manifest, or damaged") from None
     if version > SCHEMA_VERSION or NORMALS not in files:
         raise ValueError(
             f"{path} has schema version {version}; this code reads up to "
-            f"{SCHEMA_VERSION}: update the code, or delete the folder and generate "
+            f"{SCHEMA_VERSION}: update the code, or delete the folder to generate it "
             "again"
         )
     return manifest
@@ -218,40 +219,42 @@ def verify_shards(
     """Compare every file with the sha256 in the manifest.
 
     Args:
-      again: also read files that were found whole before.
+      again: also read files that passed an earlier check.
 
     Raises:
-      ValueError: naming the first file that is missing, cut short or changed, and how
-        to have the folder made again.
+      ValueError: a file is missing, truncated or changed. The message names the first
+        such file, and how to generate the folder again.
     """
     manifest = manifest or read_manifest(folder)
     remedy = (
         "python -m agm_torch cache verify --remove-damaged --cache "
-        f"{folder.parent} removes it, and the next run makes it again"
+        f"{folder.parent} removes the folder, and the next run generates it again"
     )
     known = {} if again else _read_verified(folder)
     seen = {}
     for name, expected in manifest["files"].items():
         path = folder / name
         if not path.is_file():
-            raise ValueError(f"{path} is missing; the manifest names it; {remedy}")
+            raise ValueError(
+                f"{path} is missing, although the manifest lists it; {remedy}"
+            )
         stat = path.stat()
         if stat.st_size != expected["bytes"]:
             raise ValueError(
-                f"{path} has {stat.st_size} bytes, the manifest says "
-                f"{expected['bytes']}: it was cut short; {remedy}"
+                f"{path} has {stat.st_size} bytes instead of {expected['bytes']}: it "
+                f"was cut short; {remedy}"
             )
         seen[name] = [stat.st_size, stat.st_mtime_ns, expected["sha256"]]
         if known.get(name) != seen[name] and file_sha256(path) != expected["sha256"]:
             raise ValueError(
-                f"{path} does not match its sha256: its bytes changed; {remedy}"
+                f"{path} does not match its sha256: it was changed; {remedy}"
             )
     if seen != known:
         _remember_verified(folder, seen)
 
 
 def content_key(identity: Mapping[str, Any]) -> str:
-    """A name for everything that decides the bytes: 20 hexadecimal digits."""
+    """A hash of all that determines a folder's bytes, as 20 hexadecimal digits."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
@@ -271,7 +274,7 @@ def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
 def _write_tensors(
     path: Path, tensors: dict[str, np.ndarray], provenance: list[dict[str, Any]]
 ) -> None:
-    # one metadata entry only: the library does not keep the order of several
+    # A single metadata entry, because the library does not keep the order of several.
     metadata = {"provenance": json.dumps(provenance, separators=(",", ":"))}
     write_atomically(path, safetensors.numpy.save(tensors, metadata))
 
@@ -282,7 +285,7 @@ def _read_records(path: Path) -> Records:
 
 
 def _map_tensors(path: Path) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """Views into a mapped safetensors file; the library's own reader copies."""
+    """Views of a memory-mapped safetensors file. The library's own reader copies."""
     try:
         data = np.memmap(path, dtype=np.uint8, mode="r")
         length = int.from_bytes(data[:8].tobytes(), "little")
@@ -293,7 +296,7 @@ def _map_tensors(path: Path) -> tuple[dict[str, np.ndarray], list[dict[str, Any]
         body = data[8 + length :]
         tensors = {name: _view(body, **entry) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a whole shard ({error})") from None
+        raise ValueError(f"{path} is not a complete shard ({error})") from None
     return tensors, provenance
 
 
@@ -301,7 +304,7 @@ def _view(
     body: np.ndarray, *, dtype: str, shape: list[int], data_offsets: list[int]
 ) -> np.ndarray:
     start, end = data_offsets
-    # not a memmap any more: slices of a memmap cost ten times as much
+    # a plain array: slicing a memmap takes ten times as long
     return np.asarray(body[start:end]).view(_DTYPES[dtype]).reshape(shape)
 
 
@@ -316,15 +319,18 @@ def _remember_verified(folder: Path, seen: dict[str, list]) -> None:
     try:
         write_atomically(folder / _VERIFIED, json.dumps(seen).encode())
     except OSError:
-        pass  # a read-only cache is checked again at every opening
+        pass  # a read-only cache is checked every time it is opened
 
 
-def _hold(folder: Path, shards: Shards) -> None:
-    """Keep a shared lock on the manifest while `shards` lives, and note the use."""
+def _lock_against_eviction(folder: Path, shards: Shards) -> None:
+    """Keep a shared lock on the manifest while `shards` exists.
+
+    Also updates the manifest's time, as the time of the last use.
+    """
     descriptor = os.open(folder / MANIFEST, os.O_RDONLY)
     weakref.finalize(shards, os.close, descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         os.utime(folder / MANIFEST)
     except OSError:
-        pass  # a read-only disk, or one without locks: nothing evicts there
+        pass  # on a read-only disk, or one without locks, nothing is evicted

@@ -1,4 +1,4 @@
-"""Which k normal images a (data set, category, k, seed) stands for."""
+"""The k normal images that a data set, a category, k and a seed select."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,12 +19,12 @@ class Shots(NamedTuple):
 
     @property
     def by_key(self) -> dict[str, str]:
-        """Each one's sha256 by its key, as results and checkpoints name them."""
+        """sha256 of every shot by key, as stored in results and checkpoints."""
         return dict(zip(self.keys, self.sha256s, strict=True))
 
 
 def choose(count: int, k: int, seed: int) -> list[int]:
-    """The first k of one seeded permutation, so that 2 shots contain the 1 shot."""
+    """The first k indices of a seeded permutation, so 2 shots include the 1 shot."""
     return [int(i) for i in np.random.default_rng(seed).permutation(count)[:k]]
 
 
@@ -40,10 +40,12 @@ def shots(
     progress: bool = True,
     allow_partial: bool = False,
 ) -> Shots:
-    """Draw k training images. The test split is never looked at.
+    """Draw k training images. The test split is never read.
+
+    It has nine parameters because it passes most of them on to `load`.
 
     Raises:
-      ValueError: for a k that is not positive, or above the number of images.
+      ValueError: k is not positive, or above the number of training images.
     """
     train: Sequence[Example] = load(
         dataset,

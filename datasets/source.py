@@ -1,28 +1,28 @@
-"""Where a published data set lies in a person's folder: extracted, or archived."""
+"""Finding a published data set in the user's folder, extracted or as an archive."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets.archive import extracted
+from datasets.archive import extract_once
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tar.xz", ".tgz", ".txz")
 
 
 @dataclass(frozen=True)
 class Official:
-    """How a data set is published."""
+    """The official release of a data set."""
 
     name: str
     page: str
-    """Where it is to be had."""
+    """Web page with the download."""
     archive: str
     """The archive's file name."""
     sha256: str
     folders: tuple[str, ...] = ()
-    """Folders that people extract it to, beside the folder they name."""
+    """Sub-folders of the user's folder that are searched too."""
     part_archives: dict[str, str] = field(default_factory=dict)
-    """Archives of one category each, by category."""
+    """File names of archives with a single category, by category."""
 
 
 def locate(
@@ -34,39 +34,48 @@ def locate(
     category: str | None = None,
     progress: bool = True,
 ) -> Path:
-    """The folder under which `marker` lies, e.g. `screw/train/good`.
+    """The folder that contains the path `marker`, e.g. `screw/train/good`.
 
-    It is looked for in `data_dir`, in folders that are usual, and in the archive, which
-    is extracted below `scratch`.
+    Searches `data_dir`, the folders of `official.folders` below it, and the archive,
+    which is extracted below `scratch`.
 
     Raises:
-      ValueError: where it is nowhere; it says which folder may have been meant.
+      ValueError: there is no such folder. If a folder nearby contains `marker`, the
+        message suggests that folder.
     """
     if not data_dir.exists():
         raise ValueError(f"--data-dir {data_dir} does not exist")
-    if data_dir.is_dir() and (found := _below(data_dir, official.folders, marker)):
+    if data_dir.is_dir() and (
+        found := _folder_with(marker, data_dir, official.folders)
+    ):
         return found
-    if archive := _archive(official, data_dir, category):
+    if archive := _find_archive(official, data_dir, category):
         sha256 = official.sha256 if archive.name == official.archive else None
-        folder = extracted(archive, scratch, sha256=sha256, progress=progress)
-        if found := _below(folder, official.folders, marker):
+        folder = extract_once(archive, scratch, sha256=sha256, progress=progress)
+        if found := _folder_with(marker, folder, official.folders):
             return found
-        raise ValueError(f"{archive} holds no {marker}: it is no {official.name}")
-    raise ValueError(_not_found(official, marker, data_dir))
+        raise ValueError(
+            f"{archive} does not contain {marker}: it is not {official.name}"
+        )
+    raise ValueError(_not_found_message(official, marker, data_dir))
 
 
-def _below(data_dir: Path, folders: Sequence[str], marker: str) -> Path | None:
+def _folder_with(marker: str, data_dir: Path, folders: Sequence[str]) -> Path | None:
     places = (data_dir, *(data_dir / folder for folder in folders))
     return next((place for place in places if (place / marker).exists()), None)
 
 
-def _archive(official: Official, data_dir: Path, category: str | None) -> Path | None:
-    """The archive, given itself or lying in `data_dir`."""
+def _find_archive(
+    official: Official, data_dir: Path, category: str | None
+) -> Path | None:
+    """The archive: `data_dir` itself, or an archive in that folder."""
     if data_dir.is_file():
         if data_dir.name.endswith(ARCHIVE_SUFFIXES):
             return data_dir
-        kinds = ", ".join(ARCHIVE_SUFFIXES)
-        raise ValueError(f"--data-dir {data_dir} is neither a folder nor a {kinds}")
+        suffixes = ", ".join(ARCHIVE_SUFFIXES)
+        raise ValueError(
+            f"--data-dir must be a folder or an archive ({suffixes}), got {data_dir}"
+        )
     names = [official.archive]
     if category in official.part_archives:
         names.insert(0, official.part_archives[category])
@@ -74,18 +83,18 @@ def _archive(official: Official, data_dir: Path, category: str | None) -> Path |
     return next((place for place in places if place.is_file()), None)
 
 
-def _not_found(official: Official, marker: str, data_dir: Path) -> str:
-    """Which mistake was probably made, in one line."""
+def _not_found_message(official: Official, marker: str, data_dir: Path) -> str:
+    """One line that says which mistake was probably made."""
     for above in list(data_dir.resolve().parents)[:4]:
         if (above / marker).exists():
-            return f"--data-dir {data_dir} is too low: {above} was meant"
+            return f"--data-dir {data_dir} is too deep: use {above}"
     below = sorted(data_dir.glob(f"*/{marker}")) or sorted(
         data_dir.glob(f"*/*/{marker}")
     )
     if below:
-        meant = below[0].parents[len(Path(marker).parts) - 1]
-        return f"--data-dir {data_dir} is too high: try {meant}"
+        likely = below[0].parents[len(Path(marker).parts) - 1]
+        return f"--data-dir {data_dir} is not deep enough: use {likely}"
     return (
-        f"--data-dir {data_dir} holds neither {marker} nor {official.archive}; "
-        f"{official.name} is to be had from {official.page}"
+        f"--data-dir {data_dir} contains neither {marker} nor {official.archive}; "
+        f"download {official.name} from {official.page}"
     )

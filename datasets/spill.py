@@ -1,8 +1,8 @@
-"""Preparation in constant memory, and of splits above 1 GB without TensorFlow.
+"""Preparing a split in constant memory and without TensorFlow.
 
-TFDS brings the records of a split into the order of their keys' hashes. It keeps up to
-1 GB of them in memory to do so, and writes more than that by way of TensorFlow's file
-system, which this project does without.
+TFDS sorts the records of a split by the hashes of their keys. It keeps up to 1 GB of
+records in memory. Above that it uses TensorFlow's file system, which this project does
+not install.
 """
 
 import contextlib
@@ -15,32 +15,32 @@ from tensorflow_datasets.core import shuffle
 
 
 class FileShuffler(shuffle.Shuffler):
-    """Keeps the records in a file, and in memory where each of them lies."""
+    """Keeps the records in a file, and their hashes, offsets and sizes in memory."""
 
     def __init__(self, file: IO[bytes], *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._file = file
-        self._places: list[tuple[int, int, int]] = []
+        self._index: list[tuple[int, int, int]] = []
 
     @property
     def bucket_lengths(self) -> list[int]:
-        return [len(self._places)]
+        return [len(self._index)]
 
     def _add_to_mem_buffer(self, hkey: int, data: bytes) -> None:
-        self._places.append((hkey, self._file.tell(), len(data)))
+        self._index.append((hkey, self._file.tell(), len(data)))
         self._file.write(data)
 
     def _iter_mem(self) -> Generator[tuple[int, bytes], Any, None]:
-        for hkey, offset, size in sorted(self._places):
+        for hkey, offset, size in sorted(self._index):
             self._file.seek(offset)
             yield hkey, self._file.read(size)
 
 
 @contextlib.contextmanager
 def shuffling_on_disk() -> Iterator[None]:
-    """Let TFDS order the records of a split by way of a file.
+    """Make TFDS sort the records of a split in a temporary file.
 
-    The files have no name, so that nothing of them can stay behind.
+    The files have no name, so none can be left behind.
     """
     with contextlib.ExitStack() as files:
 

@@ -12,19 +12,19 @@ SIDE = 12
 
 
 def pixels(*seed: int, side: int = SIDE) -> np.ndarray:
-    """An image u8[side side 3], another for every seed."""
+    """A random image u8[side side 3] that depends on the seed."""
     return np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
 
 
 def blot(side: int = SIDE) -> np.ndarray:
-    """A mask bool[side side] of one square."""
+    """A mask bool[side side] with one rectangle set."""
     mask = np.zeros((side, side), bool)
     mask[2:5, 3:8] = True
     return mask
 
 
 def save(path: Path, array: np.ndarray, mode: str | None = None) -> Path:
-    """An image file, its folder made if need be."""
+    """Save an image, create its folder if necessary, and return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).convert(mode).save(path)
     return path
@@ -40,7 +40,7 @@ def mvtec_category(
     grey: bool = False,
     seed: int = 0,
 ) -> Path:
-    """A category in the layout of MVTec AD: 000.png ..., masks 000_mask.png."""
+    """Write a category in MVTec AD's layout: 000.png ..., masks 000_mask.png."""
     mode = "L" if grey else "RGB"
     for i in range(train):
         save(root / f"train/good/{i:03d}.png", pixels(seed, 0, i, side=side), mode)
@@ -56,7 +56,7 @@ def mvtec_category(
 
 
 def visa_object(root: Path, name: str, *, train: int, good: int, bad: int) -> None:
-    """An object in the layout of VisA: .JPG in capitals, masks of numbers from 1."""
+    """Write an object in VisA's layout: suffix .JPG, masks with numbers from 1."""
     images = root / name / "Data/Images"
     seed = sum(name.encode())
     for i in range(train + good):
@@ -84,20 +84,20 @@ def visa_object(root: Path, name: str, *, train: int, good: int, bad: int) -> No
     ]
     split += [(name, "test", "anomaly", image, mask) for image, mask in anomalous]
     path = root / "split_csv/1cls.csv"
-    known = path.read_text().splitlines()[1:] if path.exists() else []
-    before = [tuple(next(csv.reader([line]))) for line in known]
-    table(path, ("object", "split", "label", "image", "mask"), before + split)
+    lines = path.read_text().splitlines()[1:] if path.exists() else []
+    existing = [tuple(next(csv.reader([line]))) for line in lines]
+    table(path, ("object", "split", "label", "image", "mask"), existing + split)
 
 
 def table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A CSV file."""
+    """Write a CSV file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([columns, *rows])
 
 
 def packed(folder: Path, archive: Path, *, mode: str = "w:xz") -> Path:
-    """What `folder` holds as a tar archive, with names as in the official ones."""
+    """Pack the contents of `folder` into a tar archive, named as in official ones."""
     with tarfile.open(archive, mode) as tar:  # type: ignore[call-overload]
         for path in sorted(folder.iterdir()):
             tar.add(path, path.name)

@@ -317,7 +317,7 @@ def test_a_damaged_folder_is_not_handed_out_and_is_made_again_on_request(
     failed = run(command(photographs, tmp_path))
     assert failed.returncode == 2 and failed.stderr.count("\n") == 1
     assert shard.name in failed.stderr and "--remove-damaged" in failed.stderr
-    said = failed.stderr.split("; ")[1].split(" removes it")[0].split()
+    said = failed.stderr.split("; ")[1].split(" removes the folder")[0].split()
     assert run([sys.executable, *said[1:]]).returncode == 0
     done = run(command(photographs, tmp_path))
     assert done.returncode == 0 and digests(folder) == digests(unbroken)

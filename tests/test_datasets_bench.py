@@ -1,4 +1,4 @@
-"""The measurement of preparing and reading runs and prints every figure."""
+"""The benchmark of preparing and reading data sets."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 
-def test_the_measurement_prints_every_figure():
+def test_the_benchmark_prints_every_measurement():
     done = subprocess.run(
         [
             *(sys.executable, "-m", "experiments.bench.datasets", "--image-px", "40"),

@@ -1,4 +1,4 @@
-"""docs/datasets.md: what it says runs."""
+"""The examples of docs/datasets.md run, and its table is complete."""
 
 import importlib
 from pathlib import Path

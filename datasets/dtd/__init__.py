@@ -1,1 +1,1 @@
-"""DTD: photographs of textures, the contents of synthetic anomalies."""
+"""DTD: photographs of textures, which synthetic anomalies are filled with."""

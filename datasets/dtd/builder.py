@@ -1,7 +1,8 @@
-"""The TFDS builder of DTD (Cimpoi et al., CVPR 2014), a source of anomalies' contents.
+"""The TFDS builder of DTD (Cimpoi et al., CVPR 2014).
 
-TensorFlow Datasets has a `dtd` of its own, which needs TensorFlow. Once `datasets` is
-imported, `tfds.builder("dtd")` means this one.
+Synthetic anomalies are filled with these textures. TensorFlow Datasets has its own
+`dtd`, which needs TensorFlow. After `import datasets`, `tfds.builder("dtd")` returns
+the builder in this file.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from datasets.published import ALLOW_PARTIAL
 from datasets.source import Official, locate
 from datasets.spill import shuffling_on_disk
 
-PHOTOGRAPHS = 120  # of each texture: 5640 in all
+PHOTOGRAPHS = 120  # per texture: 5640 in total
 TEXTURES = tuple(
     "banded blotchy braided bubbly bumpy chequered cobwebbed cracked crosshatched "
     "crystalline dotted fibrous flecked freckled frilly gauzy grid grooved honeycombed "
@@ -41,8 +42,8 @@ class Dtd(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"Get {OFFICIAL.archive} from {OFFICIAL.page} and lay it, or its folder "
-        "images, into manual_dir."
+        f"Download {OFFICIAL.archive} from {OFFICIAL.page} and put the archive, or its "
+        "folder images, into manual_dir."
     )
     BUILDER_CONFIGS: ClassVar = configurations(dict.fromkeys(TEXTURES))
     shows_progress = True
@@ -71,7 +72,7 @@ class Dtd(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             super()._download_and_prepare(*arguments, **options)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        assert self.builder_config is not None  # TFDS picks the first by itself
+        assert self.builder_config is not None  # TFDS picks the first by default
         name = self.builder_config.name
         files: list[Path] = []
         for texture in TEXTURES if name == ALL else (name,):
@@ -100,7 +101,7 @@ class Dtd(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 {
                     "key": key,
                     "texture": path.parent.name,
-                    "image": path.read_bytes(),  # as it is: JPEG would lose by another
+                    "image": path.read_bytes(),  # encoding again would lose quality
                     "source": f"{path.parent.name}/{path.name}",
                     "sha256": image_sha256(read_image(path)),
                 },
@@ -108,7 +109,7 @@ class Dtd(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 class _Provider(registered.DatasetBuilderProvider):
-    """Goes before TFDS's registry, so that its own `dtd` does not get in the way."""
+    """Is asked before TFDS's registry, so that this `dtd` replaces that of TFDS."""
 
     def has_dataset(self, name: str) -> bool:
         return name == OFFICIAL.name
@@ -119,5 +120,5 @@ class _Provider(registered.DatasetBuilderProvider):
 
 
 def register() -> None:
-    """Let `tfds.builder("dtd")` find the builder above."""
+    """Make `tfds.builder("dtd")` return the builder of this file."""
     registered.add_dataset_builder_provider(_Provider(), index=0)

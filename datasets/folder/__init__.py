@@ -1,1 +1,1 @@
-"""A person's own photographs in the layout of MVTec AD."""
+"""The user's own photographs in the layout of MVTec AD."""

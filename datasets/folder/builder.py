@@ -1,4 +1,4 @@
-"""The TFDS builder over a folder in MVTec layout. The source is only read."""
+"""The TFDS builder for a folder in MVTec AD's layout. The folder is never modified."""
 
 import functools
 import itertools
@@ -21,31 +21,31 @@ from datasets.images import (
 )
 from datasets.photographs import Category, read_record
 
-KIND_SAMPLE = 16  # training images that the kind is guessed from
+KIND_SAMPLE = 16  # number of training images that the kind is guessed from
 
 
 @dataclass(eq=False)
 class FolderConfig(tfds.core.BuilderConfig):
-    """One category of a person's own."""
+    """One category of the user's own photographs."""
 
     root: str = ""
     """The category's folder."""
     kind: str = "auto"
-    """texture, object, or auto: guessed from the training images."""
+    """texture, object, or auto, which guesses the kind from the training images."""
 
 
 class Folder(AnomalyDatasetBuilder):
-    """A category of one's own photographs; see README.md beside this file."""
+    """A category of your own photographs; see README.md beside this file."""
 
     VERSION = tfds.core.Version("1.0.1")
     RELEASE_NOTES: ClassVar = {
-        "1.0.1": "Floats in [0, 1], and test images of more bits than the good parts.",
+        "1.0.1": "Floats in [0, 1], and test images of more bits than training images.",
         "1.0.0": "First release.",
     }
 
     @property
     def _config(self) -> FolderConfig:
-        assert isinstance(self.builder_config, FolderConfig)  # there are no named ones
+        assert isinstance(self.builder_config, FolderConfig)  # no named configs
         return self.builder_config
 
     @functools.cached_property
@@ -54,7 +54,7 @@ class Folder(AnomalyDatasetBuilder):
 
     @property
     def categories(self) -> tuple[str, ...]:
-        return (self._config.name,)  # it may be called "all"
+        return (self._config.name,)  # a category may be called "all"
 
     def _splits(self) -> tuple[str, ...]:
         return SPLITS if self._layout.test else SPLITS[:1]
@@ -67,6 +67,6 @@ class Folder(AnomalyDatasetBuilder):
             sample = itertools.islice(found.train, KIND_SAMPLE)
             kind = guess_kind(read_image(p.path, depth=depth) for p in sample)
         if split == "test" and not any(is_wide(p.path) for p in found.train):
-            depth = UNKNOWN_DEPTH  # the good parts do not tell that of a wider camera
+            depth = UNKNOWN_DEPTH  # training images of 8 bits do not show the camera's
         for photograph in found.train if split == "train" else found.test:
             yield read_record(found, photograph, kind=kind, depth=depth)

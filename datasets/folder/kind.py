@@ -1,4 +1,4 @@
-"""Whether photographs show a texture that fills them, or an object before a ground."""
+"""Guessing whether photographs show a texture or an object before a background."""
 
 from collections.abc import Iterable
 
@@ -12,9 +12,10 @@ OBJECT_RATIO = 0.5
 
 
 def border_ratio(image: UInt8[np.ndarray, "h w 3"]) -> float:
-    """Spread of the image's border over the spread of the whole image, by lightness.
+    """Standard deviation of the border's lightness divided by that of the whole image.
 
-    A ground behind an object is even: well below 1. A texture is alike everywhere.
+    An object's background is even, so the ratio is well below 1. For a texture the
+    ratio is about 1.
     """
     small = Image.fromarray(image).convert("L").resize((SIDE_PX, SIDE_PX))
     grey = np.asarray(small, np.float64)
@@ -24,6 +25,6 @@ def border_ratio(image: UInt8[np.ndarray, "h w 3"]) -> float:
 
 
 def guess_kind(images: Iterable[UInt8[np.ndarray, "h w 3"]]) -> str:
-    """`object` where the median border is less than half as varied as the image."""
+    """`object` if the images' median `border_ratio` is below `OBJECT_RATIO`."""
     ratio = float(np.median([border_ratio(image) for image in images]))
     return "object" if ratio < OBJECT_RATIO else "texture"

@@ -1,8 +1,8 @@
-"""What a folder in MVTec layout holds: images, and masks paired by file stem.
+"""Reading a folder in MVTec AD's layout: images, and masks paired by file stem.
 
 <category>/train/good/*.png
-<category>/test/good/*.png              may be missing
-<category>/test/<defect>/*.png          may be missing
+<category>/test/good/*.png              optional
+<category>/test/<defect>/*.png          optional
 <category>/ground_truth/<defect>/<stem>_mask.png
 """
 
@@ -16,12 +16,13 @@ MASK_SUFFIX = "_mask"
 
 
 def category_folders(data_dir: Path) -> dict[str, Path]:
-    """The categories in `data_dir`: its sub-folders that hold train/good.
+    """The categories in `data_dir`: its sub-folders that contain train/good, by name.
 
-    A folder that itself holds train/good is one category, named after the folder.
+    If `data_dir` itself contains train/good, it is the only category.
 
     Raises:
-      ValueError: where there is none; it says what was looked for.
+      ValueError: there is no category. The message suggests the right folder, or says
+        what is missing.
     """
     if not data_dir.exists():
         raise ValueError(f"--data-dir {data_dir} does not exist")
@@ -39,29 +40,27 @@ def category_folders(data_dir: Path) -> dict[str, Path]:
     if not any(data_dir.iterdir()):
         raise ValueError(f"--data-dir {data_dir} is empty")
     if data_dir.name in {"train", "test", "ground_truth", GOOD}:
-        meant = data_dir.parent.parent if data_dir.name == GOOD else data_dir.parent
-        raise ValueError(
-            f"--data-dir {data_dir} is one level too low: {meant} was meant"
-        )
+        category = data_dir.parent.parent if data_dir.name == GOOD else data_dir.parent
+        raise ValueError(f"--data-dir {data_dir} is too deep: use {category}")
     below = sorted(data_dir.glob("*/*/train/good"))
     if below:
-        meant = below[0].parent.parent.parent
-        raise ValueError(f"--data-dir {data_dir} is one level too high: try {meant}")
+        likely = below[0].parent.parent.parent
+        raise ValueError(f"--data-dir {data_dir} is not deep enough: use {likely}")
     raise ValueError(
-        f"--data-dir {data_dir} holds no category: none of its sub-folders has "
+        f"--data-dir {data_dir} contains no category: none of its sub-folders contains "
         f"train/{GOOD}"
     )
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """The images in `folder`, by name; no two may share a stem."""
+    """The image files in `folder`, sorted. Raises a ValueError if two share a stem."""
     files = image_files(folder)
     seen: dict[str, Path] = {}
     for path in files:
         if path.stem in seen:
             raise ValueError(
-                f"{path} and {seen[path.stem].name} have one stem: masks are paired "
-                "by stem, so it must be unique in its folder"
+                f"{path} and {seen[path.stem].name} have the same stem: masks are "
+                "paired by stem, so it must be unique in its folder"
             )
         seen[path.stem] = path
     return files
@@ -72,7 +71,7 @@ def _masks_by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _defects(root: Path) -> list[str]:
-    """Sub-folders of test and of ground_truth that are kinds of defect."""
+    """Kinds of defect: the sub-folders of test and ground_truth except good."""
     found = {
         path.name
         for part in ("test", "ground_truth")
@@ -87,8 +86,8 @@ def read_layout(name: str, root: Path) -> Category:
     """List a category's files and pair the masks.
 
     Raises:
-      ValueError: where train/good has no image, two files share a stem, or a mask
-        belongs to no image.
+      ValueError: train/good has no image, two files share a stem, or a mask matches no
+        image.
     """
     train = [Photograph(p, GOOD, None) for p in _image_files(root / "train" / GOOD)]
     if not train:
@@ -102,7 +101,7 @@ def read_layout(name: str, root: Path) -> Category:
         if masks:
             orphans = ", ".join(str(path) for path in list(masks.values())[:3])
             raise ValueError(
-                f"{len(masks)} masks of {root} match no image in test/{defect} by "
-                f"their stem: {orphans}"
+                f"{len(masks)} masks of {root} match no image in test/{defect} by file "
+                f"stem: {orphans}"
             )
     return Category(name, root, train, test)

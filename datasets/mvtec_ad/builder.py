@@ -40,13 +40,13 @@ OFFICIAL = Official(
 
 
 class MvtecAd(PublishedBuilder):
-    """MVTec AD: 3629 good photographs to train with, 1725 to test with."""
+    """MVTec AD: 3629 good training photographs and 1725 test photographs."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"Get {OFFICIAL.archive} from {OFFICIAL.page} (it asks for a form) and lay it, "
-        "or the folders it holds, into manual_dir."
+        f"Download {OFFICIAL.archive} from {OFFICIAL.page} (after filling in a form) "
+        "and put the archive, or the folders it contains, into manual_dir."
     )
     BUILDER_CONFIGS: ClassVar = configurations(COUNTS)
     OFFICIAL: ClassVar = OFFICIAL
@@ -62,7 +62,7 @@ class MvtecAd(PublishedBuilder):
         allow_partial: bool = False,
         progress: bool = True,
     ) -> Category:
-        del allow_partial  # what is there is listed; `check` counts it
+        del allow_partial  # lists the files there are; `check` counts them
         root = locate(
             OFFICIAL,
             f"{category}/train/good",

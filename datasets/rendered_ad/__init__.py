@@ -1,1 +1,1 @@
-"""Images rendered by code in the vocabulary of MVTec AD: the embedded data set."""
+"""The embedded data set: images rendered by code, with MVTec AD's names of defects."""

@@ -1,7 +1,7 @@
-"""A populated circuit board: one design, every specimen a little different.
+"""A populated circuit board: one design, with small differences between boards.
 
-Parts sit within a placement tolerance, joints hold more or less solder, batches
-differ in tone. Lengths are in image widths.
+Boards differ in the placement of parts, the amount of solder in the joints and the
+tone of the parts. Lengths are in image widths.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,12 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from datasets.rendered_ad.board_canvas import Canvas
-from datasets.rendered_ad.board_defects import Assembly, assembly, bridge, scratch
+from datasets.rendered_ad.board_defects import (
+    Assembly,
+    add_scratch,
+    add_solder_bridge,
+    assemble,
+)
 from datasets.rendered_ad.board_face import bare_canvas
 from datasets.rendered_ad.board_layout import COMPONENTS, footprint
 from datasets.rendered_ad.board_parts import paint_part, paint_solder
@@ -37,7 +42,7 @@ LIGHT = Light(
 
 
 class Fitting(NamedTuple):
-    """How one specimen is populated: a row a component."""
+    """How the parts of one board differ from the design: one row per component."""
 
     offsets: Float[np.ndarray, "n 2"]
     degrees: Float[np.ndarray, " n"]
@@ -48,9 +53,10 @@ class Fitting(NamedTuple):
 def render(
     rng: np.random.Generator, *, defect: str, image_px: int = 320
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-    """A photograph of one board and the mask of its defect, empty for "good".
+    """Photograph of one board, and the mask of its defect (empty for "good").
 
-    Raises ValueError for a defect that is neither "good" nor in `DEFECTS`.
+    Raises:
+      ValueError: `defect` is neither "good" nor in `DEFECTS`.
     """
     return inspect(rng, draw, defect=defect, defects=DEFECTS, image_px=image_px)
 
@@ -58,21 +64,25 @@ def render(
 def draw(
     part: np.random.Generator, flaw: np.random.Generator, defect: str, size_px: int
 ) -> Radiance:
-    """Scene radiance; the good board is wholly `part`'s, the defect `flaw`'s."""
+    """Scene radiance of one board.
+
+    The generator `part` determines the board, the pose and the light. The generator
+    `flaw` determines only the defect.
+    """
     canvas = bare_canvas(part, size_px)
-    fitting = fitted(part)
+    fitting = random_fitting(part)
     light = LIGHT.varied(part)
     if defect == "scratch":
-        scratch(flaw, canvas)
-    mount(canvas, assembly(flaw, defect), fitting)
+        add_scratch(flaw, canvas)
+    mount(canvas, assemble(flaw, defect), fitting)
     if defect == "solder_bridge":
-        bridge(flaw, canvas)
+        add_solder_bridge(flaw, canvas)
     surface = Surface(canvas.height, canvas.albedo, canvas.metal, canvas.roughness)
     return radiance(surface, light)
 
 
-def fitted(part: np.random.Generator) -> Fitting:
-    """Placement within about a pixel, tones and solder of one specimen."""
+def random_fitting(part: np.random.Generator) -> Fitting:
+    """Random placement (within about a pixel), tone and solder of all parts."""
     n = len(COMPONENTS)
     return Fitting(
         offsets=part.normal(0, 0.0012, (n, 2)),
@@ -83,11 +93,11 @@ def fitted(part: np.random.Generator) -> Fitting:
 
 
 def mount(canvas: Canvas, built: Assembly, fitting: Fitting) -> None:
-    """Paint joints and parts; the pads of a missing part keep a thin tinning."""
-    for index, pads_of in enumerate(COMPONENTS):
+    """Paint joints and parts. The pads of a missing part keep a thin layer of tin."""
+    for index, designed in enumerate(COMPONENTS):
         part = built.parts[index]
         amount = 0.25 if part is None else float(fitting.solder[index])
-        paint_solder(canvas, pads_of, footprint(pads_of.kind), amount)
+        paint_solder(canvas, designed, footprint(designed.kind), amount)
         if part is None:
             continue
         placed = part._replace(

@@ -1,4 +1,4 @@
-"""The board before parts are mounted: copper, pads, lettering, holes as layers."""
+"""Layers of the board before parts are mounted: copper, pads, lettering, holes."""
 
 import functools
 import itertools
@@ -19,19 +19,16 @@ from datasets.rendered_ad.board_tracks import tracks
 from datasets.rendered_ad.shapes import Plane, lettering
 
 MOUNTING_HOLES = [(sx * 0.418, sy * 0.418) for sx in (-1, 1) for sy in (-1, 1)]
-
-
 TRACK_WIDTH = 0.0065
-
-
 CLEARANCE = 0.0075
+"""Distance between the ground area and other copper, in image widths."""
 
 
 class BareBoard(NamedTuple):
     """Layers of the board without parts, each a coverage in [0, 1]; read-only."""
 
     copper: Plane
-    """Under the solder mask: tracks and the ground area around them."""
+    """Tracks under the solder mask, and the ground area around them."""
     pads: Plane
     silk: Plane
     holes: Plane
@@ -39,7 +36,7 @@ class BareBoard(NamedTuple):
 
 @functools.lru_cache(maxsize=2)
 def bare_board(size_px: int) -> BareBoard:
-    """The board as etched and printed, over the image square unturned."""
+    """The etched and printed board, centred and not rotated."""
     scale = 2 * size_px
     track, pad, hole = (_Sheet(scale) for _ in range(3))
     for line in tracks():
@@ -47,8 +44,8 @@ def bare_board(size_px: int) -> BareBoard:
     for component in COMPONENTS:
         for x, y, half_width, half_height in footprint(component.kind):
             at = on_board(component, x, y)
-            turned = component.degrees % 180 == 90
-            size = (half_height, half_width) if turned else (half_width, half_height)
+            upright = component.degrees % 180 == 90
+            size = (half_height, half_width) if upright else (half_width, half_height)
             pad.rectangle(at, size)
     for x, y in (*MOUNTING_HOLES, *_test_points()):
         pad.disc((x, y), 0.034 if abs(y) > 0.4 else 0.012)
@@ -72,7 +69,7 @@ def bare_board(size_px: int) -> BareBoard:
 
 
 class _Sheet:
-    """A drawing sheet that takes board coordinates."""
+    """A drawing whose methods take board coordinates."""
 
     def __init__(self, scale: int) -> None:
         self.scale = scale
@@ -126,7 +123,7 @@ def _silkscreen(scale: int) -> _Sheet:
 
 
 def _outline(silk: _Sheet, component: Component) -> None:
-    """White lines around a part, clear of its pads."""
+    """Draw white lines around a part, away from its pads."""
     wide = 0.0032
     kind = component.kind
     if kind == "can":
@@ -203,11 +200,11 @@ def _test_points() -> list[tuple[float, float]]:
 
 
 def _vias() -> list[tuple[float, float]]:
-    """Plated holes that join the ground areas, clear of parts and tracks."""
+    """Positions of plated holes in the ground area, away from parts and tracks."""
     candidates = np.random.default_rng(16).uniform(-0.44, 0.44, (600, 2))
     points: list[tuple[float, float]] = []
     reach = {c.name: _reach(c.kind) for c in COMPONENTS}
-    ends = np.array([p for line in tracks() for p in _sampled(line)])
+    ends = np.array([p for line in tracks() for p in _sample_points(line)])
     for x, y in candidates:
         near_part = any(
             abs(x - c.x) < reach[c.name] and abs(y - c.y) < reach[c.name]
@@ -223,12 +220,12 @@ def _vias() -> list[tuple[float, float]]:
 
 
 def _reach(kind: str) -> float:
-    """Half side of a square that holds a part, its pads and its outline."""
+    """Half side of a square that contains a part, its pads and its outline."""
     pads = footprint(kind)
     return 0.012 + max(max(abs(x) + w, abs(y) + h) for x, y, w, h in pads)
 
 
-def _sampled(line: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _sample_points(line: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return [
         ((1 - t) * x0 + t * x1, (1 - t) * y0 + t * y1)
         for (x0, y0), (x1, y1) in itertools.pairwise(line)

@@ -1,7 +1,7 @@
-"""The scene of the board while it is painted, and windows of it.
+"""The scene of the board while it is being painted, and windows of the scene.
 
-A part is painted inside a window of the scene, over what lies below it: a distance
-says where, then height, colour, metal and gloss are laid in.
+A part is painted inside a window of the scene, over the pixels already there. A signed
+distance selects the pixels whose height, colour, metal and roughness are replaced.
 """
 
 import functools
@@ -12,21 +12,21 @@ from jaxtyping import Float32
 from scipy import ndimage
 
 from datasets.rendered_ad.board_layout import Component, on_board
-from datasets.rendered_ad.shapes import Plane, box, lettering, posed
+from datasets.rendered_ad.shapes import Plane, box, lettering, part_coordinates
 
 Colour = tuple[float, float, float]
 
 
 SOLDER: Colour = (0.62, 0.63, 0.64)
-"""Colour of light mirrored by tin, on pads and leads."""
+"""Colour of the light that tin reflects, on pads and leads."""
 
 BOARD_TOP = 0.020
-"""Height of the board's face above the table, in image widths."""
+"""Height of the board's upper side above the table, in image widths."""
 
 
 @dataclass
 class Canvas:
-    """The scene being painted; `x`, `y` are board coordinates of its samples."""
+    """The scene being painted; `x`, `y` are the board coordinates of every pixel."""
 
     x: Plane
     y: Plane
@@ -42,7 +42,7 @@ class Canvas:
         return self.x.shape[0]
 
     def window(self, x: float, y: float, reach: float) -> tuple[slice, slice]:
-        """The samples within `reach` of a point of the board."""
+        """Row and column slices of the pixels within `reach` of a board point."""
         turn = np.radians(self.degrees)
         column = np.cos(turn) * x - np.sin(turn) * y + self.shift[0] + 0.5
         row = np.sin(turn) * x + np.cos(turn) * y + self.shift[1] + 0.5
@@ -57,7 +57,7 @@ class Canvas:
 
 @dataclass
 class Patch:
-    """A window of the canvas in the frame of one part."""
+    """A window of the canvas, in the coordinates of one part."""
 
     canvas: Canvas
     rows: slice
@@ -66,10 +66,10 @@ class Patch:
     y: Plane
     part: Component
     tone: float
-    """Factor on the part's colours: no two batches are quite alike."""
+    """Factor on the part's colours, which differ between batches."""
 
     def near(self, x: float, y: float, reach: float) -> "Patch":
-        """A smaller window about a point of the part, which becomes its origin."""
+        """A smaller window around a point of the part, which becomes the new origin."""
         at_x, at_y = on_board(self.part, x, y)
         return patch_of(
             self.canvas, self.part._replace(x=at_x, y=at_y), self.tone, reach
@@ -84,7 +84,7 @@ class Patch:
         metal: float = 0.0,
         roughness: float = 0.5,
     ) -> None:
-        """Lay a material where `distance` is negative, `height` above the board."""
+        """Paint a material where `distance` is negative, `height` above the board."""
         canvas, at = self.canvas, (self.rows, self.columns)
         share = np.clip(np.float32(0.5) - distance * np.float32(canvas.size_px), 0, 1)
         target = np.asarray(height, np.float32) + np.float32(BOARD_TOP)
@@ -105,7 +105,7 @@ class Patch:
         metal: float = 0.0,
         roughness: float = 0.5,
     ) -> None:
-        """A box about the origin with bevelled upper edges."""
+        """Paint a box around the origin with bevelled upper edges."""
         distance = box(self.x, self.y, half[0], half[1], corner)
         drop = np.clip(distance + np.float32(bevel), 0, bevel)
         self.paint(
@@ -115,7 +115,7 @@ class Patch:
     def mark(
         self, text: str, at: tuple[float, float], height: float, ink: Colour
     ) -> None:
-        """Print `text` on what is there, `height` image widths tall."""
+        """Print `text` on the surface, `height` image widths tall, centred on `at`."""
         soft, scale = _softened(text, height, self.canvas.size_px)
         column = (self.x - np.float32(at[0])) * np.float32(scale)
         row = (self.y - np.float32(at[1])) * np.float32(scale)
@@ -130,16 +130,16 @@ class Patch:
 
 @functools.lru_cache(maxsize=64)
 def _softened(text: str, height: float, size_px: int) -> tuple[Plane, float]:
-    """Lettering blurred to the scene's resolution, and its samples a unit of length."""
+    """Lettering blurred to the scene's resolution, and its pixels per image width."""
     letters = lettering(text, 40, 3)
     scale = letters.shape[0] / height
     return ndimage.gaussian_filter(np.pad(letters, 12), 0.45 * scale / size_px), scale
 
 
 def patch_of(canvas: Canvas, part: Component, tone: float, reach: float) -> Patch:
-    """The window of the canvas that a part lies in, in the part's frame."""
+    """The window of the canvas around a part, in the part's coordinates."""
     rows, columns = canvas.window(part.x, part.y, reach)
-    x, y = posed(
+    x, y = part_coordinates(
         canvas.x[rows, columns],
         canvas.y[rows, columns],
         shift=(part.x, part.y),

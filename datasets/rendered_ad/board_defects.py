@@ -1,4 +1,4 @@
-"""What goes wrong with a populated board: parts, leads, solder, scratches."""
+"""Defects of a populated board: parts, leads, solder, scratches."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -34,46 +34,47 @@ REMOVABLE = (
 
 
 class Assembly(NamedTuple):
-    """What is mounted where: a part a place of `COMPONENTS`, None where one lacks."""
+    """The mounted parts: one entry per entry of `COMPONENTS`, None if missing."""
 
     parts: list[Component | None]
     bent: int = -1
-    """Index of the chip whose leads are bent, and how far each of them."""
+    """Index of the chip whose leads are bent, or -1."""
     bends: Mapping[int, float] = MappingProxyType({})
+    """Sideways offset of every bent lead, in image widths, by the lead's index."""
 
 
-def assembly(flaw: np.random.Generator, defect: str) -> Assembly:
-    """All parts as designed but for what the defect says."""
+def assemble(flaw: np.random.Generator, defect: str) -> Assembly:
+    """The designed parts, changed as the defect requires."""
     parts: list[Component | None] = list(COMPONENTS)
     if defect == "bent_pin":
-        return Assembly(parts, *bent_leads(flaw))
+        return Assembly(parts, *bend_leads(flaw))
     if defect in ("missing_part", "misplaced_part", "wrong_part"):
-        chosen = chosen_part(flaw, defect)
+        chosen = choose_part(flaw, defect)
         designed = COMPONENTS[chosen]
         parts[chosen] = {
             "missing_part": lambda: None,
-            "misplaced_part": lambda: misplaced(flaw, designed),
-            "wrong_part": lambda: exchanged(flaw, designed),
+            "misplaced_part": lambda: misplace(flaw, designed),
+            "wrong_part": lambda: exchange(flaw, designed),
         }[defect]()
     return Assembly(parts)
 
 
-def chosen_part(flaw: np.random.Generator, defect: str) -> int:
-    """Index of the component that a placement defect befalls."""
+def choose_part(flaw: np.random.Generator, defect: str) -> int:
+    """Index of a random component for a placement defect."""
     kinds = {
         "missing_part": REMOVABLE,
         "misplaced_part": REMOVABLE[:-1],
         "wrong_part": tuple(WRONG),
     }[defect]
-    # small parts are many: draw the kind first, so that large ones get their turn
+    # There are many small parts: draw the kind first, so that large parts occur too.
     kind = flaw.choice([*kinds, "resistor", "chip_capacitor"])
     return int(
         flaw.choice([i for i, c in enumerate(COMPONENTS) if c.kind == str(kind)])
     )
 
 
-def misplaced(flaw: np.random.Generator, component: Component) -> Component:
-    """A part that swam away on its solder: turned, shifted, or both."""
+def misplace(flaw: np.random.Generator, component: Component) -> Component:
+    """A part that moved on liquid solder: rotated, shifted, or both."""
     small = component.kind in ("resistor", "chip_capacitor", "led")
     turn = flaw.choice([-1, 1]) * flaw.uniform(*((18, 60) if small else (7, 18)))
     away, distance = flaw.uniform(0, 2 * np.pi), flaw.uniform(0.012, 0.026)
@@ -97,11 +98,15 @@ WRONG = {
     "quad_chip": ("turned",),
     "wide_chip": ("turned", "other"),
 }
-"""What is mounted by mistake: another kind, the same one turned, or other markings."""
+"""What is mounted by mistake, by the designed kind.
+
+Either another kind, or the designed part turned by 180 degrees (`turned`), or the
+designed part with another label (`other`).
+"""
 
 
-def exchanged(flaw: np.random.Generator, component: Component) -> Component:
-    """Another part in this one's place, or this one the wrong way round."""
+def exchange(flaw: np.random.Generator, component: Component) -> Component:
+    """The part that is mounted by mistake; see `WRONG`."""
     other = str(flaw.choice(WRONG[component.kind]))
     if other == "turned":
         return component._replace(degrees=component.degrees + 180)
@@ -110,8 +115,8 @@ def exchanged(flaw: np.random.Generator, component: Component) -> Component:
     return component._replace(kind=other, label="000")
 
 
-def bent_leads(flaw: np.random.Generator) -> tuple[int, dict[int, float]]:
-    """A chip and two to four neighbouring leads of it, pushed to one side."""
+def bend_leads(flaw: np.random.Generator) -> tuple[int, dict[int, float]]:
+    """Index of a chip, and the offsets of two to four neighbouring bent leads."""
     index = int(flaw.choice([i for i, c in enumerate(COMPONENTS) if c.kind in CHIPS]))
     kind = COMPONENTS[index].kind
     _, _, per_side, per_end = CHIPS[kind]
@@ -124,8 +129,8 @@ def bent_leads(flaw: np.random.Generator) -> tuple[int, dict[int, float]]:
     return index, {first + k: push * float(spread[k]) for k in range(count)}
 
 
-def bridge(flaw: np.random.Generator, canvas: Canvas) -> None:
-    """Solder that joins two to four neighbouring leads of a chip."""
+def add_solder_bridge(flaw: np.random.Generator, canvas: Canvas) -> None:
+    """Paint solder that joins two to four neighbouring leads of a chip."""
     index = int(flaw.choice([i for i, c in enumerate(COMPONENTS) if c.kind in CHIPS]))
     chip = COMPONENTS[index]
     pins = chip_pins(chip.kind)
@@ -154,8 +159,8 @@ def bridge(flaw: np.random.Generator, canvas: Canvas) -> None:
     patch.paint(blob, SOLDER, height=0.006 + 0.012 * dome, metal=1.0, roughness=0.2)
 
 
-def scratch(flaw: np.random.Generator, canvas: Canvas) -> None:
-    """A tool slipped over the bare board: solder mask gone, copper or laminate bare."""
+def add_scratch(flaw: np.random.Generator, canvas: Canvas) -> None:
+    """Scratch the bare board down to the copper or the laminate."""
     heading = float(flaw.uniform(0, np.pi))
     x, y = flaw.uniform(-0.28, 0.28, 2)
     bare = np.zeros_like(canvas.x)

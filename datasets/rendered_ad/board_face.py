@@ -1,4 +1,4 @@
-"""The bare board of one specimen, turned and shifted, before parts are mounted."""
+"""One board before parts are mounted, rotated and shifted."""
 
 import functools
 
@@ -9,7 +9,13 @@ from datasets.rendered_ad.board_bare import BareBoard, bare_board
 from datasets.rendered_ad.board_canvas import BOARD_TOP, SOLDER, Canvas
 from datasets.rendered_ad.board_layout import CORNER, HALF_SIDE
 from datasets.rendered_ad.shading import Radiance
-from datasets.rendered_ad.shapes import Plane, box, coverage, pixel_grid, posed
+from datasets.rendered_ad.shapes import (
+    Plane,
+    box,
+    coverage,
+    part_coordinates,
+    pixel_grid,
+)
 from datasets.rendered_ad.table import grain, soft_noise, table_albedo
 
 INK = (0.68, 0.68, 0.66)
@@ -17,7 +23,7 @@ INK = (0.68, 0.68, 0.66)
 
 @functools.lru_cache(maxsize=2)
 def stacked_layers(size_px: int) -> Image.Image:
-    """The layers as the four plain bands of one picture, to be turned in one go."""
+    """The four layers as the bands of one image, so that one transform rotates all."""
     bands = [
         Image.fromarray(np.round(255 * layer).astype(np.uint8))
         for layer in bare_board(size_px)
@@ -28,7 +34,7 @@ def stacked_layers(size_px: int) -> Image.Image:
 def warped_layers(
     size_px: int, shift: tuple[float, float], degrees: float
 ) -> list[Plane]:
-    """The layers of the bare board as the camera sees the turned, shifted board."""
+    """The layers of the bare board, rotated and shifted into image coordinates."""
     turn = np.radians(degrees)
     cosine, sine = float(np.cos(turn)), float(np.sin(turn))
     middle = size_px / 2
@@ -52,7 +58,7 @@ def bare_canvas(part: np.random.Generator, size_px: int) -> Canvas:
     """The etched and printed board without parts, on a dark table."""
     shift = (float(part.normal(0, 0.004)), float(part.normal(0, 0.004)))
     degrees = float(part.normal(0, 0.8))
-    x, y = posed(*pixel_grid(size_px), shift=shift, degrees=degrees)
+    x, y = part_coordinates(*pixel_grid(size_px), shift=shift, degrees=degrees)
     layers = BareBoard(*warped_layers(size_px, shift, degrees))
     edge = box(x, y, HALF_SIDE, HALF_SIDE, CORNER)
     board = coverage(edge, size_px) * (1 - layers.holes)
@@ -80,7 +86,7 @@ def face_albedo(part: np.random.Generator, layers: BareBoard, board: Plane) -> R
     green = np.array([0.009, 0.098, 0.040], np.float32) * part.uniform(0.92, 1.08)
     mask = 1 + np.float32(0.035) * soft_noise(part, size_px, 7)
     mask += np.float32(0.03) * grain(part, size_px, 1.0)
-    # the mask looks darker where laminate, not copper, lies under it
+    # The solder mask looks darker over laminate than over copper.
     mask *= np.float32(0.46) + np.float32(0.54) * layers.copper
     ink = layers.silk * np.float32(part.uniform(0.82, 0.95)) * (1 - layers.pads)
     mask *= (1 - ink) * (1 - layers.pads)

@@ -1,7 +1,7 @@
-"""The one design of the circuit board: parts, pads, tracks, lettering.
+"""The design of the circuit board: its parts and their pads.
 
-Board coordinates: x right, y down, the centre at (0, 0), in image widths. Every
-board of the data set is made to this drawing.
+All boards of the data set share this design. Board coordinates: x right, y down, the
+centre at (0, 0), in image widths.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ CORNER = 0.018
 
 
 class Component(NamedTuple):
-    """One part: what it is, where its centre lies, how it is turned."""
+    """One part: its name, kind, centre, rotation and label."""
 
     name: str
     kind: str
@@ -57,7 +57,8 @@ COMPONENTS = (
 )
 
 CHIPS = {
-    # kind: half width, half height of the body, pins a vertical and a horizontal side
+    # kind: half width and half height of the body, pins per vertical and per horizontal
+    # side
     "quad_chip": (0.085, 0.085, 8, 8),
     "narrow_chip": (0.040, 0.052, 4, 0),
     "wide_chip": (0.042, 0.092, 7, 0),
@@ -83,7 +84,7 @@ TWO_ENDED = {
 
 
 class Pin(NamedTuple):
-    """A lead of a chip in the chip's own frame: its foot and its outward direction."""
+    """A lead in the chip's coordinates: its centre and its outward direction."""
 
     x: float
     y: float
@@ -92,7 +93,7 @@ class Pin(NamedTuple):
 
 
 def chip_pins(kind: str) -> list[Pin]:
-    """All leads of a chip; `x`, `y` are the middle of what sticks out of the body."""
+    """All leads of a chip. `x`, `y` is the centre of the part outside the body."""
     half_width, half_height, per_side, per_end = CHIPS[kind]
     pitch, out = PIN_PITCH[kind], PIN_LENGTH / 2
     pins = []
@@ -107,7 +108,7 @@ def chip_pins(kind: str) -> list[Pin]:
 
 
 def footprint(kind: str) -> list[tuple[float, float, float, float]]:
-    """Pads of a part in its own frame: x, y, half width, half height."""
+    """Pads in the part's coordinates: x, y, half width, half height."""
     if kind in CHIPS:
         wide = PIN_PITCH[kind] * 0.29
         return [
@@ -125,7 +126,7 @@ def footprint(kind: str) -> list[tuple[float, float, float, float]]:
 
 
 def on_board(component: Component, x: float, y: float) -> tuple[float, float]:
-    """A point of a part's own frame in board coordinates."""
+    """Convert a point from a part's coordinates to board coordinates."""
     turn = np.radians(component.degrees)
     cosine, sine = np.cos(turn), np.sin(turn)
     return (

@@ -1,8 +1,4 @@
-"""Electronic parts, each painted into the scene in its own frame.
-
-A part is painted inside a window of the scene, over what lies below it: a distance
-says where, then height, colour, metal and gloss are laid in.
-"""
+"""Electronic parts, each painted into a window of the scene in its own coordinates."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -33,9 +29,9 @@ EPOXY: Colour = (0.020, 0.020, 0.022)
 def paint_part(
     canvas: Canvas, part: Component, tone: float, bends: Mapping[int, float]
 ) -> None:
-    """Paint one part; its solder joints are `paint_solder`'s.
+    """Paint one part without its solder joints, which `paint_solder` paints.
 
-    `bends` pushes leads of a chip sideways, by the lead's index, in image widths.
+    `bends` is the sideways offset of bent leads, in image widths, by the lead's index.
     """
     patch = patch_of(canvas, part, tone, REACH[part.kind])
     if part.kind in CHIPS:
@@ -50,7 +46,7 @@ def paint_solder(
     pads: list[tuple[float, float, float, float]],
     amount: float,
 ) -> None:
-    """Bright fillets that rise over each pad towards the part."""
+    """Paint a bright dome of solder on each pad."""
     for x, y, half_width, half_height in pads:
         pad = patch_of(
             canvas,
@@ -66,13 +62,13 @@ def paint_solder(
 
 
 def bend_pin(pin_x: Plane, along: Plane, offset: float) -> Plane:
-    """Across-pin coordinate of a lead pushed sideways, the more the further out."""
+    """Cross-lead coordinate for a bent lead, whose offset grows towards its end."""
     reach = np.clip(along * np.float32(1 / PIN_LENGTH) + np.float32(0.5), 0, 1.2)
     return pin_x - np.float32(offset) * reach**1.5
 
 
 def paint_chip(patch: Patch, part: Component, bends: Mapping[int, float]) -> None:
-    """Moulded epoxy with gull-wing leads."""
+    """Paint a chip: moulded epoxy with gull-wing leads."""
     half_width, half_height, *_ = CHIPS[part.kind]
     top = 0.020 if part.kind == "quad_chip" else 0.024
     lead = 0.23 * PIN_PITCH[part.kind]
@@ -97,14 +93,14 @@ def paint_chip(patch: Patch, part: Component, bends: Mapping[int, float]) -> Non
         patch.mark("2417 B3", (0.0, 0.026), 0.015, laser)
     else:
         x, y = patch.x, patch.y
-        # the lettering runs along the longer side
+        # The lettering runs along the longer side.
         replace(patch, x=y, y=-x).mark(part.label, (0.0, 0.0), 0.022, laser)
 
 
 def paint_two_ended(
     patch: Patch, part: Component, body: Colour, *, top: float, roughness: float
 ) -> None:
-    """A ceramic chip with tinned ends."""
+    """Paint a ceramic part with two tinned ends."""
     half_length, half_width = 0.0265, 0.0150
     patch.block(
         (half_length, half_width), SOLDER, top=top, bevel=0.003, metal=1, roughness=0.3
@@ -137,7 +133,7 @@ def paint_led(patch: Patch, part: Component) -> None:
 
 
 def paint_can(patch: Patch, part: Component) -> None:
-    """An electrolytic capacitor from above: black base, aluminium can, minus mark."""
+    """Paint an electrolytic capacitor: black base, aluminium can, minus mark."""
     patch.block((0.060, 0.060), EPOXY, top=0.012, corner=0.010, roughness=0.5)
     lid = circle(patch.x, patch.y, 0.0575)
     crimp = np.clip(lid + np.float32(0.010), 0, 0.010)
@@ -179,7 +175,7 @@ def paint_tantalum(patch: Patch, part: Component) -> None:
 
 
 def paint_crystal(patch: Patch, part: Component) -> None:
-    """A metal can with rounded ends on a wide flange."""
+    """Paint a metal can with rounded ends on a wide flange."""
     flange = box(patch.x, patch.y, 0.072, 0.027, 0.026)
     patch.paint(flange, (0.66, 0.66, 0.66), height=0.006, metal=1.0, roughness=0.3)
     lid = box(patch.x, patch.y, 0.066, 0.0215, 0.021)
@@ -190,7 +186,7 @@ def paint_crystal(patch: Patch, part: Component) -> None:
 
 
 def paint_header(patch: Patch, part: Component) -> None:
-    """Two rows of gilt posts in black plastic."""
+    """Paint two rows of gold-plated posts in black plastic."""
     patch.block((0.172, 0.057), EPOXY, top=0.022, corner=0.004, roughness=0.45)
     for x, y in HEADER_PINS:
         post = patch.near(x, y, 0.027)
@@ -207,7 +203,7 @@ def paint_header(patch: Patch, part: Component) -> None:
 
 
 def paint_socket(patch: Patch, part: Component) -> None:
-    """A small USB socket: folded sheet metal at the board's edge."""
+    """Paint a small USB socket: folded sheet metal at the board's edge."""
     for k in range(-2, 3):
         spot = patch.near(0.066, 0.016 * k, 0.03)
         leg = box(spot.x, spot.y, 0.016, 0.0035)
@@ -232,7 +228,7 @@ def paint_socket(patch: Patch, part: Component) -> None:
 
 
 def paint_leads(patch: Patch, kind: str, half_width: float) -> None:
-    """Flat tinned leads that come out from under the body at both ends."""
+    """Paint the flat tinned leads at both ends of a body."""
     apart, half_length, _ = TWO_ENDED[kind]
     for side in (-1, 1):
         patch.near(side * apart, 0.0, 0.05).block(
@@ -272,4 +268,4 @@ REACH = {
     "header": 0.20,
     "socket": 0.105,
 }
-"""Half side of the window that holds a part at any angle, in image widths."""
+"""Half side of a window that contains the part at any angle, in image widths."""

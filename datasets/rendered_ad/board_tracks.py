@@ -1,6 +1,6 @@
-"""Which pads of the circuit board are joined, and the way the copper takes.
+"""The copper tracks that connect the pads of the circuit board.
 
-Coordinates are the board's, in image widths.
+Coordinates are board coordinates, in image widths.
 """
 
 from typing import Literal
@@ -21,14 +21,14 @@ Bundle = tuple[list[Point], list[Point], Literal["across", "down"]]
 def tracks() -> list[list[Point]]:
     """Centre lines of all copper tracks."""
     return [
-        elbowed(start, end, way)
+        route(start, end, way)
         for starts, ends, way in bundles()
         for start, end in zip(starts, ends, strict=True)
     ]
 
 
-def elbowed(start: Point, end: Point, way: Literal["across", "down"]) -> list[Point]:
-    """Straight on, a diagonal in the middle, straight on: as boards are routed."""
+def route(start: Point, end: Point, way: Literal["across", "down"]) -> list[Point]:
+    """A track of a straight piece, a diagonal and another straight piece."""
     (x0, y0), (x1, y1) = start, end
     run, rise = abs(x1 - x0), abs(y1 - y0)
     if way == "down":
@@ -42,7 +42,7 @@ def elbowed(start: Point, end: Point, way: Literal["across", "down"]) -> list[Po
 
 
 def bundles() -> list[Bundle]:
-    """Tracks that run beside each other: starts, ends, and the way they set out."""
+    """Groups of parallel tracks: start points, end points, and the first direction."""
     chip = {c.name: c for c in COMPONENTS}
     quad = [on_board(chip["U1"], p.x, p.y) for p in chip_pins("quad_chip")]
     left, top, right, bottom = quad[:8], quad[8:16], quad[16:24], quad[24:]

@@ -1,8 +1,8 @@
-"""A hexagon-head bolt lying on its side, head to the left.
+"""A hexagon-head bolt that lies on its side, with its head to the left.
 
-The bolt is solid geometry in its own frame: u along the axis, v across it, z
-towards the camera. The head is a hexagonal prism cut by the chamfer's cone, the
-thread a helix on a cylinder; what is drawn is the upper envelope of both.
+Bolt coordinates: u along the axis, v across it, z towards the camera. The head is a
+hexagonal prism cut by the cone of the chamfer. The thread is a helix on a cylinder. The
+rendered surface is the upper envelope of both.
 """
 
 import numpy as np
@@ -14,13 +14,13 @@ from datasets.rendered_ad.bolt_solid import (
     SHANK_RADIUS,
     THREAD,
     Pose,
-    bent,
+    bend_shank,
+    chip_head,
+    crush_thread,
     half_round,
     head_height,
+    remove_thread,
     shank_radius,
-    with_chip,
-    with_crushed_thread,
-    without_thread,
 )
 from datasets.rendered_ad.inspection import inspect
 from datasets.rendered_ad.part_defects import blotch, scratch_path
@@ -28,8 +28,8 @@ from datasets.rendered_ad.shading import Light, Radiance, Surface, radiance
 from datasets.rendered_ad.shapes import (
     Plane,
     coverage,
+    part_coordinates,
     pixel_grid,
-    posed,
     smoothstep,
     stroke,
 )
@@ -53,9 +53,10 @@ LIGHT = Light(
 def render(
     rng: np.random.Generator, *, defect: str, image_px: int = 320
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-    """A photograph of one bolt and the mask of its defect, empty for "good".
+    """Photograph of one bolt, and the mask of its defect (empty for "good").
 
-    Raises ValueError for a defect that is neither "good" nor in `DEFECTS`.
+    Raises:
+      ValueError: `defect` is neither "good" nor in `DEFECTS`.
     """
     return inspect(rng, draw, defect=defect, defects=DEFECTS, image_px=image_px)
 
@@ -63,38 +64,44 @@ def render(
 def draw(
     part: np.random.Generator, flaw: np.random.Generator, defect: str, size_px: int
 ) -> Radiance:
-    """Scene radiance; the good bolt is wholly `part`'s, the defect `flaw`'s."""
+    """Scene radiance of one bolt.
+
+    The generator `part` determines the bolt, the pose and the light. The generator
+    `flaw` determines only the defect.
+    """
     pose = Pose(
         shift=(float(part.normal(0, 0.006)), float(part.normal(0, 0.008))),
         degrees=float(part.normal(0, 2.0)),
         roll=float(part.uniform(-0.12, 0.12)),
         thread_start=float(part.uniform(0, 1)),
     )
-    u, v = posed(*pixel_grid(size_px), shift=pose.shift, degrees=pose.degrees)
+    u, v = part_coordinates(
+        *pixel_grid(size_px), shift=pose.shift, degrees=pose.degrees
+    )
     if defect == "bent":
-        v = bent(flaw, u, v)
+        v = bend_shank(flaw, u, v)
     radius = shank_radius(u, v, pose)
     if defect == "missing_thread":
-        radius = without_thread(flaw, u, radius)
+        radius = remove_thread(flaw, u, radius)
     if defect == "damaged_thread":
-        radius = with_crushed_thread(flaw, u, v, radius)
+        radius = crush_thread(flaw, u, v, radius)
     z = np.maximum(head_height(u, v, pose.roll), half_round(v, radius))
     fracture = None
     if defect == "chipped_head":
-        z, fracture = with_chip(flaw, u, v, z, size_px)
+        z, fracture = chip_head(flaw, u, v, z, size_px)
     on_bolt = z > 0
     surface = metal_surface(part, z, size_px)
     if fracture is not None:
-        surface = broken_open(flaw, surface, fracture, size_px)
+        surface = expose_fracture(flaw, surface, fracture, size_px)
     if defect == "rust":
-        surface = rusted(flaw, u, v, surface, on_bolt, size_px)
+        surface = add_rust(flaw, u, v, surface, on_bolt, size_px)
     if defect == "scratch":
-        surface = scratched(flaw, u, v, surface, on_bolt, size_px)
+        surface = add_scratches(flaw, u, v, surface, on_bolt, size_px)
     return radiance(surface, LIGHT.varied(part))
 
 
 def metal_surface(part: np.random.Generator, z: Plane, size_px: int) -> Surface:
-    """Zinc-plated steel on a grey table, a little different on every bolt."""
+    """Zinc-plated steel on a grey table, with small random differences."""
     table = table_albedo(part, size_px, (0.50, 0.51, 0.52))
     zinc = np.array([0.62, 0.63, 0.645]) * part.uniform(0.93, 1.05)
     zinc += part.normal(0, 0.008, 3)
@@ -119,13 +126,13 @@ def metal_surface(part: np.random.Generator, z: Plane, size_px: int) -> Surface:
     )
 
 
-def broken_open(
+def expose_fracture(
     flaw: np.random.Generator,
     surface: Surface,
     fracture: Bool[np.ndarray, "h w"],
     size_px: int,
 ) -> Surface:
-    """Grey crystalline metal without plating, where a piece broke off."""
+    """The surface with grey unplated metal where a piece broke off."""
     bare = fracture & (surface.metal > 0)
     grey = np.float32(flaw.uniform(0.30, 0.46)) + 0.06 * grain(flaw, size_px, 1.0)
     colour = grey[..., None] * np.array([1.0, 0.98, 0.95], np.float32)
@@ -136,7 +143,7 @@ def broken_open(
     )
 
 
-def rusted(
+def add_rust(
     flaw: np.random.Generator,
     u: Plane,
     v: Plane,
@@ -144,7 +151,7 @@ def rusted(
     on_bolt: Bool[np.ndarray, "h w"],
     size_px: int,
 ) -> Surface:
-    """Red-brown rust in one to three patches, pitted and dull."""
+    """The surface with one to three patches of red-brown rust, pitted and dull."""
     amount = np.zeros_like(u)
     fringe = soft_noise(flaw, size_px, 60)
     centre_u = float(flaw.uniform(HEAD[0] + 0.03, THREAD[1] - 0.05))
@@ -173,7 +180,7 @@ def rusted(
     )
 
 
-def scratched(
+def add_scratches(
     flaw: np.random.Generator,
     u: Plane,
     v: Plane,
@@ -181,7 +188,7 @@ def scratched(
     on_bolt: Bool[np.ndarray, "h w"],
     size_px: int,
 ) -> Surface:
-    """One to three grooves of bare metal across the plain shank or the head."""
+    """The surface with two to four scratches on the shank or the head."""
     on_head = bool(flaw.integers(0, 2))
     centre_u = float(
         flaw.uniform(-0.39, -0.33) if on_head else flaw.uniform(-0.24, 0.2)

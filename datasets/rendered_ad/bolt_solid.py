@@ -1,7 +1,7 @@
-"""The bolt as solid geometry, sound and deformed.
+"""The geometry of the bolt, good and deformed.
 
-Its frame: u along the axis, v across it, z towards the camera. The head is a
-hexagonal prism cut by the chamfer's cone, the thread a helix on a cylinder.
+Coordinates: u along the axis, v across it, z towards the camera. The head is a
+hexagonal prism cut by the cone of the chamfer. The thread is a helix on a cylinder.
 Lengths are in image widths.
 """
 
@@ -15,44 +15,35 @@ from datasets.rendered_ad.shapes import Plane, smoothstep
 from datasets.rendered_ad.table import grain, soft_noise
 
 HEAD = (-0.43, -0.29)
-"""Where the head begins and ends along u; all lengths in image widths."""
-
-
+"""Where the head begins and ends along u."""
 CORNER_RADIUS = 0.190
-
-
+"""Radius of the hexagon's corners."""
 COLLAR_END = -0.279
-
-
 SHANK_RADIUS = 0.098
-
-
 THREAD = (-0.09, 0.430)
-
-
+"""Where the thread begins and ends along u."""
 PITCH = 0.0315
-
-
 THREAD_DEPTH = 0.0155
 
 
 class Pose(NamedTuple):
-    """What differs between good bolts besides material and light."""
+    """Position and rotation of a bolt, and the phase of its thread."""
 
     shift: tuple[float, float]
     degrees: float
     roll: float
-    """Turn about the bolt's own axis, radians."""
+    """Rotation around the bolt's own axis, in radians."""
     thread_start: float
+    """Phase of the thread, in turns."""
 
 
 def half_round(v: Plane, radius: Plane) -> Plane:
-    """Height above the axis of a round bar; 0 beside it."""
+    """Height of a round bar above its axis; 0 beside the bar."""
     return np.sqrt(np.maximum(radius * radius - v * v, 0))
 
 
 def head_height(u: Plane, v: Plane, roll: float) -> Plane:
-    """Height above the axis of the chamfered hexagon and the collar below it."""
+    """Height of the chamfered hexagon and its collar above the axis."""
     apothem = CORNER_RADIUS * np.cos(np.pi / 6)
     z = np.full(u.shape, 1.0, np.float32)
     for k in range(6):
@@ -71,7 +62,7 @@ def head_height(u: Plane, v: Plane, roll: float) -> Plane:
 
 
 def shank_radius(u: Plane, v: Plane, pose: Pose) -> Plane:
-    """Radius of shank and thread at the visible side; 0 where there is none."""
+    """Radius of shank and thread on the visible side; 0 beyond their ends."""
     around = np.arcsin(np.clip(v * np.float32(1 / SHANK_RADIUS), -1, 1)) + np.float32(
         pose.roll
     )
@@ -90,8 +81,8 @@ def shank_radius(u: Plane, v: Plane, pose: Pose) -> Plane:
     )
 
 
-def bent(flaw: np.random.Generator, u: Plane, v: Plane) -> Plane:
-    """Across-axis coordinate of a shank that was bent up or down."""
+def bend_shank(flaw: np.random.Generator, u: Plane, v: Plane) -> Plane:
+    """Coordinate v for a shank that is bent up or down in the image."""
     start = np.float32(flaw.uniform(0.15, 0.27))
     tip_offset = float(flaw.choice([-1, 1]) * flaw.uniform(0.016, 0.05))
     past = np.maximum(u - start, 0)
@@ -100,8 +91,8 @@ def bent(flaw: np.random.Generator, u: Plane, v: Plane) -> Plane:
     return v - np.float32(tip_offset * (reach + 0.03) / reach**2) * knee
 
 
-def without_thread(flaw: np.random.Generator, u: Plane, radius: Plane) -> Plane:
-    """A stretch of a few turns that the thread roller has left plain."""
+def remove_thread(flaw: np.random.Generator, u: Plane, radius: Plane) -> Plane:
+    """The radius without thread along two to five turns."""
     length = float(flaw.uniform(2.2, 5.0)) * PITCH
     begin = float(flaw.uniform(THREAD[0] + 2 * PITCH, THREAD[1] - length - 2 * PITCH))
     plain = smoothstep(begin, begin + 0.5 * PITCH, u)
@@ -110,10 +101,8 @@ def without_thread(flaw: np.random.Generator, u: Plane, radius: Plane) -> Plane:
     return radius + (blank - radius) * plain
 
 
-def with_crushed_thread(
-    flaw: np.random.Generator, u: Plane, v: Plane, radius: Plane
-) -> Plane:
-    """Crests struck flat over a patch, with the burr that the blow threw up."""
+def crush_thread(flaw: np.random.Generator, u: Plane, v: Plane, radius: Plane) -> Plane:
+    """The radius with thread crests flattened in a patch, and a burr around it."""
     centre = (
         float(flaw.uniform(THREAD[0] + 0.05, THREAD[1] - 0.07)),
         float(flaw.uniform(-0.85, 0.85)) * SHANK_RADIUS,
@@ -129,10 +118,10 @@ def with_crushed_thread(
     return np.where(there, radius + (crushed - radius) * struck + burr, radius)
 
 
-def with_chip(
+def chip_head(
     flaw: np.random.Generator, u: Plane, v: Plane, z: Plane, size_px: int
 ) -> tuple[Plane, Bool[np.ndarray, "h w"]]:
-    """A corner of the head broken off along a rough plane, and where it broke."""
+    """The height with a corner of the head broken off, and the mask of the fracture."""
     at_top = bool(flaw.integers(0, 2))
     corner_u = float(HEAD[0] if at_top else HEAD[1])
     side = float(flaw.choice([-1, 1]))

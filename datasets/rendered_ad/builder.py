@@ -1,4 +1,4 @@
-"""The TFDS builder of the images that `datasets.rendered_ad` renders."""
+"""The TFDS builder of the rendered images."""
 
 import importlib
 import zlib
@@ -19,7 +19,7 @@ _SPLITS = {"train": 0, "test": 1}
 
 
 class Rendered(NamedTuple):
-    """A category: the module that draws it, and what it is."""
+    """The module that renders a category, and the category's kind."""
 
     module: str
     kind: str
@@ -59,7 +59,7 @@ def _jobs(category: str, split: str) -> list[_Job]:
 
 
 def render(job: _Job) -> Record:
-    """One image; it depends on nothing but its category, split, defect and index."""
+    """Render one image, which depends only on category, split, defect and number."""
     rendered = CATEGORIES[job.category]
     module = importlib.import_module(f"datasets.rendered_ad.{rendered.module}")
     names = (job.category, job.defect)
@@ -85,6 +85,6 @@ class RenderedAd(AnomalyDatasetBuilder):
     BUILDER_CONFIGS: ClassVar = configurations(CATEGORIES)
 
     def _records(self, category: str, split: str) -> Iterator[Record]:
-        # Rendering is numpy and scipy, which release the lock: threads are enough.
+        # Threads are enough, because numpy and scipy release the GIL.
         with ThreadPoolExecutor(2) as pool:
             yield from pool.map(render, _jobs(category, split))

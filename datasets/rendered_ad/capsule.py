@@ -1,7 +1,7 @@
-"""A two-coloured hard gelatin capsule on a white table, its print upwards.
+"""A two-coloured hard gelatin capsule on a white table, with its print upwards.
 
-A solid of revolution in its own frame: u along the axis (cap to the right), v
-across it, z towards the camera. Lengths are in image widths.
+The capsule is a solid of revolution. Its coordinates: u along the axis (cap to the
+right), v across it, z towards the camera. Lengths are in image widths.
 """
 
 import numpy as np
@@ -10,8 +10,8 @@ from jaxtyping import Bool, UInt8
 from datasets.rendered_ad.capsule_print import (
     BODY_RADIUS,
     Imprint,
-    badly_printed,
-    printed,
+    ink_coverage,
+    misprint,
 )
 from datasets.rendered_ad.inspection import inspect
 from datasets.rendered_ad.part_defects import blotch, crack_path, scratch_path
@@ -19,14 +19,14 @@ from datasets.rendered_ad.shading import (
     Light,
     Radiance,
     Surface,
-    blurred,
+    blur,
     radiance,
 )
 from datasets.rendered_ad.shapes import (
     Plane,
     coverage,
+    part_coordinates,
     pixel_grid,
-    posed,
     smoothstep,
     stroke,
 )
@@ -38,7 +38,7 @@ ENDS = (-0.405, 0.405)
 CAP_RADIUS = 0.171
 CAP_EDGE = -0.035
 BODY_END = 0.10
-"""How far the body reaches into the cap, where the shell is double."""
+"""Where the body ends inside the cap. Up to here, the shell is double."""
 LIGHT = Light(
     azimuth_degrees=-100,
     elevation_degrees=52,
@@ -53,9 +53,10 @@ LIGHT = Light(
 def render(
     rng: np.random.Generator, *, defect: str, image_px: int = 320
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-    """A photograph of one capsule and the mask of its defect, empty for "good".
+    """Photograph of one capsule, and the mask of its defect (empty for "good").
 
-    Raises ValueError for a defect that is neither "good" nor in `DEFECTS`.
+    Raises:
+      ValueError: `defect` is neither "good" nor in `DEFECTS`.
     """
     return inspect(rng, draw, defect=defect, defects=DEFECTS, image_px=image_px)
 
@@ -63,32 +64,36 @@ def render(
 def draw(
     part: np.random.Generator, flaw: np.random.Generator, defect: str, size_px: int
 ) -> Radiance:
-    """Scene radiance; the good capsule is wholly `part`'s, the defect `flaw`'s."""
+    """Scene radiance of one capsule.
+
+    The generator `part` determines the capsule, the pose and the light. The generator
+    `flaw` determines only the defect.
+    """
     shift = (float(part.normal(0, 0.006)), float(part.normal(0, 0.008)))
     degrees, roll = float(part.normal(0, 2.0)), float(part.uniform(-0.11, 0.11))
-    u, v = posed(*pixel_grid(size_px), shift=shift, degrees=degrees)
+    u, v = part_coordinates(*pixel_grid(size_px), shift=shift, degrees=degrees)
     seat = float(part.normal(0, 0.003))
     radius = shell_radius(u, seat)
     z = np.sqrt(np.maximum(radius * radius - v * v, 0))
     if defect == "dent":
-        z = dented(flaw, u, v, z)
+        z = add_dent(flaw, u, v, z)
     imprint = Imprint(shift=(float(part.normal(0, 0.003)), 0.0))
     if defect == "faulty_imprint":
-        imprint = badly_printed(flaw, u, v, imprint)
+        imprint = misprint(flaw, u, v, imprint)
     around = np.arcsin(np.clip(v / np.maximum(radius, np.float32(1e-4)), -1, 1))
-    ink = printed(u, around - np.float32(roll), imprint, size_px)
-    surface = gelatin(part, u, v, z, ink, seat, size_px)
+    ink = ink_coverage(u, around - np.float32(roll), imprint, size_px)
+    surface = capsule_surface(part, u, v, z, ink, seat, size_px)
     if defect == "crack":
-        surface = cracked(flaw, u, v, surface, size_px)
+        surface = add_crack(flaw, u, v, surface, size_px)
     if defect == "poke":
-        surface = poked(flaw, u, v, surface, size_px)
+        surface = add_hole(flaw, u, v, surface, size_px)
     if defect == "scratch":
-        surface = scratched(flaw, u, v, surface, size_px)
+        surface = add_scratches(flaw, u, v, surface, size_px)
     return radiance(surface, LIGHT.varied(part))
 
 
 def shell_radius(u: Plane, seat: float) -> Plane:
-    """Radius of the closed capsule; 0 beyond its ends."""
+    """Radius of the closed capsule; 0 beyond its ends. `seat` shifts the cap's edge."""
     edge = np.float32(CAP_EDGE + seat)
     on_cap = smoothstep(float(edge) - 0.002, float(edge) + 0.003, u)
     radius = BODY_RADIUS + (CAP_RADIUS - BODY_RADIUS) * on_cap
@@ -101,7 +106,7 @@ def shell_radius(u: Plane, seat: float) -> Plane:
     return radius.astype(np.float32)
 
 
-def gelatin(
+def capsule_surface(
     part: np.random.Generator,
     u: Plane,
     v: Plane,
@@ -110,14 +115,14 @@ def gelatin(
     seat: float,
     size_px: int,
 ) -> Surface:
-    """The shell's colours: ivory body, deep red cap, both a little translucent."""
+    """Surface of the capsule: ivory body and deep red cap, slightly translucent."""
     on_cap = coverage(np.float32(CAP_EDGE + seat) - u, size_px)[..., None]
     ivory = np.array([0.74, 0.66, 0.47]) * part.uniform(0.96, 1.03)
     red = np.array([0.36, 0.028, 0.030]) * part.uniform(0.9, 1.1)
     colour = (ivory + (red - ivory) * on_cap).astype(np.float32)
     double = (u > CAP_EDGE + seat) & (u < BODY_END + seat)
-    double = blurred(double.astype(np.float32), 0.002 * size_px)
-    # more shell lies in the way of light that leaves at the rim
+    double = blur(double.astype(np.float32), 0.002 * size_px)
+    # Light that leaves near the rim passes through more shell.
     depth = 1 - np.clip(z / np.float32(CAP_RADIUS), 0, 1)
     thickness = 1 + np.float32(0.16) * double + np.float32(0.5) * depth**3
     thickness += np.float32(0.02) * soft_noise(part, size_px, 9)
@@ -141,8 +146,8 @@ def gelatin(
     )
 
 
-def dented(flaw: np.random.Generator, u: Plane, v: Plane, z: Plane) -> Plane:
-    """The shell pushed in: a hollow on top, or a squeezed flank."""
+def add_dent(flaw: np.random.Generator, u: Plane, v: Plane, z: Plane) -> Plane:
+    """The height with a dent: a hollow on top, or a squeezed side."""
     along = np.float32(flaw.uniform(0.035, 0.075))
     centre = np.float32(flaw.uniform(-0.30, 0.30))
     hollow = np.exp(-(((u - centre) / along) ** 2))
@@ -161,10 +166,10 @@ def dented(flaw: np.random.Generator, u: Plane, v: Plane, z: Plane) -> Plane:
     return np.where((z > 0) & (v * np.float32(side) < limit), pressed, 0)
 
 
-def cracked(
+def add_crack(
     flaw: np.random.Generator, u: Plane, v: Plane, surface: Surface, size_px: int
 ) -> Surface:
-    """A burst shell: a dark gap with whitened gelatin along it, perhaps forked."""
+    """The surface with a crack of one to three branches, whitened along the gap."""
     centre = (float(flaw.uniform(-0.30, 0.30)), float(flaw.uniform(-0.09, 0.09)))
     heading = float(flaw.uniform(0, 2 * np.pi))
     half_width = float(flaw.uniform(0.0026, 0.0052))
@@ -190,10 +195,10 @@ def cracked(
     )
 
 
-def poked(
+def add_hole(
     flaw: np.random.Generator, u: Plane, v: Plane, surface: Surface, size_px: int
 ) -> Surface:
-    """A hole pushed through the shell, its rim drawn inwards, powder beside it."""
+    """The surface with a hole, its rim bent inwards, perhaps with powder beside it."""
     centre = (float(flaw.uniform(-0.33, 0.33)), float(flaw.uniform(-0.10, 0.10)))
     size = float(flaw.uniform(0.014, 0.034))
     edge = blotch(flaw, u, v, centre=centre, radius=size, raggedness=0.10)
@@ -223,10 +228,10 @@ def poked(
     )
 
 
-def scratched(
+def add_scratches(
     flaw: np.random.Generator, u: Plane, v: Plane, surface: Surface, size_px: int
 ) -> Surface:
-    """Two to five strokes that scuffed the gloss and whitened the gelatin."""
+    """The surface with two to five scratches that are dull and whitened."""
     centre = (float(flaw.uniform(-0.28, 0.28)), float(flaw.uniform(-0.07, 0.07)))
     heading = float(flaw.uniform(0, np.pi))
     groove = np.zeros_like(u)
@@ -243,7 +248,7 @@ def scratched(
         )
         groove = np.maximum(groove, coverage(stroke(u, v, *path), size_px))
     groove *= surface.height > 0
-    # pale on the red cap, grey on the ivory body
+    # Scratches look pale on the red cap and grey on the ivory body.
     dust = np.where(u > CAP_EDGE, np.float32(0.55), np.float32(0.24))[..., None]
     scuffed = np.float32(flaw.uniform(0.45, 0.75)) * groove[..., None]
     return surface._replace(

@@ -1,4 +1,4 @@
-"""The print on the capsule's body, well set and badly set."""
+"""The print on the capsule's body, good and faulty."""
 
 from typing import NamedTuple
 
@@ -9,32 +9,26 @@ from datasets.rendered_ad.part_defects import blotch
 from datasets.rendered_ad.shapes import Plane, lettering, smoothstep
 
 PRINT = "LQ 250"
-
-
 PRINT_CENTRE = -0.205
-
-
 PRINT_LENGTH = 0.25
-
-
 PRINT_HEIGHT = 0.066
 BODY_RADIUS = 0.163
 
 
 class Imprint(NamedTuple):
-    """Where and how the print was set."""
+    """Position and quality of the print."""
 
     shift: tuple[float, float] = (0.0, 0.0)
     """Along the axis and around it, in image widths."""
     degrees: float = 0.0
     smear: float = 0.0
-    """How far wet ink was dragged around the capsule."""
+    """How far wet ink was smeared around the capsule, in image widths."""
     wiped: Plane | None = None
-    """Share of the ink that is left at each place."""
+    """Share of the ink that is left at every pixel."""
 
 
-def printed(u: Plane, around: Plane, imprint: Imprint, size_px: int) -> Plane:
-    """Share of ink at every place of the shell."""
+def ink_coverage(u: Plane, around: Plane, imprint: Imprint, size_px: int) -> Plane:
+    """Ink coverage in [0, 1] at every pixel of the shell."""
     ink = lettering(PRINT, 48, 6, 2)
     along = u - np.float32(PRINT_CENTRE + imprint.shift[0])
     across = around * np.float32(BODY_RADIUS) - np.float32(imprint.shift[1])
@@ -43,13 +37,13 @@ def printed(u: Plane, around: Plane, imprint: Imprint, size_px: int) -> Plane:
     along, across = cosine * along + sine * across, cosine * across - sine * along
     column = (along / np.float32(PRINT_LENGTH) + 0.5) * ink.shape[1]
     row = (across / np.float32(PRINT_HEIGHT) + 0.5) * ink.shape[0]
-    # one sample of the scene covers several of the lettering: soften it first
+    # One pixel of the scene covers several of the lettering: blur the lettering first.
     softened = ndimage.gaussian_filter(
         np.pad(ink, 8), 0.45 * ink.shape[1] / (PRINT_LENGTH * size_px)
     )
     if imprint.smear:
         rows = imprint.smear / PRINT_HEIGHT * ink.shape[0]
-        softened = dragged(np.pad(softened, ((0, round(rows)), (0, 0))), rows)
+        softened = smear_ink(np.pad(softened, ((0, round(rows)), (0, 0))), rows)
     near = np.abs(along) < PRINT_LENGTH
     share = np.zeros_like(u)
     share[near] = ndimage.map_coordinates(
@@ -58,8 +52,8 @@ def printed(u: Plane, around: Plane, imprint: Imprint, size_px: int) -> Plane:
     return share if imprint.wiped is None else share * imprint.wiped
 
 
-def dragged(ink: Plane, rows: float) -> Plane:
-    """Wet ink drawn out downwards over `rows` samples, fading."""
+def smear_ink(ink: Plane, rows: float) -> Plane:
+    """Smear the ink downwards over `rows` rows, with decreasing strength."""
     trail, out = ink.copy(), ink.copy()
     for _ in range(round(rows)):
         trail = np.roll(trail, 1, 0) * np.float32(0.93)
@@ -67,10 +61,10 @@ def dragged(ink: Plane, rows: float) -> Plane:
     return out
 
 
-def badly_printed(
+def misprint(
     flaw: np.random.Generator, u: Plane, v: Plane, imprint: Imprint
 ) -> Imprint:
-    """A print that is crooked, displaced, smeared, or partly missing."""
+    """A random fault of the print: crooked, displaced, smeared, or partly missing."""
     fault = flaw.choice(["crooked", "displaced", "smeared", "partial"])
     if fault == "crooked":
         return imprint._replace(

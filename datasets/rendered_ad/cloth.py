@@ -1,4 +1,4 @@
-"""Woven cloth: a 2/2 twill of light warp and dark weft, a little uneven as yarn is."""
+"""Woven cloth: a 2/2 twill of light warp and dark weft, of slightly uneven yarn."""
 
 import functools
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from datasets.rendered_ad.noise import Plane, fractal_noise, smooth_noise
 from datasets.rendered_ad.part_defects import Path, scratch_path
 from datasets.rendered_ad.raking_light import raking_light
 from datasets.rendered_ad.shading import Light, Radiance
-from datasets.rendered_ad.shapes import pixel_grid, posed, smoothstep, stroke
+from datasets.rendered_ad.shapes import part_coordinates, pixel_grid, smoothstep, stroke
 from datasets.rendered_ad.surface_defects import (
-    extent,
-    hair,
+    loose_fibre,
     puddle,
-    soaked,
-    somewhere,
+    random_length,
+    random_place,
+    stain_pigment,
 )
 
 PITCH = 1 / 44
-"""Distance between neighbouring threads, in image widths, as all lengths here."""
+"""Distance between neighbouring threads. Lengths in this file are in image widths."""
 THREADS = 96
 RELIEF = 0.30 * PITCH
 LIGHT = Light(azimuth_degrees=-115, elevation_degrees=50, key=0.7, tent=0.5)
@@ -35,36 +35,36 @@ NOWHERE = np.float32(-4 * RELIEF)
 
 
 class Yarn(NamedTuple):
-    """One system of parallel threads: for every pixel its thread and place in it."""
+    """The warp or the weft: the thread of every pixel, and the position in it."""
 
     thread: Int32[np.ndarray, "h w"]
     across: Plane
-    """Place across the thread in pitches, -0.5 to 0.5."""
+    """Position across the thread in pitches, from -0.5 to 0.5."""
     along: Plane
-    """Place along the thread in pitches."""
+    """Position along the thread in pitches."""
     half_width: Plane
     tone: Plane
 
 
 class Cloth(NamedTuple):
-    """A cut of cloth as it lies under the camera, before anything happens to it."""
+    """A piece of good cloth under the camera."""
 
     x: Plane
     y: Plane
     u: Plane
-    """Across the warp, in pitches."""
+    """Position across the warp, in pitches."""
     v: Plane
-    """Across the weft, in pitches."""
+    """Position across the weft, in pitches."""
     tones: Float32[np.ndarray, "2 n"]
     widths: Float32[np.ndarray, "2 n"]
     slubs: tuple[Plane, Plane]
-    """Thick and thin places along warp and weft."""
+    """Noise that makes warp and weft thicker and thinner along their length."""
     fibre: Plane
     light: Light
 
 
 class Flaw(NamedTuple):
-    """What a defect does to the cloth before it is lit."""
+    """Changes that a defect makes to the cloth before lighting."""
 
     shift_v: Plane | float = 0.0
     """Displacement of the weft in pitches."""
@@ -75,21 +75,21 @@ class Flaw(NamedTuple):
     dye: Radiance | float = 1.0
     warp_dye: Radiance | float = 1.0
     weft_dye: Radiance | float = 1.0
-    """Factors on the albedo of all yarn, of the warp, of the weft."""
+    """The three dyes are factors on the albedo of all yarn, the warp and the weft."""
     strands: Plane | None = None
-    """How much of a pixel loose yarn covers that lies on top."""
+    """Share of every pixel that is covered by loose yarn on top."""
 
 
 @functools.lru_cache(maxsize=1)
-def cut_of_cloth(seed: int, size_px: int) -> Cloth:
-    """Another piece of the same cloth: laid down anew, woven a little differently.
+def random_cloth(seed: int, size_px: int) -> Cloth:
+    """A random piece of the cloth, with its position, rotation and irregularities.
 
-    Kept until the next one, for a piece is drawn without and with its defect.
+    The last piece is cached, because it is drawn without and with its defect.
     """
     rng = np.random.default_rng(seed)
     x, y = pixel_grid(size_px)
     shift = rng.uniform(-PITCH * 4, PITCH * 4, 2)
-    turned_x, turned_y = posed(
+    turned_x, turned_y = part_coordinates(
         x, y, shift=(shift[0], shift[1]), degrees=float(rng.normal(0, 1.6))
     )
     shape, px = (size_px, size_px), PITCH * size_px
@@ -126,19 +126,19 @@ def yarn(cloth: Cloth, flaw: Flaw, system: int) -> Yarn:
 
 
 def thread_at(across: Plane) -> Int32[np.ndarray, "h w"]:
-    """Index of the thread that runs at a place given in pitches."""
+    """Index of the thread at a position in pitches."""
     return np.clip(np.floor(across).astype(np.int32) + THREADS // 2, 0, THREADS - 1)
 
 
 def warp_is_over(
     warp: Int32[np.ndarray, "h w"], weft: Int32[np.ndarray, "h w"]
 ) -> Bool[np.ndarray, "h w"]:
-    """The weave: 2/2 twill."""
+    """Whether the warp thread lies over the weft thread, in a 2/2 twill."""
     return ((warp - weft) & 3) < 2
 
 
 def rise(own: Yarn, other: Yarn, over: np.ndarray, over_next: np.ndarray) -> Plane:
-    """Height of a thread's middle line in [-1, 1]; 0 where it passes between two."""
+    """Height of a thread's centre line in [-1, 1]; 0 where it changes sides."""
     side = np.where(over, np.float32(1), np.float32(-1))
     return np.where(
         over == over_next, side, side * np.cos(np.float32(np.pi) * other.across)
@@ -146,7 +146,7 @@ def rise(own: Yarn, other: Yarn, over: np.ndarray, over_next: np.ndarray) -> Pla
 
 
 def profile(own: Yarn, middle: Plane) -> Plane:
-    """Height of a thread's surface; NOWHERE beside it."""
+    """Height of a thread's surface; `NOWHERE` beside the thread."""
     t = own.across / own.half_width
     round_top = np.sqrt(np.maximum(1 - t * t, 0))
     height = np.float32(RELIEF) * (np.float32(0.6) * middle + round_top)
@@ -154,13 +154,13 @@ def profile(own: Yarn, middle: Plane) -> Plane:
 
 
 def twist(own: Yarn) -> Plane:
-    """Tone of the plied strands that wind around a thread."""
+    """Brightness factor of the strands that are twisted into a thread."""
     phase = own.along * np.float32(1.7) + own.across * np.float32(1.1)
     return 1 + np.float32(0.13) * np.sin(np.float32(2 * np.pi) * phase)
 
 
-def woven(cloth: Cloth, flaw: Flaw) -> Radiance:
-    """The cloth with what happened to it, lit."""
+def cloth_radiance(cloth: Cloth, flaw: Flaw) -> Radiance:
+    """Radiance of the cloth with a flaw."""
     warp, weft = yarn(cloth, flaw, 0), yarn(cloth, flaw, 1)
     over = warp_is_over(warp.thread, weft.thread)
     next_weft = weft.thread + np.where(weft.across > 0, np.int32(1), np.int32(-1))
@@ -185,7 +185,7 @@ def woven(cloth: Cloth, flaw: Flaw) -> Radiance:
     albedo[bare] = BACKING_COLOUR
     if flaw.strands is not None:
         height = height + np.float32(1.6 * RELIEF) * flaw.strands
-        albedo = _with_strands(albedo, flaw.strands)
+        albedo = _add_strands(albedo, flaw.strands)
     sky = np.float32(0.15) + np.float32(0.85) * smoothstep(
         -1.6 * RELIEF, 1.3 * RELIEF, height
     )
@@ -193,15 +193,15 @@ def woven(cloth: Cloth, flaw: Flaw) -> Radiance:
     return raking_light(height, albedo, cloth.light, sky=sky)
 
 
-def _with_strands(albedo: Radiance, strands: Plane) -> Radiance:
-    """Loose yarn laid over the cloth, and the shadow that it casts."""
+def _add_strands(albedo: Radiance, strands: Plane) -> Radiance:
+    """The albedo with loose yarn on top, and the shadow of the yarn."""
     off_px = max(1, round(0.25 * PITCH * strands.shape[0]))
     shadow = np.roll(strands, (off_px, off_px // 2), (0, 1))
     albedo = albedo * (1 - np.float32(0.65) * shadow)[..., None]
     return albedo + strands[..., None] * (WARP_COLOUR - albedo)
 
 
-def _strands(cloth: Cloth, paths: list[Path]) -> Plane:
+def _draw_strands(cloth: Cloth, paths: list[Path]) -> Plane:
     strands = np.zeros_like(cloth.x)
     softness = np.float32(0.6 * cloth.x.shape[1])
     for path in paths:
@@ -211,15 +211,15 @@ def _strands(cloth: Cloth, paths: list[Path]) -> Plane:
 
 
 def hole(rng: np.random.Generator, cloth: Cloth) -> Flaw:
-    """Threads torn off around a place, each at a different length."""
-    radius = extent(rng, 0.025, 0.085)
-    centre = somewhere(rng).centre
+    """A hole: threads torn off at different lengths, with loose ends."""
+    radius = random_length(rng, 0.025, 0.085)
+    centre = random_place(rng).centre
     distance = puddle(rng, cloth.x, cloth.y, centre=centre, radius=radius)
     ends = []
     for turn in rng.uniform(0, 2 * np.pi, rng.integers(3, 9)):
         start = np.array(centre) + radius * np.array([np.cos(turn), np.sin(turn)])
         ends.append(
-            hair(
+            loose_fibre(
                 rng,
                 start=(float(start[0]), float(start[1])),
                 heading=turn + np.pi + rng.normal(0, 0.6),
@@ -227,16 +227,16 @@ def hole(rng: np.random.Generator, cloth: Cloth) -> Flaw:
                 half_width=PITCH * float(rng.uniform(0.04, 0.12)),
             )
         )
-    return _torn(rng, cloth, distance, fray=min(0.45 * radius, 0.018), ends=ends)
+    return _tear(rng, cloth, distance, fray=min(0.45 * radius, 0.018), ends=ends)
 
 
 def cut(rng: np.random.Generator, cloth: Cloth) -> Flaw:
-    """A blade's slit, gaping in the middle, across the threads."""
-    place = somewhere(rng, reach=0.30)
+    """A slit made by a blade, wider in the middle."""
+    place = random_place(rng, reach=0.30)
     path = scratch_path(
         rng,
         centre=place.centre,
-        length=extent(rng, 0.12, 0.5),
+        length=random_length(rng, 0.12, 0.5),
         half_width=float(rng.uniform(0.007, 0.016)),
         heading=place.heading,
     )
@@ -244,7 +244,7 @@ def cut(rng: np.random.Generator, cloth: Cloth) -> Flaw:
     half_widths = path.half_widths.max() * gape
     distance = stroke(cloth.x, cloth.y, path.points, half_widths)
     ends = [
-        hair(
+        loose_fibre(
             rng,
             start=(float(point[0]), float(point[1])),
             heading=float(rng.uniform(0, 2 * np.pi)),
@@ -253,10 +253,10 @@ def cut(rng: np.random.Generator, cloth: Cloth) -> Flaw:
         )
         for point in path.points[rng.integers(3, 12, rng.integers(2, 6))]
     ]
-    return _torn(rng, cloth, distance, fray=0.005, ends=ends)
+    return _tear(rng, cloth, distance, fray=0.005, ends=ends)
 
 
-def _torn(
+def _tear(
     rng: np.random.Generator,
     cloth: Cloth,
     distance: Plane,
@@ -264,7 +264,7 @@ def _torn(
     fray: float,
     ends: list[Path],
 ) -> Flaw:
-    """Threads end where the distance is below 0, give or take `fray`, and curl up."""
+    """Remove threads where the distance is below 0, +-`fray`; lift their ends."""
     jitter = np.float32(fray) * rng.uniform(-1, 1, (2, THREADS)).astype(np.float32)
     warp_edge = distance + np.take(jitter[0], thread_at(cloth.u))
     weft_edge = distance + np.take(jitter[1], thread_at(cloth.v))
@@ -273,13 +273,16 @@ def _torn(
         warp_gone=warp_edge < 0,
         weft_gone=weft_edge < 0,
         lift=curl,
-        strands=_strands(cloth, ends),
+        strands=_draw_strands(cloth, ends),
     )
 
 
 def _span(rng: np.random.Generator, along: Plane, smallest: float) -> np.ndarray:
-    """Part of a thread's length, in pitches; half of the time it leaves the image."""
-    length = extent(rng, smallest, 1.0)
+    """Mask of a random section of the threads, at least `smallest` long.
+
+    About half of these sections extend beyond the image.
+    """
+    length = random_length(rng, smallest, 1.0)
     middle = rng.uniform(-0.3, 0.3)
     return np.abs(along - np.float32(middle / PITCH)) < length / 2 / PITCH
 
@@ -287,7 +290,7 @@ def _span(rng: np.random.Generator, along: Plane, smallest: float) -> np.ndarray
 def _some_threads(
     rng: np.random.Generator, cloth: Cloth, system: int, smallest: float
 ) -> Bool[np.ndarray, "h w"]:
-    """One or two neighbouring threads over a length of at least `smallest`."""
+    """Mask of one or two neighbouring threads over a length of at least `smallest`."""
     across, along = (cloth.u, cloth.v) if system == 0 else (cloth.v, cloth.u)
     reach = round(0.38 / PITCH)
     first = THREADS // 2 + int(rng.integers(-reach, reach))
@@ -297,14 +300,14 @@ def _some_threads(
 
 
 def missing_thread(rng: np.random.Generator, cloth: Cloth) -> Flaw:
-    """A broken pick or end: one or two threads are absent for a length."""
+    """One or two neighbouring threads missing over some length."""
     system = int(rng.integers(0, 2))
     gone = _some_threads(rng, cloth, system, 0.25)
     return Flaw(warp_gone=gone) if system == 0 else Flaw(weft_gone=gone)
 
 
 def foreign_thread(rng: np.random.Generator, cloth: Cloth) -> Flaw:
-    """A thread of another colour woven in for a length."""
+    """One or two threads of another colour over some length."""
     system = int(rng.integers(0, 2))
     chosen = _some_threads(rng, cloth, system, 0.2)
     wanted = np.array(FOREIGN_COLOURS[rng.integers(len(FOREIGN_COLOURS))], np.float32)
@@ -315,9 +318,9 @@ def foreign_thread(rng: np.random.Generator, cloth: Cloth) -> Flaw:
 
 
 def pulled_thread(rng: np.random.Generator, cloth: Cloth) -> Flaw:
-    """A snag: one pick is drawn out into a loop, its neighbours close up, puckered."""
-    place = somewhere(rng)
-    length = extent(rng, 0.12, 0.45)
+    """A snag: a weft thread is pulled into a loop, and the cloth around it puckers."""
+    place = random_place(rng)
+    length = random_length(rng, 0.12, 0.45)
     middle_u, middle_v = np.asarray(place.centre, np.float32) / np.float32(PITCH)
     along = (cloth.u - middle_u) * np.float32(2 * PITCH / length)
     off = (cloth.v - middle_v) * np.float32(1 / 4.0)
@@ -327,7 +330,7 @@ def pulled_thread(rng: np.random.Generator, cloth: Cloth) -> Flaw:
     ridge = np.clip(1 - 4 * off * off, 0, 1) ** 2 * fading
     tight = THREADS // 2 + int(np.floor(middle_v))
     gone = (thread_at(cloth.v + shift_v) == tight) & (np.abs(along) < 0.85)
-    loop = hair(
+    loop = loose_fibre(
         rng,
         start=place.centre,
         heading=float(rng.uniform(0, 2 * np.pi)),
@@ -338,15 +341,15 @@ def pulled_thread(rng: np.random.Generator, cloth: Cloth) -> Flaw:
         shift_v=shift_v,
         lift=np.float32(rng.uniform(2.5, 4.5) * RELIEF) * ridge,
         weft_gone=gone,
-        strands=_strands(cloth, [loop]),
+        strands=_draw_strands(cloth, [loop]),
     )
 
 
 def stain(rng: np.random.Generator, cloth: Cloth) -> Flaw:
     """A dried spill: oil, coffee or ink."""
-    radius = extent(rng, 0.035, 0.14)
-    centre = somewhere(rng).centre
-    pigment = soaked(rng, cloth.x, cloth.y, centre=centre, radius=radius)
+    radius = random_length(rng, 0.035, 0.14)
+    centre = random_place(rng).centre
+    pigment = stain_pigment(rng, cloth.x, cloth.y, centre=centre, radius=radius)
     absorbed = np.array(
         ((0.45, 0.5, 0.6), (0.3, 0.5, 0.75), (0.75, 0.65, 0.35))[rng.integers(3)]
     )
@@ -356,7 +359,7 @@ def stain(rng: np.random.Generator, cloth: Cloth) -> Flaw:
     )
 
 
-_MAKE: dict[str, Callable[[np.random.Generator, Cloth], Flaw]] = {
+_FLAW_MAKERS: dict[str, Callable[[np.random.Generator, Cloth], Flaw]] = {
     "cut": cut,
     "foreign_thread": foreign_thread,
     "hole": hole,
@@ -364,7 +367,7 @@ _MAKE: dict[str, Callable[[np.random.Generator, Cloth], Flaw]] = {
     "pulled_thread": pulled_thread,
     "stain": stain,
 }
-DEFECTS = tuple(_MAKE)
+DEFECTS = tuple(_FLAW_MAKERS)
 
 
 def draw(
@@ -373,17 +376,18 @@ def draw(
     defect: str,
     size_px: int,
 ) -> Radiance:
-    """A cut of cloth under the lamp, before the camera."""
-    cloth = cut_of_cloth(int(material.integers(2**63)), size_px)
-    flaw = Flaw() if defect == "good" else _MAKE[defect](flaw_rng, cloth)
-    return woven(cloth, flaw)
+    """Radiance of one piece of cloth, before the camera."""
+    cloth = random_cloth(int(material.integers(2**63)), size_px)
+    flaw = Flaw() if defect == "good" else _FLAW_MAKERS[defect](flaw_rng, cloth)
+    return cloth_radiance(cloth, flaw)
 
 
 def render(
     rng: np.random.Generator, *, defect: str, image_px: int = 320
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-    """A photograph of the cloth and the exact mask of its defect.
+    """Photograph of one piece of cloth, and the mask of its defect (empty for "good").
 
-    `defect` is "good" or one of `DEFECTS`; a `ValueError` names them otherwise.
+    Raises:
+      ValueError: `defect` is neither "good" nor in `DEFECTS`.
     """
     return inspect(rng, draw, defect=defect, defects=DEFECTS, image_px=image_px)

@@ -1,8 +1,8 @@
-"""A spur gear lying flat on a dark mat, at any rotation.
+"""A spur gear that lies flat on a dark mat, at any rotation.
 
-Seen from above: turned rim and hub with the bow-tie sheen of concentric tool marks,
-a cast web lower than both, six lightening holes, a keyed bore. Polar coordinates
-(r, theta) are the gear's own; lengths are in image widths.
+Seen from above, rim and hub were turned on a lathe: their concentric tool marks reflect
+light in the shape of a bow tie. The cast web between them is lower. The gear has six
+holes and a bore with a keyway. Lengths are in image widths.
 """
 
 import numpy as np
@@ -13,11 +13,11 @@ from datasets.rendered_ad.gear_blank import (
     ROOT_RADIUS,
     TEETH,
     Blank,
+    break_teeth,
+    chip_teeth,
     hole_angles,
     openings,
     toothed_disc,
-    with_chipped_tooth,
-    without_tooth,
 )
 from datasets.rendered_ad.inspection import inspect
 from datasets.rendered_ad.part_defects import blotch, crack_path, scratch_path
@@ -25,8 +25,8 @@ from datasets.rendered_ad.shading import Light, Radiance, Surface, radiance
 from datasets.rendered_ad.shapes import (
     Plane,
     coverage,
+    part_coordinates,
     pixel_grid,
-    posed,
     smoothstep,
     stroke,
 )
@@ -54,9 +54,10 @@ LIGHT = Light(
 def render(
     rng: np.random.Generator, *, defect: str, image_px: int = 320
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-    """A photograph of one gear and the mask of its defect, empty for "good".
+    """Photograph of one gear, and the mask of its defect (empty for "good").
 
-    Raises ValueError for a defect that is neither "good" nor in `DEFECTS`.
+    Raises:
+      ValueError: `defect` is neither "good" nor in `DEFECTS`.
     """
     return inspect(rng, draw, defect=defect, defects=DEFECTS, image_px=image_px)
 
@@ -64,39 +65,43 @@ def render(
 def draw(
     part: np.random.Generator, flaw: np.random.Generator, defect: str, size_px: int
 ) -> Radiance:
-    """Scene radiance; the good gear is wholly `part`'s, the defect `flaw`'s."""
+    """Scene radiance of one gear.
+
+    The generator `part` determines the gear, the pose and the light. The generator
+    `flaw` determines only the defect.
+    """
     shift = (float(part.normal(0, 0.006)), float(part.normal(0, 0.006)))
     degrees = float(part.uniform(0, 360))
     light = LIGHT.varied(part)
-    x, y = posed(*pixel_grid(size_px), shift=shift, degrees=degrees)
+    x, y = part_coordinates(*pixel_grid(size_px), shift=shift, degrees=degrees)
     toothed, tooth = toothed_disc(x, y)
     broken = np.zeros(x.shape, bool)
     if defect == "missing_tooth":
-        toothed, broken = without_tooth(flaw, x, y, toothed, tooth)
+        toothed, broken = break_teeth(flaw, x, y, toothed, tooth)
     if defect == "chipped_tooth":
-        toothed, broken = with_chipped_tooth(flaw, x, y, toothed, tooth)
+        toothed, broken = chip_teeth(flaw, x, y, toothed, tooth)
     holes = hole_angles(flaw if defect == "wrong_hole_count" else None)
     blank = Blank(x, y, np.hypot(x, y), np.maximum(toothed, -openings(x, y, holes)))
-    surface = machined(part, blank, light, degrees, size_px)
+    surface = gear_surface(part, blank, light, degrees, size_px)
     if broken.any():
-        surface = fractured(flaw, surface, broken, size_px)
+        surface = expose_fracture(flaw, surface, broken, size_px)
     if defect == "crack":
-        surface = cracked(flaw, blank, surface, size_px)
+        surface = add_crack(flaw, blank, surface, size_px)
     if defect == "scratch":
-        surface = scratched(flaw, blank, surface, size_px)
+        surface = add_scratches(flaw, blank, surface, size_px)
     if defect == "contamination":
-        surface = soiled(flaw, blank, surface, size_px)
+        surface = add_contamination(flaw, blank, surface, size_px)
     return radiance(surface, light)
 
 
-def machined(
+def gear_surface(
     part: np.random.Generator,
     blank: Blank,
     light: Light,
     degrees: float,
     size_px: int,
 ) -> Surface:
-    """Height and steel of the gear, a little different on every one."""
+    """Surface of the gear on the mat, with small random differences."""
     radius, outside = blank.radius, blank.outside
     web = smoothstep(HUB_RADIUS, HUB_RADIUS + 0.014, radius) * (
         1 - smoothstep(RIM_INNER - 0.014, RIM_INNER, radius)
@@ -126,14 +131,14 @@ def machined(
 
 
 def tool_marks(part: np.random.Generator, radius: Plane) -> Plane:
-    """Turning marks: noise that depends on the radius alone."""
+    """Marks of the lathe: noise that depends only on the radius."""
     marks = part.normal(0, 1, 260)
     marks = 0.6 * marks + 0.8 * np.repeat(part.normal(0, 1, 52), 5)
     return np.interp(radius, np.linspace(0, 0.5, 260), marks).astype(np.float32)
 
 
 def bow_tie(blank: Blank, light: Light, degrees: float, rings: Plane) -> Plane:
-    """Sheen of concentric marks: bright where the radius points at the lamp."""
+    """Sheen of concentric marks: bright where the radius points towards the lamp."""
     azimuth = np.radians(light.azimuth_degrees - degrees)
     across = blank.y * np.float32(np.cos(azimuth)) - blank.x * np.float32(
         np.sin(azimuth)
@@ -142,13 +147,13 @@ def bow_tie(blank: Blank, light: Light, degrees: float, rings: Plane) -> Plane:
     return np.float32(0.85) / (1 + off * off) ** 2 * (1 + np.float32(0.16) * rings)
 
 
-def fractured(
+def expose_fracture(
     flaw: np.random.Generator,
     surface: Surface,
     broken: Bool[np.ndarray, "h w"],
     size_px: int,
 ) -> Surface:
-    """Granular bright metal, sloping down, where a piece broke away."""
+    """The surface with bright granular metal where a piece broke off."""
     grains = grain(flaw, size_px, 1.2)
     tint = np.array([1.0, 0.98, 0.95], np.float32)
     colour = (0.34 + 0.10 * grains)[..., None] * tint
@@ -162,10 +167,10 @@ def fractured(
     )
 
 
-def cracked(
+def add_crack(
     flaw: np.random.Generator, blank: Blank, surface: Surface, size_px: int
 ) -> Surface:
-    """A fatigue crack that starts in a tooth gap, or at the bore, and runs on."""
+    """The surface with a fatigue crack from a gap between teeth or from the bore."""
     from_bore = flaw.random() < 0.2
     gap = 2 * np.pi * (flaw.integers(0, TEETH) + 0.5) / TEETH
     begin = BORE_RADIUS - 0.002 if from_bore else ROOT_RADIUS + 0.004
@@ -188,10 +193,10 @@ def cracked(
     )
 
 
-def scratched(
+def add_scratches(
     flaw: np.random.Generator, blank: Blank, surface: Surface, size_px: int
 ) -> Surface:
-    """Two to four strokes across the turned rim or the hub."""
+    """The surface with two to four scratches on the rim or the hub."""
     angle = float(flaw.uniform(0, 2 * np.pi))
     middle = float(flaw.choice([0.30, 0.10], p=[0.75, 0.25]))
     heading = float(flaw.uniform(0, np.pi))
@@ -218,14 +223,14 @@ def scratched(
     )
 
 
-def soiled(
+def add_contamination(
     flaw: np.random.Generator, blank: Blank, surface: Surface, size_px: int
 ) -> Surface:
-    """A smear of dark grease, or a bright curl of swarf lying on the gear."""
+    """The surface with a smear of dark grease, or with a bright curled metal chip."""
     angle, middle = float(flaw.uniform(0, 2 * np.pi)), float(flaw.uniform(0.12, 0.36))
     centre = (middle * np.cos(angle), middle * np.sin(angle))
     if flaw.random() < 0.6:
-        return greased(flaw, blank, surface, centre, size_px)
+        return add_grease(flaw, blank, surface, centre, size_px)
     turns = np.linspace(0, float(flaw.uniform(2.5, 5.0)) * np.pi, 60)
     curl = float(flaw.uniform(0.012, 0.024)) * (1 + 0.05 * turns)
     drift = np.outer(turns, flaw.normal(0, 0.005, 2))
@@ -246,14 +251,14 @@ def soiled(
     )
 
 
-def greased(
+def add_grease(
     flaw: np.random.Generator,
     blank: Blank,
     surface: Surface,
     centre: tuple[float, float],
     size_px: int,
 ) -> Surface:
-    """Old grease: brown-black, glossy, thicker in the middle than at its border."""
+    """The surface with a patch of old grease: brown or black, and glossy."""
     size = float(flaw.uniform(0.024, 0.075))
     patch = blotch(flaw, blank.x, blank.y, centre=centre, radius=size, raggedness=0.14)
     film = 1 - smoothstep(-0.3 * size, 0.06 * size, patch)

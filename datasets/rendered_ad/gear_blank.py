@@ -1,6 +1,6 @@
-"""The outline and the openings of the gear as signed distances, sound and broken.
+"""The outline and the openings of the gear as signed distances, good and broken.
 
-Polar coordinates (radius, angle) are the gear's own; lengths are in image widths.
+Lengths are in image widths.
 """
 
 from typing import NamedTuple
@@ -11,44 +11,29 @@ from jaxtyping import Bool
 from datasets.rendered_ad.shapes import Plane, box, circle, smooth_union
 
 TEETH = 20
-
-
 TIP_RADIUS = 0.425
-
-
 MODULE = TIP_RADIUS / (TEETH / 2 + 1)
-
-
 PITCH_RADIUS = TIP_RADIUS - MODULE
-
-
 ROOT_RADIUS = PITCH_RADIUS - 1.25 * MODULE
-
-
 BORE_RADIUS = 0.072
-
-
 HOLES = 6
-
-
 HOLE_RADIUS = 0.042
-
-
 HOLE_CIRCLE = 0.198
+"""Radius of the circle that the holes' centres lie on."""
 
 
 class Blank(NamedTuple):
-    """The gear as cut, before materials."""
+    """Shape of the gear, without materials."""
 
     x: Plane
     y: Plane
     radius: Plane
     outside: Plane
-    """Distance to the solid seen from above: negative on the gear."""
+    """Signed distance to the gear's outline and openings: negative on the gear."""
 
 
 def toothed_disc(x: Plane, y: Plane) -> tuple[Plane, Plane]:
-    """Distance to the outline with all teeth, and the index of the nearest tooth."""
+    """Signed distance to the outline with all teeth, and the nearest tooth's index."""
     radius, angle = np.hypot(x, y), np.arctan2(y, x)
     pitch_angle = 2 * np.pi / TEETH
     tooth = np.round(angle * np.float32(1 / pitch_angle))
@@ -66,10 +51,10 @@ def toothed_disc(x: Plane, y: Plane) -> tuple[Plane, Plane]:
     )
 
 
-def without_tooth(
+def break_teeth(
     flaw: np.random.Generator, x: Plane, y: Plane, toothed: Plane, tooth: Plane
 ) -> tuple[Plane, Bool[np.ndarray, "h w"]]:
-    """One tooth torn off near its root; the stub stands up to a rough line."""
+    """The outline with one or two teeth broken off, and the mask of the fracture."""
     angle = np.arctan2(y, x)
     ripple = sum(
         flaw.normal(0, 0.0022) * np.sin(angle * frequency + flaw.uniform(0, 6.3))
@@ -83,10 +68,10 @@ def without_tooth(
     return torn.astype(np.float32), ledge
 
 
-def with_chipped_tooth(
+def chip_teeth(
     flaw: np.random.Generator, x: Plane, y: Plane, toothed: Plane, tooth: Plane
 ) -> tuple[Plane, Bool[np.ndarray, "h w"]]:
-    """One or two neighbouring teeth with a corner of the tip broken away."""
+    """The outline with one or two chipped teeth, and the mask of the fracture."""
     first = int(flaw.integers(0, TEETH))
     broken = np.zeros(x.shape, bool)
     for k in range(first, first + int(flaw.choice([1, 2], p=[0.7, 0.3]))):
@@ -111,7 +96,7 @@ def with_chipped_tooth(
 
 
 def hole_angles(flaw: np.random.Generator | None) -> list[float]:
-    """Where the lightening holes are; a faulty gear has one less or one more."""
+    """Angles of the holes. With `flaw`, there is one hole less or one more."""
     angles = [2 * np.pi * (k + 0.5) / HOLES for k in range(HOLES)]
     if flaw is None:
         return angles
@@ -122,7 +107,7 @@ def hole_angles(flaw: np.random.Generator | None) -> list[float]:
 
 
 def openings(x: Plane, y: Plane, angles: list[float]) -> Plane:
-    """Distance to what is cut through the gear: bore with keyway, and holes."""
+    """Signed distance to the openings: the bore with its keyway, and the holes."""
     keyway = box(x - np.float32(BORE_RADIUS), y, 0.026, 0.019)
     opening = np.minimum(circle(x, y, BORE_RADIUS), keyway)
     for angle in angles:

@@ -1,4 +1,4 @@
-"""Brushed sheet steel: fine grooves that smear the lamp across the brushing."""
+"""Brushed sheet steel, whose fine grooves spread the lamp's reflection across them."""
 
 import functools
 from collections.abc import Callable
@@ -11,23 +11,32 @@ from datasets.rendered_ad.inspection import inspect
 from datasets.rendered_ad.noise import Plane, fractal_noise, smooth_noise, streaks
 from datasets.rendered_ad.part_defects import scratch_path
 from datasets.rendered_ad.shading import Light, Radiance
-from datasets.rendered_ad.shapes import box, pixel_grid, posed, smoothstep, stroke
+from datasets.rendered_ad.shapes import (
+    box,
+    part_coordinates,
+    pixel_grid,
+    smoothstep,
+    stroke,
+)
 from datasets.rendered_ad.surface_defects import (
     Change,
     bowl,
-    extent,
     groove,
     puddle,
-    soaked,
-    somewhere,
+    random_length,
+    random_place,
+    stain_pigment,
 )
 
 LIGHT = Light(azimuth_degrees=-90, elevation_degrees=60, key=0.5, tent=0.36)
 STEEL = np.array([0.585, 0.58, 0.565], np.float32)
 BRUSHING = ((0.45, 22, 1.0), (0.6, 60, 1.1), (1.2, 140, 0.5), (5.0, 320, 0.22))
-"""Layers of grooves: deviation across and along in samples of a 480-sample sheet."""
+"""Layers of grooves: standard deviation across and along, and weight.
+
+The deviations are in pixels of a sheet of 480 pixels.
+"""
 LOBE_ALONG, LOBE_ACROSS = 0.24, 0.85
-"""How far, as slopes, grooves smear a mirrored lamp along and across the brushing."""
+"""Widths of the lamp's reflection along and across the brushing, as slopes."""
 
 
 class Sheet(NamedTuple):
@@ -38,26 +47,26 @@ class Sheet(NamedTuple):
     degrees: float
     """Direction of the brushing."""
     brushing: Plane
-    """Brightness of the grooves, of about unit variance."""
+    """Brightness of the grooves, with a variance of about 1."""
     lamp_slope: Plane
-    """Slope along the brushing that would mirror the lamp, by place on the sheet."""
+    """Slope along the brushing at which a pixel would reflect the lamp."""
     tint: Float32[np.ndarray, "3"]
     light: Light
 
 
 class Flaw(NamedTuple):
-    """A change of the surface, or a place that was brushed another way."""
+    """A change of the surface, or an area brushed in another direction."""
 
     change: Change
     rebrushed: Plane | float = 0.0
-    """How far `brushing` below replaces the sheet's own, in [0, 1]."""
+    """Weight in [0, 1] with which `brushing` below replaces the sheet's brushing."""
     brushing: Plane | float = 0.0
     brightness: float = 0.0
-    """Relative change of the mirrored light where rebrushed."""
+    """Relative change of the reflected light where rebrushed."""
 
 
 def grooves(rng: np.random.Generator, size_px: int, degrees: float) -> Plane:
-    """Brightness of brush marks: most are faint, a few stand out."""
+    """Brightness of brush marks: most are faint, a few are strong."""
     scale = size_px / 480
     layers = [
         (max(across * scale, 0.4), along * scale, w) for across, along, w in BRUSHING
@@ -67,12 +76,12 @@ def grooves(rng: np.random.Generator, size_px: int, degrees: float) -> Plane:
 
 
 @functools.lru_cache(maxsize=1)
-def sheet_of_metal(seed: int, size_px: int) -> Sheet:
-    """Another sheet from the same line, kept until the next one is asked for."""
+def random_sheet(seed: int, size_px: int) -> Sheet:
+    """A random sheet. The last one is cached, to be drawn with its defect too."""
     rng = np.random.default_rng(seed)
     x, y = pixel_grid(size_px)
     degrees = float(rng.normal(0, 1.3))
-    along, _ = posed(x, y, shift=(0.0, 0.0), degrees=degrees)
+    along, _ = part_coordinates(x, y, shift=(0.0, 0.0), degrees=degrees)
     waviness = smooth_noise(rng, (size_px, size_px), 0.22 * size_px)
     lamp_slope = (along - np.float32(rng.normal(0, 0.13))) * np.float32(0.30)
     lamp_slope += np.float32(0.012) * waviness
@@ -88,8 +97,11 @@ def sheet_of_metal(seed: int, size_px: int) -> Sheet:
     )
 
 
-def mirrored(sheet: Sheet, height: Plane | float) -> Plane:
-    """Lamp and tent in the grooves: an elliptical Gaussian lobe (Ward 1992)."""
+def reflected_light(sheet: Sheet, height: Plane | float) -> Plane:
+    """Light of lamp and tent that the grooves reflect.
+
+    The lamp's lobe is an elliptical Gaussian (Ward 1992).
+    """
     if isinstance(height, np.ndarray):
         down, right = np.gradient(height * np.float32(sheet.x.shape[1]))
         turn = np.radians(sheet.degrees)
@@ -104,10 +116,12 @@ def mirrored(sheet: Sheet, height: Plane | float) -> Plane:
     return lamp + tent
 
 
-def brushed(sheet: Sheet, flaw: Flaw) -> Radiance:
-    """The sheet with what happened to it, lit."""
+def sheet_radiance(sheet: Sheet, flaw: Flaw) -> Radiance:
+    """Radiance of the sheet with a flaw."""
     marks = sheet.brushing + flaw.rebrushed * (flaw.brushing - sheet.brushing)
-    light = mirrored(sheet, flaw.change.height) * np.exp(np.float32(0.085) * marks)
+    light = reflected_light(sheet, flaw.change.height) * np.exp(
+        np.float32(0.085) * marks
+    )
     light *= 1 + flaw.rebrushed * np.float32(flaw.brightness)
     warmth = sheet.light.warmth / 2
     gains = np.array([1 + warmth, 1, 1 - warmth], np.float32)
@@ -116,17 +130,17 @@ def brushed(sheet: Sheet, flaw: Flaw) -> Radiance:
 
 
 def scratch(rng: np.random.Generator, sheet: Sheet) -> Flaw:
-    """One to four gouges across the brushing, bright where they face the lamp."""
-    place = somewhere(rng)
+    """One to four scratches across the brushing, bright where they face the lamp."""
+    place = random_place(rng)
     heading = np.pi / 2 + float(rng.normal(0, 0.6))
-    half_width = extent(rng, 0.0022, 0.0052)
+    half_width = random_length(rng, 0.0022, 0.0052)
     distance = np.full_like(sheet.x, 1.0)
     for _ in range(int(rng.integers(1, 5))):
         off = rng.normal(0, 0.03, 2)
         path = scratch_path(
             rng,
             centre=(place.centre[0] + float(off[0]), place.centre[1] + float(off[1])),
-            length=extent(rng, 0.10, 0.55),
+            length=random_length(rng, 0.10, 0.55),
             half_width=half_width * float(rng.uniform(0.6, 1.0)),
             heading=heading + float(rng.normal(0, 0.10)),
         )
@@ -140,10 +154,10 @@ def scratch(rng: np.random.Generator, sheet: Sheet) -> Flaw:
 
 
 def dent(rng: np.random.Generator, sheet: Sheet) -> Flaw:
-    """Something fell on the sheet; the grooves run on through the hollow."""
-    radius = extent(rng, 0.045, 0.17)
-    centre = somewhere(rng).centre
-    along, across = posed(
+    """A dent or a bulge; the brushing continues through it."""
+    radius = random_length(rng, 0.045, 0.17)
+    centre = random_place(rng).centre
+    along, across = part_coordinates(
         sheet.x, sheet.y, shift=centre, degrees=float(rng.uniform(0, 180))
     )
     squeeze = np.float32(rng.uniform(1.0, 2.2))
@@ -154,9 +168,9 @@ def dent(rng: np.random.Generator, sheet: Sheet) -> Flaw:
 
 
 def rust(rng: np.random.Generator, sheet: Sheet) -> Flaw:
-    """A nest of rust: a crust in the middle, specks around it, a yellow bloom."""
-    centre = np.asarray(somewhere(rng).centre)
-    radius = extent(rng, 0.020, 0.075)
+    """Rust: a crust in the middle, specks around it, and a yellow halo."""
+    centre = np.asarray(random_place(rng).centre)
+    radius = random_length(rng, 0.020, 0.075)
     size_px = sheet.x.shape[0]
     grain = fractal_noise(rng, sheet.x.shape, coarsest_px=size_px / 90, octaves=3)
     ragged = np.float32(0.10 * radius) * grain
@@ -170,7 +184,7 @@ def rust(rng: np.random.Generator, sheet: Sheet) -> Flaw:
     bloom = np.float32(0.45) * (1 - smoothstep(-0.1 * radius, 0.8 * radius, middle))
     distance = middle + ragged
     for _ in range(int(rng.integers(6, 18))):
-        off = radius * (0.8 + rng.exponential(0.7)) * _direction(rng)
+        off = radius * (0.8 + rng.exponential(0.7)) * _random_direction(rng)
         size = np.float32(radius * rng.uniform(0.04, 0.20))
         dx = sheet.x - np.float32(centre[0] + off[0])
         dy = sheet.y - np.float32(centre[1] + off[1])
@@ -189,19 +203,19 @@ def rust(rng: np.random.Generator, sheet: Sheet) -> Flaw:
     )
 
 
-def _direction(rng: np.random.Generator) -> np.ndarray:
+def _random_direction(rng: np.random.Generator) -> np.ndarray:
     turn = rng.uniform(0, 2 * np.pi)
     return np.array([np.cos(turn), np.sin(turn)])
 
 
 def stain(rng: np.random.Generator, sheet: Sheet) -> Flaw:
-    """Dried coolant or a heat tint on the sheet."""
-    pigment = soaked(
+    """A stain of dried coolant, or a heat tint."""
+    pigment = stain_pigment(
         rng,
         sheet.x,
         sheet.y,
-        centre=somewhere(rng).centre,
-        radius=extent(rng, 0.035, 0.13),
+        centre=random_place(rng).centre,
+        radius=random_length(rng, 0.035, 0.13),
     )
     absorbed = np.array(
         ((0.30, 0.30, 0.30), (0.15, 0.32, 0.55), (0.42, 0.33, 0.16))[rng.integers(3)]
@@ -211,12 +225,12 @@ def stain(rng: np.random.Generator, sheet: Sheet) -> Flaw:
 
 
 def cross_brushing(rng: np.random.Generator, sheet: Sheet) -> Flaw:
-    """A place touched up by hand: brushed in another direction than the rest."""
-    place = somewhere(rng)
-    half_length = extent(rng, 0.05, 0.16)
+    """An area that was reworked by hand, in another direction than the rest."""
+    place = random_place(rng)
+    half_length = random_length(rng, 0.05, 0.16)
     half_width = half_length * float(rng.uniform(0.3, 0.7))
     turn = float(rng.choice([-1, 1]) * rng.uniform(25, 80))
-    along, across = posed(
+    along, across = part_coordinates(
         sheet.x, sheet.y, shift=place.centre, degrees=sheet.degrees + turn
     )
     size_px = sheet.x.shape[0]
@@ -231,13 +245,13 @@ def cross_brushing(rng: np.random.Generator, sheet: Sheet) -> Flaw:
     return Flaw(
         Change(),
         rebrushed=region,
-        brushing=np.float32(1.5) * _turned(marks, sheet.degrees + turn),
+        brushing=np.float32(1.5) * _rotate(marks, sheet.degrees + turn),
         brightness=float(rng.choice([-1, 1]) * rng.uniform(0.10, 0.24)),
     )
 
 
-def _turned(marks: Plane, degrees: float) -> Plane:
-    """Marks in another direction; what lies outside the turned sheet mirrors it."""
+def _rotate(marks: Plane, degrees: float) -> Plane:
+    """Rotate the marks. Beyond the border, the marks are continued by reflection."""
     from PIL import Image
 
     size_px = marks.shape[0]
@@ -247,14 +261,14 @@ def _turned(marks: Plane, degrees: float) -> Plane:
     return turned[first : first + size_px, first : first + size_px]
 
 
-_MAKE: dict[str, Callable[[np.random.Generator, Sheet], Flaw]] = {
+_FLAW_MAKERS: dict[str, Callable[[np.random.Generator, Sheet], Flaw]] = {
     "cross_brushing": cross_brushing,
     "dent": dent,
     "rust": rust,
     "scratch": scratch,
     "stain": stain,
 }
-DEFECTS = tuple(_MAKE)
+DEFECTS = tuple(_FLAW_MAKERS)
 
 
 def draw(
@@ -263,18 +277,20 @@ def draw(
     defect: str,
     size_px: int,
 ) -> Radiance:
-    """A sheet under the lamp, before the camera."""
-    sheet = sheet_of_metal(int(material.integers(2**63)), size_px)
-    return brushed(
-        sheet, Flaw(Change()) if defect == "good" else _MAKE[defect](flaw_rng, sheet)
+    """Radiance of one sheet, before the camera."""
+    sheet = random_sheet(int(material.integers(2**63)), size_px)
+    return sheet_radiance(
+        sheet,
+        Flaw(Change()) if defect == "good" else _FLAW_MAKERS[defect](flaw_rng, sheet),
     )
 
 
 def render(
     rng: np.random.Generator, *, defect: str, image_px: int = 320
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-    """A photograph of the sheet and the exact mask of its defect.
+    """Photograph of one sheet, and the mask of its defect (empty for "good").
 
-    `defect` is "good" or one of `DEFECTS`; a `ValueError` names them otherwise.
+    Raises:
+      ValueError: `defect` is neither "good" nor in `DEFECTS`.
     """
     return inspect(rng, draw, defect=defect, defects=DEFECTS, image_px=image_px)

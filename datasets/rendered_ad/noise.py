@@ -1,7 +1,7 @@
-"""Procedural noise: smooth or rough, stretched or not, of any size, never periodic.
+"""Procedural noise of any size, smoothness and direction. The noise is not periodic.
 
-Every function gives zero mean and unit variance (over draws, not over one image),
-so an amplitude beside it is a standard deviation.
+Every function returns noise of zero mean and unit variance (over draws, not over one
+image). So a factor on the noise is a standard deviation.
 """
 
 import math
@@ -15,8 +15,10 @@ from scipy import ndimage
 Plane = Float32[np.ndarray, "h w"]
 
 _LATTICE_SIGMA = 1.5
-"""Standard deviation of the kernel in lattice steps; enlarging is then invisible."""
+"""Standard deviation of the kernel in lattice steps, large enough that enlarging the
+lattice leaves no visible pattern."""
 _TRUNCATE = 3.0
+_GAIN = 0.6
 _SPARE = 5
 """Lattice points beyond the border: the kernel's reach, so nothing wraps around."""
 
@@ -36,10 +38,11 @@ def smooth_noise(
     shape: tuple[int, int],
     sigma_px: float | tuple[float, float],
 ) -> Plane:
-    """White noise under a Gaussian of standard deviation `sigma_px` (rows, columns).
+    """White noise smoothed by a Gaussian of standard deviation `sigma_px`.
 
-    Wide kernels work on a coarse lattice that is enlarged afterwards, so the cost
-    does not grow with `sigma_px`. 0 leaves an axis as it is.
+    `sigma_px` is one value or (rows, columns). 0 does not smooth along that axis. Wide
+    kernels are applied on a coarse lattice that is then enlarged, so the cost does not
+    grow with `sigma_px`.
     """
     sigmas = sigma_px if isinstance(sigma_px, tuple) else (sigma_px, sigma_px)
     steps = [max(1.0, sigma / _LATTICE_SIGMA) for sigma in sigmas]
@@ -67,19 +70,17 @@ def fractal_noise(
     *,
     coarsest_px: float,
     octaves: int,
-    gain: float = 0.6,
-    stretch: tuple[float, float] = (1.0, 1.0),
 ) -> Plane:
-    """Smooth noise of `coarsest_px` and of its halves, each `gain` times the last.
+    """Sum of smooth noises of `coarsest_px`, half of it, a quarter, and so on.
 
-    `stretch` lengthens the noise along (rows, columns).
+    Every octave is multiplied by `_GAIN` relative to the previous one.
     """
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
         sigma = coarsest_px / 2**octave
-        layer = smooth_noise(rng, shape, (sigma * stretch[0], sigma * stretch[1]))
-        total += np.float32(gain**octave) * layer
-    energy = sum(gain ** (2 * octave) for octave in range(octaves))
+        layer = smooth_noise(rng, shape, sigma)
+        total += np.float32(_GAIN**octave) * layer
+    energy = sum(_GAIN ** (2 * octave) for octave in range(octaves))
     return total * np.float32(1 / math.sqrt(energy))
 
 
@@ -90,9 +91,10 @@ def streaks(
     *,
     degrees: float,
 ) -> Plane:
-    """Grain or brush marks along the rows, turned by `degrees` (positive: clockwise).
+    """Grain or brush marks along the rows, rotated by `degrees` (positive: clockwise).
 
-    A layer is (standard deviation across in pixels, along in pixels, weight).
+    Every layer is (standard deviation across, standard deviation along, weight), with
+    deviations in pixels.
     """
     margin = math.ceil(abs(math.tan(math.radians(degrees))) * max(shape) / 2) + 2
     wide = (shape[0] + 2 * margin, shape[1] + 2 * margin)
@@ -101,12 +103,12 @@ def streaks(
         total += np.float32(weight) * smooth_noise(rng, wide, (across, along))
     energy = sum(weight * weight for _, _, weight in layers)
     total *= np.float32(1 / math.sqrt(energy))
-    turned = Image.fromarray(total).rotate(-degrees, Image.Resampling.BICUBIC)
-    return np.array(turned, np.float32)[margin:-margin, margin:-margin]
+    rotated = Image.fromarray(total).rotate(-degrees, Image.Resampling.BICUBIC)
+    return np.array(rotated, np.float32)[margin:-margin, margin:-margin]
 
 
 def smooth_line(
     rng: np.random.Generator, length: int, sigma_px: float
 ) -> Float32[np.ndarray, " n"]:
-    """One row of smooth noise: a wavering line, or a tone along an axis."""
+    """One row of smooth noise."""
     return smooth_noise(rng, (1, length), (0.0, sigma_px))[0]

@@ -1,7 +1,7 @@
-"""Lines and patches that defects of parts are drawn with, in part coordinates.
+"""Shapes of defects, in part coordinates: scratches, cracks and patches.
 
-They are drawn as geometry: a path walked by a tool or a fracture, a patch bounded
-by a wavy closed curve. What they do to height, colour and gloss is each part's own.
+This file defines only geometry. The file of each part defines how a defect changes
+height, colour and roughness.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from datasets.rendered_ad.shapes import Plane
 
 
 class Path(NamedTuple):
-    """A pen line: its points and how wide it is at each, in image widths."""
+    """A line of varying width: its points and half widths, in image widths."""
 
     points: Float[np.ndarray, "n 2"]
     half_widths: Float[np.ndarray, " n"]
@@ -27,7 +27,7 @@ def scratch_path(
     half_width: float,
     heading: float,
 ) -> Path:
-    """A slightly bent line, as a slipping tool leaves it: deep first, then fading."""
+    """A slightly bent line that gets thinner, like the scratch of a slipping tool."""
     t = np.linspace(-0.5, 0.5, 15)
     bow = float(rng.normal(0, 0.06)) * (1 - 4 * t * t) + rng.normal(0, 0.004, t.size)
     along, across = t * length, bow * length
@@ -52,7 +52,7 @@ def crack_path(
     length: float,
     half_width: float,
 ) -> Path:
-    """A jagged line that runs on as brittle material tears, and closes to a tip."""
+    """A jagged line that gets thinner towards its end, like a crack."""
     steps = max(8, round(length / 0.009))
     turns = heading + np.cumsum(rng.normal(0, 0.16, steps)) + rng.normal(0, 0.5, steps)
     lengths = length / steps * rng.uniform(0.5, 1.5, steps)
@@ -71,7 +71,7 @@ def blotch(
     radius: float,
     raggedness: float = 0.25,
 ) -> Plane:
-    """About the distance to a patch with a wavy border, longer than it is wide."""
+    """Approximate signed distance to an elongated patch with a wavy border."""
     stretch = np.float32(rng.uniform(1.0, 1.7))
     turn = rng.uniform(0, np.pi)
     cosine, sine = np.float32(np.cos(turn)), np.float32(np.sin(turn))

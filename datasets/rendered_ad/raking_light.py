@@ -1,4 +1,4 @@
-"""A flat sheet of material under a lamp from the side and a tent of diffuse light."""
+"""Light on a flat sheet: a lamp from the side and diffuse light from a tent."""
 
 import numpy as np
 
@@ -15,11 +15,13 @@ def raking_light(
     gloss: Plane | float = 0.0,
     shininess: float = 30.0,
 ) -> Radiance:
-    """Radiance of a sheet seen from straight above; a flat white one gives about 1.
+    """Radiance of a sheet seen from straight above; about 1 for a flat white sheet.
 
-    `height` is in image widths, `sky` the share of the tent that a place sees, `gloss`
-    the height of the Blinn-Phong lobe of exponent `shininess` (radiance of the lamp's
-    mirror image, coloured as the lamp).
+    Args:
+      height: in image widths.
+      sky: share of the tent's light that reaches a pixel.
+      gloss: height of the lamp's Blinn-Phong reflection, which has the lamp's colour.
+      shininess: exponent of that reflection.
     """
     x, y, z = normals(height)
     lx, ly, lz = light.direction
@@ -28,6 +30,6 @@ def raking_light(
     half = np.array([lx, ly, lz + 1]) / np.sqrt(2 * lz + 2)
     hx, hy, hz = half.astype(np.float32)
     lobe = np.maximum(x * hx + y * hy + z * hz, 0) ** np.float32(shininess)
-    mirrored = gloss * lobe * np.float32(light.key)
+    specular = gloss * lobe * np.float32(light.key)
     gains = np.array([1 + light.warmth / 2, 1, 1 - light.warmth / 2], np.float32)
-    return (albedo * diffuse[..., None] + mirrored[..., None]) * gains
+    return (albedo * diffuse[..., None] + specular[..., None]) * gains

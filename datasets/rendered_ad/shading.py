@@ -1,9 +1,9 @@
-"""Light on a part: a height field with materials becomes scene radiance.
+"""Light on a part: computes scene radiance from a height field with materials.
 
-The part lies under a softbox in a light tent, seen from straight above. Diffuse
-light is Lambert's; mirrored light is looked up in an environment of one soft-edged
-rectangular lamp and a tent that is bright above and dim at the horizon, whose
-edges widen with roughness; its share is Schlick's Fresnel term.
+The part lies under a softbox in a light tent and is seen from straight above. Diffuse
+reflection is Lambertian. Specular reflection shows an environment of one rectangular
+lamp and a tent that is bright above and dim at the horizon. The lamp's edges get softer
+with roughness. The share of specular reflection follows Schlick's Fresnel term.
 """
 
 from dataclasses import dataclass, replace
@@ -17,18 +17,22 @@ from scipy import ndimage
 from datasets.rendered_ad.shapes import Plane, pixel_grid, smoothstep
 
 LAMP_TO_PAPER = 7.0
-"""How much brighter the lamp is, in a glossy coat, than metal shows it to be: metal
-parts are photographed through a diffuser, or they would be white."""
+"""Brightness of the lamp in a glossy coating, relative to its brightness in metal.
+
+Metal parts are photographed through a diffuser, because they would be white without.
+"""
+SHADOW_SOFTNESS = 0.012
+"""Height in image widths by which a blocker must exceed the ray for full shadow."""
 
 Radiance = Float32[np.ndarray, "h w 3"]
 
 
 class Surface(NamedTuple):
-    """What the camera sees, a sample a pixel.
+    """Shape and materials of the scene, one value per pixel.
 
-    `height` is in image widths above the table; `albedo` is linear RGB, and the
-    colour of mirrored light where `metal` is 1; `metal`, `roughness` in [0, 1];
-    `sheen` is mirrored key light that the normals do not show (brushed metal).
+    `height` is in image widths above the table. `albedo` is linear RGB, and the colour
+    of specular reflection where `metal` is 1. `metal` and `roughness` are in [0, 1].
+    `sheen` is reflected lamp light that the normals do not explain (brushed metal).
     """
 
     height: Plane
@@ -40,19 +44,19 @@ class Surface(NamedTuple):
 
 @dataclass(frozen=True)
 class Light:
-    """One lamp and the tent; directions point from the part towards the light."""
+    """One lamp and the tent. Directions point from the part towards the light."""
 
     azimuth_degrees: float
-    """Where the lamp stands, from x (right) towards y (down)."""
+    """Direction of the lamp, measured from x (right) towards y (down)."""
     elevation_degrees: float
     key: float = 1.0
-    """Radiance that the lamp alone gives a white matte table."""
+    """Radiance of a white matte table under the lamp alone."""
     tent: float = 0.45
-    """The same for the tent."""
+    """Radiance of a white matte table under the tent alone."""
     lamp_half_size: tuple[float, float] = (0.38, 0.22)
-    """Half extents as sines of angles: along the horizon, and upwards."""
+    """Half width (along the horizon) and half height, as sines of angles."""
     shadow: float = 0.6
-    """Share of the lamp's light that its shadows lack; the tent scatters the rest."""
+    """Share of the lamp's light that shadows lack; the tent scatters the rest."""
     warmth: float = 0.0
     """Red gain minus blue gain."""
 
@@ -66,7 +70,7 @@ class Light:
         )
 
     def varied(self, rng: np.random.Generator) -> "Light":
-        """The lamp as it burns for one photograph: a few degrees, a few per cent."""
+        """Random variation of the light for one photograph."""
         return replace(
             self,
             azimuth_degrees=self.azimuth_degrees + float(rng.normal(0, 3)),
@@ -77,47 +81,47 @@ class Light:
         )
 
 
-def resized(plane: Plane, shape: tuple[int, int]) -> Float32[np.ndarray, "new_h new_w"]:
-    """Bilinear (enlarging) or area-like (reducing) change of resolution."""
+def resize(plane: Plane, shape: tuple[int, int]) -> Float32[np.ndarray, "new_h new_w"]:
+    """Change the resolution: bilinear to enlarge, a triangle filter to reduce."""
     image = Image.fromarray(np.ascontiguousarray(plane, np.float32))
     size = (shape[1], shape[0])
     return np.array(image.resize(size, Image.Resampling.BILINEAR), np.float32)
 
 
-def blurred(plane: Plane, sigma_px: float) -> Plane:
-    """Gaussian blur; wide ones are taken at a lower resolution."""
+def blur(plane: Plane, sigma_px: float) -> Plane:
+    """Gaussian blur. Wide blurs are computed at a lower resolution."""
     reduction = int(max(1, min(8, sigma_px // 2)))
     if reduction == 1:
         return ndimage.gaussian_filter(plane, sigma_px, mode="nearest", truncate=3)
-    small = resized(plane, (plane.shape[0] // reduction, plane.shape[1] // reduction))
+    small = resize(plane, (plane.shape[0] // reduction, plane.shape[1] // reduction))
     small = ndimage.gaussian_filter(
         small, sigma_px / reduction, mode="nearest", truncate=3
     )
-    return resized(small, (plane.shape[0], plane.shape[1]))
+    return resize(small, (plane.shape[0], plane.shape[1]))
 
 
 def normals(height: Plane) -> tuple[Plane, Plane, Plane]:
-    """Unit normals of a height field given in image widths."""
+    """Unit normals (x, y, z) of a height field given in image widths."""
     slope_y, slope_x = np.gradient(height * np.float32(height.shape[1]))
     z = 1 / np.sqrt(slope_x * slope_x + slope_y * slope_y + 1)
     return -slope_x * z, -slope_y * z, z
 
 
 def crevice_darkening(height: Plane) -> Plane:
-    """Share of the tent's light that reaches a place: less beside higher ground."""
+    """Share of the tent's light that reaches a pixel; less beside higher pixels."""
     width = height.shape[1]
     light = np.ones_like(height)
     for sigma, strength in ((0.006, 28.0), (0.025, 9.0)):
-        above = np.maximum(blurred(height, sigma * width) - height, 0)
+        above = np.maximum(blur(height, sigma * width) - height, 0)
         light /= 1 + np.float32(strength) * above
     return light
 
 
-def cast_shadow(height: Plane, light: Light, *, softness: float = 0.012) -> Plane:
-    """Share of the lamp that a place sees, by marching over the height field."""
+def cast_shadow(height: Plane, light: Light) -> Plane:
+    """Share of the lamp's light that reaches a pixel, by marching over the heights."""
     reduction = 4
     width = height.shape[1] // reduction
-    low = resized(height, (height.shape[0] // reduction, width))
+    low = resize(height, (height.shape[0] // reduction, width))
     lx, ly, lz = light.direction
     rise = lz / max(np.hypot(lx, ly), 1e-3)
     scale = np.hypot(lx, ly) / max(abs(lx), abs(ly))
@@ -127,16 +131,18 @@ def cast_shadow(height: Plane, light: Light, *, softness: float = 0.012) -> Plan
         dx = round(step * lx / max(abs(lx), abs(ly)))
         dy = round(step * ly / max(abs(lx), abs(ly)))
         blocker = np.roll(low, (-dy, -dx), (0, 1)) - step * scale / width * rise
-        np.maximum(hidden, (blocker - low) * np.float32(1 / softness), out=hidden)
+        np.maximum(
+            hidden, (blocker - low) * np.float32(1 / SHADOW_SOFTNESS), out=hidden
+        )
     visible = 1 - np.clip(hidden, 0, 1)
     visible = ndimage.gaussian_filter(visible, 0.009 * width, mode="nearest")
-    return resized(visible, (height.shape[0], height.shape[1]))
+    return resize(visible, (height.shape[0], height.shape[1]))
 
 
 def environment(
     x: Plane, y: Plane, z: Plane, roughness: Plane, light: Light
 ) -> tuple[Plane, Plane]:
-    """Radiance of lamp and tent in mirrored directions (x, y, z)."""
+    """Radiance of lamp and tent, seen in the reflected directions (x, y, z)."""
     lx, ly, lz = light.direction
     flat = max(np.hypot(lx, ly), 1e-6)
     side = x * np.float32(-ly / flat) + y * np.float32(lx / flat)
@@ -158,14 +164,14 @@ def environment(
 
 
 def falloff(size_px: int, light: Light) -> Plane:
-    """How much brighter the side of the table is that lies nearer to the lamp."""
+    """Relative brightness of every pixel, which increases towards the lamp."""
     x, y = pixel_grid(size_px)
     lx, ly, _ = light.direction
     return 1 + np.float32(0.28 * lx) * x + np.float32(0.28 * ly) * y
 
 
 def radiance(surface: Surface, light: Light) -> Radiance:
-    """What the camera receives from a lit surface; a white table gives about 1."""
+    """Radiance of a lit surface towards the camera; about 1 for a white table."""
     nx, ny, nz = normals(surface.height)
     lx, ly, lz = light.direction
     sky = crevice_darkening(surface.height)
@@ -183,16 +189,16 @@ def radiance(surface: Surface, light: Light) -> Radiance:
     lamp, tent = environment(
         2 * nz * nx, 2 * nz * ny, 2 * nz * nz - 1, surface.roughness, light
     )
-    mirrored = lamp * (np.float32(0.25) + np.float32(0.75) * seen) + tent * sky
+    specular = lamp * (np.float32(0.25) + np.float32(0.75) * seen) + tent * sky
     if surface.sheen is not None:
-        mirrored += surface.sheen * np.float32(light.key) * seen
+        specular += surface.sheen * np.float32(light.key) * seen
     grazing = (1 - nz) ** 5 * (1 - surface.roughness)
     gloss = (1 - surface.roughness) * np.float32(LAMP_TO_PAPER)
     clear = np.float32(0.04) + np.float32(0.7) * grazing
-    clear = clear * dielectric * (mirrored + gloss * lamp * seen)
+    clear = clear * dielectric * (specular + gloss * lamp * seen)
     near = falloff(surface.height.shape[1], light)
-    clear, diffuse, mirrored = clear * near, diffuse * near, mirrored * near
-    coloured = diffuse * dielectric + surface.metal * mirrored
+    clear, diffuse, specular = clear * near, diffuse * near, specular * near
+    coloured = diffuse * dielectric + surface.metal * specular
     gains = (1 + light.warmth / 2, 1.0, 1 - light.warmth / 2)
     out = np.empty_like(surface.albedo)
     for channel, gain in enumerate(gains):

@@ -1,8 +1,8 @@
-"""Plane shapes as signed distances: negative inside, in image widths.
+"""Two-dimensional shapes as signed distances: negative inside, in image widths.
 
 Coordinates: x right, y down, the image's centre at (0, 0), its left border at -0.5.
-A part is drawn in coordinates of its own; `posed` brings the pixel grid there.
-The distance formulas are the usual ones, as collected by Inigo Quilez,
+Every part has its own coordinates; `part_coordinates` converts the pixel grid to them.
+The distance formulas are those of Inigo Quilez,
 https://iquilezles.org/articles/distfunctions2d/.
 """
 
@@ -18,17 +18,17 @@ Plane = Float32[np.ndarray, "h w"]
 
 @functools.lru_cache(maxsize=4)
 def pixel_grid(size_px: int) -> tuple[Plane, Plane]:
-    """The x and y of every pixel's centre of a square image; read-only."""
+    """x and y of all pixel centres of a square image; read-only."""
     axis = ((np.arange(size_px) + 0.5) / size_px - 0.5).astype(np.float32)
     x, y = np.meshgrid(axis, axis)
     x.flags.writeable = y.flags.writeable = False
     return x, y
 
 
-def posed(
+def part_coordinates(
     x: Plane, y: Plane, *, shift: tuple[float, float], degrees: float
 ) -> tuple[Plane, Plane]:
-    """Part coordinates of image points, for a part turned and then shifted."""
+    """Part coordinates of image points, for a part that is rotated, then shifted."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     x, y = x - np.float32(shift[0]), y - np.float32(shift[1])
     return (
@@ -38,20 +38,20 @@ def posed(
 
 
 def smoothstep(low: float, high: float, value: Plane) -> Plane:
-    """0 below `low`, 1 above `high`, a cubic between them."""
+    """0 below `low`, 1 above `high`, a cubic in between."""
     t = np.clip((value - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def circle(x: Plane, y: Plane, radius: float) -> Plane:
-    """Distance to a circle about the origin."""
+    """Signed distance to a circle around the origin."""
     return np.hypot(x, y) - np.float32(radius)
 
 
 def box(
     x: Plane, y: Plane, half_width: float, half_height: float, corner: float = 0.0
 ) -> Plane:
-    """Distance to a rectangle about the origin with corners of radius `corner`."""
+    """Signed distance to a rectangle around the origin; `corner` rounds its corners."""
     dx = np.abs(x) - np.float32(half_width - corner)
     dy = np.abs(y) - np.float32(half_height - corner)
     outside = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0))
@@ -59,13 +59,13 @@ def box(
 
 
 def smooth_union(a: Plane, b: Plane, fillet: float) -> Plane:
-    """Union of two shapes whose inner corner is rounded by about `fillet`."""
+    """Signed distance to the union of two shapes; `fillet` rounds its inner corners."""
     blend = np.maximum(np.float32(fillet) - np.abs(a - b), 0) * np.float32(1 / fillet)
     return np.minimum(a, b) - blend * blend * np.float32(fillet / 4)
 
 
 def coverage(distance: Plane, size_px: int) -> Plane:
-    """Share of each pixel that lies inside, from 0 to 1 across one pixel."""
+    """Share in [0, 1] of every pixel that lies inside the shape."""
     return np.clip(np.float32(0.5) - distance * np.float32(size_px), 0, 1)
 
 
@@ -75,9 +75,10 @@ def stroke(
     points: Float[np.ndarray, "n 2"],
     half_widths: Float[np.ndarray, " n"],
 ) -> Plane:
-    """Distance to a pen line through `points`, as wide at each as `half_widths` says.
+    """Signed distance to a line through `points`, with a half width at every point.
 
-    Exact within a few widths of the line; further off it is only known to be large.
+    The distance is exact within a few widths of the line. Further away it is a large
+    constant.
     """
     margin = 4 * float(np.max(half_widths)) + 0.01
     low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
@@ -108,9 +109,9 @@ def stroke(
 def lettering(
     text: str, height_px: int, spacing_px: int = 0, weight_px: int = 0
 ) -> Plane:
-    """Printed text as coverage in [0, 1], cropped to its ink; read-only.
+    """Printed text as coverage in [0, 1], cropped to the ink; read-only.
 
-    `weight_px` makes every stroke that much thicker on both sides.
+    `weight_px` is added on both sides of every stroke.
     """
     font = ImageFont.load_default(height_px)
     advances = [font.getlength(letter) + spacing_px for letter in text]

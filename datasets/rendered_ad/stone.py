@@ -1,4 +1,4 @@
-"""Polished granite: crystals of feldspar, quartz and mica that grew into each other."""
+"""Polished granite: touching crystals of feldspar, quartz and mica."""
 
 import functools
 from collections.abc import Callable
@@ -16,15 +16,15 @@ from datasets.rendered_ad.shading import Light, Radiance
 from datasets.rendered_ad.shapes import pixel_grid, smoothstep, stroke
 from datasets.rendered_ad.surface_defects import (
     Change,
-    extent,
     groove,
     puddle,
-    soaked,
-    somewhere,
+    random_length,
+    random_place,
+    stain_pigment,
 )
 
 CRYSTALS = 5200
-"""Crystals in a square of one image width."""
+"""Number of crystals in the image."""
 LIGHT = Light(azimuth_degrees=-130, elevation_degrees=50, key=0.66, tent=0.42)
 MINERALS = np.array(
     [
@@ -47,17 +47,17 @@ class Slab(NamedTuple):
     y: Plane
     albedo: Radiance
     grain: Plane
-    """Fine unevenness of unit variance."""
+    """Fine noise of unit variance."""
     light: Light
 
 
 def _minerals(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Which mineral each crystal is."""
+    """Random mineral of every crystal, as an index into `MINERALS`."""
     return rng.choice(len(SHARES), count, p=SHARES)
 
 
 def crystals(rng: np.random.Generator, size_px: int) -> Radiance:
-    """Colours of crystals that grew from random seeds until they met (Voronoi)."""
+    """Colours of crystals that are the Voronoi cells of random points."""
     seeds = np.ones((size_px, size_px), bool)
     rows, columns = rng.integers(0, size_px, (2, CRYSTALS))
     seeds[rows, columns] = False
@@ -81,8 +81,8 @@ def crystals(rng: np.random.Generator, size_px: int) -> Radiance:
 
 
 @functools.lru_cache(maxsize=1)
-def slab(seed: int, size_px: int) -> Slab:
-    """Another slab of the same stone, kept until the next one is asked for."""
+def random_slab(seed: int, size_px: int) -> Slab:
+    """A random slab. The last one is cached, to be drawn with its defect too."""
     rng = np.random.default_rng(seed)
     x, y = pixel_grid(size_px)
     shape = (size_px, size_px)
@@ -95,8 +95,8 @@ def slab(seed: int, size_px: int) -> Slab:
     return Slab(x, y, albedo, grain, LIGHT.varied(rng))
 
 
-def polished(sheet: Slab, change: Change) -> Radiance:
-    """The slab with what happened to it, lit."""
+def slab_radiance(sheet: Slab, change: Change) -> Radiance:
+    """Radiance of the slab with a change."""
     height = np.float32(0.00008) * sheet.grain + change.height
     return raking_light(
         height, change.albedo(sheet.albedo), sheet.light, gloss=0.03, shininess=25
@@ -104,12 +104,12 @@ def polished(sheet: Slab, change: Change) -> Radiance:
 
 
 def crack(rng: np.random.Generator, sheet: Slab) -> Change:
-    """A fracture with up to two branches, its edges spalled here and there."""
-    place = somewhere(rng, reach=0.42)
+    """A crack with up to two branches, whose edges are chipped in places."""
+    place = random_place(rng, reach=0.42)
     inward = np.arctan2(-place.centre[1], -place.centre[0])
     heading = float(inward + rng.normal(0, 0.5))
-    length = extent(rng, 0.25, 0.9)
-    half_width = extent(rng, 0.0030, 0.0065)
+    length = random_length(rng, 0.25, 0.9)
+    half_width = random_length(rng, 0.0030, 0.0065)
     trunk = crack_path(
         rng, start=place.centre, heading=heading, length=length, half_width=half_width
     )
@@ -140,9 +140,9 @@ def crack(rng: np.random.Generator, sheet: Slab) -> Change:
 
 
 def chip(rng: np.random.Generator, sheet: Slab) -> Change:
-    """A flake knocked out: straight facets, a shell-shaped floor of crushed stone."""
-    centre = somewhere(rng).centre
-    radius = extent(rng, 0.030, 0.10)
+    """A chip: a polygonal outline and a rippled floor of crushed stone."""
+    centre = random_place(rng).centre
+    radius = random_length(rng, 0.030, 0.10)
     dx, dy = sheet.x - np.float32(centre[0]), sheet.y - np.float32(centre[1])
     edge = np.full_like(sheet.x, -1.0)
     sides = int(rng.integers(5, 9))
@@ -169,13 +169,13 @@ def chip(rng: np.random.Generator, sheet: Slab) -> Change:
 
 
 def stain(rng: np.random.Generator, sheet: Slab) -> Change:
-    """Oil, rust water or wine, drawn into the stone."""
-    pigment = soaked(
+    """A stain of oil, rusty water or wine."""
+    pigment = stain_pigment(
         rng,
         sheet.x + np.float32(0.0012) * sheet.grain,
         sheet.y,
-        centre=somewhere(rng).centre,
-        radius=extent(rng, 0.035, 0.14),
+        centre=random_place(rng).centre,
+        radius=random_length(rng, 0.035, 0.14),
     )
     absorbed = np.array(
         ((0.42, 0.46, 0.5), (0.22, 0.52, 0.78), (0.4, 0.72, 0.58))[rng.integers(3)]
@@ -185,9 +185,9 @@ def stain(rng: np.random.Generator, sheet: Slab) -> Change:
 
 
 def scratch(rng: np.random.Generator, sheet: Slab) -> Change:
-    """One to three pale lines where grit was dragged over the polish."""
-    place = somewhere(rng)
-    half_width = extent(rng, 0.0032, 0.0065)
+    """One to three pale scratches."""
+    place = random_place(rng)
+    half_width = random_length(rng, 0.0032, 0.0065)
     distance = np.full_like(sheet.x, 1.0)
     for _ in range(int(rng.integers(1, 4))):
         path = scratch_path(
@@ -196,7 +196,7 @@ def scratch(rng: np.random.Generator, sheet: Slab) -> Change:
                 place.centre[0] + float(rng.normal(0, 0.03)),
                 place.centre[1] + float(rng.normal(0, 0.03)),
             ),
-            length=extent(rng, 0.15, 0.6),
+            length=random_length(rng, 0.15, 0.6),
             half_width=half_width * float(rng.uniform(0.7, 1.0)),
             heading=place.heading + float(rng.normal(0, 0.08)),
         )
@@ -211,8 +211,8 @@ def scratch(rng: np.random.Generator, sheet: Slab) -> Change:
 
 
 def rough(rng: np.random.Generator, sheet: Slab) -> Change:
-    """A spot that the polisher missed: dull, pitted, saw marks still in it."""
-    centre, radius = somewhere(rng).centre, extent(rng, 0.045, 0.125)
+    """An unpolished spot: dull and pitted, with saw marks."""
+    centre, radius = random_place(rng).centre, random_length(rng, 0.045, 0.125)
     edge = puddle(rng, sheet.x, sheet.y, centre=centre, radius=radius)
     inside = 1 - smoothstep(-0.25 * radius, 0.0, edge)
     turn = rng.uniform(0, np.pi)
@@ -224,14 +224,14 @@ def rough(rng: np.random.Generator, sheet: Slab) -> Change:
     return Change(height=relief, cover=dull, cover_albedo=CRUSHED * np.float32(0.85))
 
 
-_MAKE: dict[str, Callable[[np.random.Generator, Slab], Change]] = {
+_FLAW_MAKERS: dict[str, Callable[[np.random.Generator, Slab], Change]] = {
     "chip": chip,
     "crack": crack,
     "rough": rough,
     "scratch": scratch,
     "stain": stain,
 }
-DEFECTS = tuple(_MAKE)
+DEFECTS = tuple(_FLAW_MAKERS)
 
 
 def draw(
@@ -240,18 +240,19 @@ def draw(
     defect: str,
     size_px: int,
 ) -> Radiance:
-    """A slab under the lamp, before the camera."""
-    sheet = slab(int(material.integers(2**63)), size_px)
-    return polished(
-        sheet, Change() if defect == "good" else _MAKE[defect](flaw_rng, sheet)
+    """Radiance of one slab, before the camera."""
+    sheet = random_slab(int(material.integers(2**63)), size_px)
+    return slab_radiance(
+        sheet, Change() if defect == "good" else _FLAW_MAKERS[defect](flaw_rng, sheet)
     )
 
 
 def render(
     rng: np.random.Generator, *, defect: str, image_px: int = 320
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-    """A photograph of the slab and the exact mask of its defect.
+    """Photograph of one slab, and the mask of its defect (empty for "good").
 
-    `defect` is "good" or one of `DEFECTS`; a `ValueError` names them otherwise.
+    Raises:
+      ValueError: `defect` is neither "good" nor in `DEFECTS`.
     """
     return inspect(rng, draw, defect=defect, defects=DEFECTS, image_px=image_px)

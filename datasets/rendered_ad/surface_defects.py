@@ -1,8 +1,8 @@
-"""What can happen to a flat sheet of any material, as geometry in image widths.
+"""Shapes and profiles of defects of flat sheets, in image widths.
 
-A defect is a distance field (a path or a blotch) and a profile: how height or colour
-change with that distance. Profiles end exactly at 0, so a defect changes nothing
-beyond its own border. What it does to a material is that material's own.
+A defect combines a distance field with a profile: the change of height or colour as a
+function of the distance. Profiles are exactly 0 beyond the defect's border. The file of
+each material defines how a defect changes that material.
 """
 
 from typing import NamedTuple
@@ -17,47 +17,47 @@ from datasets.rendered_ad.shapes import Plane, smooth_union, smoothstep
 
 
 class Place(NamedTuple):
-    """Where a defect lies and how it is turned (radians)."""
+    """Centre and direction (in radians) of a defect."""
 
     centre: tuple[float, float]
     heading: float
 
 
 class Change(NamedTuple):
-    """What a defect does to a sheet before light falls on it."""
+    """Changes that a defect makes to a sheet before lighting."""
 
     height: Plane | float = 0.0
     """Added to the sheet's height."""
     dye: Radiance | float = 1.0
     """Factor on the albedo."""
     cover: Plane | float = 0.0
-    """How much of a pixel something else covers, in [0, 1]."""
+    """Share of every pixel that another material covers, in [0, 1]."""
     cover_albedo: Radiance | Float32[np.ndarray, "3"] | float = 0.0
-    """Linear RGB of what covers it."""
+    """Linear RGB of that material."""
 
     def albedo(self, albedo: Radiance) -> Radiance:
-        """The sheet's colour after dye and cover."""
+        """The sheet's albedo after dye and cover."""
         dyed = albedo * self.dye
         if not isinstance(self.cover, np.ndarray):
             return dyed
         return dyed + self.cover[..., None] * (self.cover_albedo - dyed)
 
 
-def somewhere(rng: np.random.Generator, *, reach: float = 0.36) -> Place:
-    """Any place of the sheet whose centre is at most `reach` from its middle."""
+def random_place(rng: np.random.Generator, *, reach: float = 0.36) -> Place:
+    """Random place: x and y are at most `reach` from the middle of the sheet."""
     x, y = rng.uniform(-reach, reach, 2)
     return Place((float(x), float(y)), float(rng.uniform(0, np.pi)))
 
 
-def extent(rng: np.random.Generator, smallest: float, largest: float) -> float:
-    """A length between two bounds, small ones as likely as large ones a factor up."""
+def random_length(rng: np.random.Generator, smallest: float, largest: float) -> float:
+    """Random length between two bounds, uniform in its logarithm."""
     return float(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
 
 
 def groove(distance: Plane, half_width: float) -> Plane:
-    """Cross-section of a scratch: -1 at the bottom, a burr of 0.35 on either side.
+    """Profile of a scratch: -1 at the bottom, a burr of up to 0.35 on both sides.
 
-    `distance` is measured from the groove's edge, negative inside.
+    `distance` is the signed distance from the groove's edge, negative inside.
     """
     t = distance * np.float32(1 / half_width)
     floor = -smoothstep(0.0, 1.0, -t)
@@ -66,7 +66,7 @@ def groove(distance: Plane, half_width: float) -> Plane:
 
 
 def bowl(distance: Plane, radius: float) -> Plane:
-    """Cross-section of a dent: 1 in the middle, falling smoothly to 0 at the edge."""
+    """Profile of a dent: 1 in the middle, smoothly decreasing to 0 at the edge."""
     depth = np.clip(distance * np.float32(-1 / radius), 0, 1)
     return 1 - (1 - depth * depth) ** 2
 
@@ -79,9 +79,9 @@ def puddle(
     centre: tuple[float, float],
     radius: float,
 ) -> Plane:
-    """Distance to a rounded, uneven outline, as a liquid's: discs that ran together.
+    """Signed distance to the outline of a puddle: a smooth union of four random discs.
 
-    `radius` is about that of the disc of the same area.
+    `radius` is approximately the radius of the disc of the same area.
     """
     heading, length = rng.uniform(0, np.pi), radius * rng.uniform(0.1, 1.0)
     distance = None
@@ -100,7 +100,7 @@ def puddle(
     return distance + np.float32(0.11 * radius) * swell
 
 
-def soaked(
+def stain_pigment(
     rng: np.random.Generator,
     x: Plane,
     y: Plane,
@@ -108,7 +108,7 @@ def soaked(
     centre: tuple[float, float],
     radius: float,
 ) -> Plane:
-    """Pigment of a dried spill in [0, 1.3]: uneven inside, denser at the border."""
+    """Amount of pigment of a dried spill, in [0, 1.3], with more at the border."""
     distance = puddle(rng, x, y, centre=centre, radius=radius)
     softness = radius * float(rng.uniform(0.08, 0.3))
     body = 1 - smoothstep(-softness, 0.0, distance)
@@ -125,7 +125,7 @@ def soaked(
     return pigment
 
 
-def hair(
+def loose_fibre(
     rng: np.random.Generator,
     *,
     start: tuple[float, float],
@@ -133,7 +133,7 @@ def hair(
     length: float,
     half_width: float,
 ) -> Path:
-    """A loose fibre: a smooth curl of even width."""
+    """A loose fibre: a smoothly curved line of constant width."""
     turns = heading + np.cumsum(rng.normal(0, 0.28, 12)) + rng.normal(0, 0.1)
     steps = np.stack([np.cos(turns), np.sin(turns)], axis=1) * length / 12
     points = np.vstack([np.zeros(2), np.cumsum(steps, axis=0)]) + np.asarray(start)

@@ -1,11 +1,11 @@
-"""The matte table that parts lie on: grain, a few dust specks, uneven light."""
+"""The matte table that parts lie on: grain, a few dust specks, uneven brightness."""
 
 import functools
 
 import numpy as np
 
 from datasets.rendered_ad.noise import smooth_noise
-from datasets.rendered_ad.shading import Radiance, blurred
+from datasets.rendered_ad.shading import Radiance, blur
 from datasets.rendered_ad.shapes import Plane
 
 SPARE_PX = 256
@@ -13,17 +13,17 @@ SPARE_PX = 256
 
 @functools.lru_cache(maxsize=16)
 def _grain_sheet(side_px: int, sigma_px: float) -> Plane:
-    """A sheet of noise that `grain` cuts its pieces from; drawing it is dear."""
+    """A sheet of noise that `grain` takes pieces of, because drawing noise is slow."""
     seed = (side_px, round(1000 * sigma_px))
     sheet = np.random.default_rng(seed).standard_normal((side_px, side_px), np.float32)
-    sheet = blurred(sheet, sigma_px)
+    sheet = blur(sheet, sigma_px)
     sheet /= sheet.std()
     sheet.flags.writeable = False
     return sheet
 
 
 def grain(rng: np.random.Generator, size_px: int, sigma_px: float) -> Plane:
-    """Fine noise of unit variance, correlated over about `sigma_px` samples."""
+    """Fine noise of unit variance, correlated over about `sigma_px` pixels."""
     sheet = _grain_sheet(size_px + SPARE_PX, sigma_px)
     row, column = rng.integers(0, SPARE_PX, 2)
     piece = sheet[row : row + size_px, column : column + size_px]
@@ -32,7 +32,7 @@ def grain(rng: np.random.Generator, size_px: int, sigma_px: float) -> Plane:
 
 
 def soft_noise(rng: np.random.Generator, size_px: int, cells: int) -> Plane:
-    """Smooth noise of unit variance, about `cells` swellings across the image."""
+    """Smooth noise of unit variance, with about `cells` maxima across the image."""
     return smooth_noise(rng, (size_px, size_px), 0.5 * size_px / cells)
 
 
@@ -43,7 +43,7 @@ def table_albedo(
     *,
     contrast: float = 0.03,
 ) -> Radiance:
-    """Linear RGB of an empty table near `colour`, with a little dust."""
+    """Linear RGB of an empty table of about `colour`, with a little dust."""
     tone = 1 + np.float32(rng.normal(0, 0.02))
     shade = 1 + np.float32(contrast) * grain(rng, size_px, 1.2)
     shade += np.float32(0.012) * soft_noise(rng, size_px, 5)

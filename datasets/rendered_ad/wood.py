@@ -1,4 +1,4 @@
-"""A planed and oiled board: growth rings, fibres and pores along the grain."""
+"""A planed and oiled board, with growth rings, and fibres and pores along the grain."""
 
 import functools
 from collections.abc import Callable
@@ -12,36 +12,36 @@ from datasets.rendered_ad.noise import Plane, smooth_line, smooth_noise, streaks
 from datasets.rendered_ad.part_defects import scratch_path
 from datasets.rendered_ad.raking_light import raking_light
 from datasets.rendered_ad.shading import Light, Radiance
-from datasets.rendered_ad.shapes import pixel_grid, posed, smoothstep, stroke
+from datasets.rendered_ad.shapes import part_coordinates, pixel_grid, smoothstep, stroke
 from datasets.rendered_ad.surface_defects import (
     Change,
-    extent,
     groove,
-    soaked,
-    somewhere,
+    random_length,
+    random_place,
+    stain_pigment,
 )
 
 RINGS = 13.0
-"""Growth rings across the image."""
+"""Number of growth rings across the image."""
 LIGHT = Light(azimuth_degrees=-70, elevation_degrees=52, key=0.7, tent=0.42)
 EARLYWOOD = np.array([0.60, 0.385, 0.205], np.float32)
 LATEWOOD = np.array([0.325, 0.165, 0.072], np.float32)
 RAW = np.array([0.72, 0.54, 0.34], np.float32)
-"""Wood below the oil."""
+"""Colour of wood below the oil."""
 DEPTH = np.array([0.014, 0.008, 0.005], np.float32)
-"""What little light comes back out of a hole."""
+"""Colour of a hole, which returns little light."""
 
 
 class Board(NamedTuple):
-    """A board under the camera; lengths in image widths."""
+    """A board under the camera. Lengths are in image widths."""
 
     x: Plane
     y: Plane
     along: Plane
     across: Plane
-    """Place across the grain, as the grain waves."""
+    """Position across the wavy grain."""
     ring_of: Float32[np.ndarray, " n"]
-    """Number of rings up to a place; `across` from -1 to 1 in equal steps."""
+    """Number of rings up to a position: n equal steps of `across` from -1 to 1."""
     ring_strength: Float32[np.ndarray, " n"]
     fibre: Plane
     pores: Plane
@@ -50,7 +50,7 @@ class Board(NamedTuple):
 
 
 class Flaw(NamedTuple):
-    """A change of the finished surface, or of the way the tree grew."""
+    """A change of the finished surface, or of the tree's growth."""
 
     change: Change
     deflection: Plane | float = 0.0
@@ -58,12 +58,12 @@ class Flaw(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1)
-def board(seed: int, size_px: int) -> Board:
-    """Another board of the same sort, kept until the next one is asked for."""
+def random_board(seed: int, size_px: int) -> Board:
+    """A random board. The last one is cached, to be drawn with its defect too."""
     rng = np.random.default_rng(seed)
     x, y = pixel_grid(size_px)
     shape, degrees = (size_px, size_px), float(rng.normal(0, 1.5))
-    along, across = posed(x, y, shift=(0.0, 0.0), degrees=degrees)
+    along, across = part_coordinates(x, y, shift=(0.0, 0.0), degrees=degrees)
     across = across + np.float32(0.016) * smooth_noise(
         rng, shape, (0.16 * size_px, 0.34 * size_px)
     )
@@ -93,7 +93,7 @@ def board(seed: int, size_px: int) -> Board:
 
 
 def latewood(sheet: Board, deflection: Plane | float) -> Plane:
-    """Share of dark, dense wood: rises slowly through a ring and ends at once."""
+    """Share of dark latewood: increases slowly through a ring, drops at its end."""
     place = (sheet.across + deflection + 1) * np.float32(512)
     row = np.clip(place.astype(np.int32), 0, 1022)
     low, high = np.take(sheet.ring_of, row), np.take(sheet.ring_of, row + 1)
@@ -104,8 +104,8 @@ def latewood(sheet: Board, deflection: Plane | float) -> Plane:
     return strength * smoothstep(0.1, 0.9, t) * (1 - smoothstep(0.9, 1.0, t))
 
 
-def planed(sheet: Board, flaw: Flaw) -> Radiance:
-    """The board with what happened to it, lit."""
+def board_radiance(sheet: Board, flaw: Flaw) -> Radiance:
+    """Radiance of the board with a flaw."""
     dark = latewood(sheet, flaw.deflection)
     pores = sheet.pores * (1 - np.float32(0.6) * dark)
     share = np.float32(0.12) + np.float32(0.62) * dark
@@ -120,13 +120,13 @@ def planed(sheet: Board, flaw: Flaw) -> Radiance:
 
 
 def scratch(rng: np.random.Generator, sheet: Board) -> Flaw:
-    """A tool slipped over the board and laid the raw wood bare."""
-    place = somewhere(rng)
-    half_width = extent(rng, 0.0030, 0.0065)
+    """A scratch that exposes the raw wood."""
+    place = random_place(rng)
+    half_width = random_length(rng, 0.0030, 0.0065)
     path = scratch_path(
         rng,
         centre=place.centre,
-        length=extent(rng, 0.15, 0.6),
+        length=random_length(rng, 0.15, 0.6),
         half_width=half_width,
         heading=np.pi / 2 + float(rng.normal(0, 0.7)),
     )
@@ -139,10 +139,10 @@ def scratch(rng: np.random.Generator, sheet: Board) -> Flaw:
 
 
 def hole(rng: np.random.Generator, sheet: Board) -> Flaw:
-    """Bore holes of beetles: one to five, round, dark, with a crushed rim."""
+    """One to five bore holes of beetles: round and dark, with a crushed rim."""
     count = int(rng.integers(1, 6))
-    middle = np.asarray(somewhere(rng, reach=0.33).centre)
-    radius = extent(rng, 0.012, 0.055) / np.sqrt(0.5 + 0.5 * count)
+    middle = np.asarray(random_place(rng, reach=0.33).centre)
+    radius = random_length(rng, 0.012, 0.055) / np.sqrt(0.5 + 0.5 * count)
     distance = np.full_like(sheet.x, 1.0)
     for centre in middle + rng.normal(0, 0.02 + 2.0 * radius, (count, 2)) * (count > 1):
         dx, dy = sheet.x - np.float32(centre[0]), sheet.y - np.float32(centre[1])
@@ -163,15 +163,15 @@ def hole(rng: np.random.Generator, sheet: Board) -> Flaw:
 
 
 def stain(rng: np.random.Generator, sheet: Board) -> Flaw:
-    """A spill that crept along the fibres."""
-    centre = somewhere(rng).centre
+    """A stain that spread along the fibres."""
+    centre = random_place(rng).centre
     creep = np.float32(rng.uniform(1.2, 1.9))
-    pigment = soaked(
+    pigment = stain_pigment(
         rng,
         sheet.along / creep,
         sheet.across + np.float32(0.0025) * sheet.fibre,
         centre=(centre[0] / float(creep), centre[1]),
-        radius=extent(rng, 0.035, 0.13),
+        radius=random_length(rng, 0.035, 0.13),
     )
     absorbed = np.array(
         ((0.45, 0.55, 0.62), (0.72, 0.68, 0.6), (0.6, 0.45, 0.2))[rng.integers(3)]
@@ -181,15 +181,15 @@ def stain(rng: np.random.Generator, sheet: Board) -> Flaw:
 
 
 def crack(rng: np.random.Generator, sheet: Board) -> Flaw:
-    """A drying check: the board opened along the grain."""
-    centre = somewhere(rng, reach=0.4).centre
-    length = extent(rng, 0.25, 0.9)
+    """A crack along the grain, from drying."""
+    centre = random_place(rng, reach=0.4).centre
+    length = random_length(rng, 0.25, 0.9)
     along = (sheet.along - np.float32(centre[0])) * np.float32(2 / length)
     taper = np.sqrt(np.clip(1 - along * along, 0, 1))
     steps = np.linspace(-0.75, 0.75, 257)
     jag = np.cumsum(rng.normal(0, 0.0006, 257)) + rng.normal(0, 0.0006, 257)
     edge = np.interp(sheet.along, steps, jag - jag[128]).astype(np.float32)
-    half_width = extent(rng, 0.0018, 0.0055)
+    half_width = random_length(rng, 0.0018, 0.0055)
     width_noise = np.interp(sheet.along, steps[::4], rng.uniform(0.6, 1.3, 65))
     opening = np.float32(half_width) * taper * width_noise.astype(np.float32)
     off = np.abs(sheet.across - np.float32(centre[1]) - edge)
@@ -206,9 +206,9 @@ def crack(rng: np.random.Generator, sheet: Board) -> Flaw:
 
 
 def knot(rng: np.random.Generator, sheet: Board) -> Flaw:
-    """Where a branch was: the grain flows around an eye of rings of its own."""
-    centre = somewhere(rng, reach=0.33).centre
-    radius = extent(rng, 0.022, 0.060)
+    """A knot: concentric rings, with the grain bent around them."""
+    centre = random_place(rng, reach=0.33).centre
+    radius = random_length(rng, 0.022, 0.060)
     stretch = np.float32(rng.uniform(1.15, 1.6))
     dx = (sheet.along - np.float32(centre[0])) / stretch
     dy = sheet.across - np.float32(centre[1])
@@ -241,14 +241,14 @@ def knot(rng: np.random.Generator, sheet: Board) -> Flaw:
     )
 
 
-_MAKE: dict[str, Callable[[np.random.Generator, Board], Flaw]] = {
+_FLAW_MAKERS: dict[str, Callable[[np.random.Generator, Board], Flaw]] = {
     "crack": crack,
     "hole": hole,
     "knot": knot,
     "scratch": scratch,
     "stain": stain,
 }
-DEFECTS = tuple(_MAKE)
+DEFECTS = tuple(_FLAW_MAKERS)
 
 
 def draw(
@@ -257,18 +257,20 @@ def draw(
     defect: str,
     size_px: int,
 ) -> Radiance:
-    """A board under the lamp, before the camera."""
-    sheet = board(int(material.integers(2**63)), size_px)
-    return planed(
-        sheet, Flaw(Change()) if defect == "good" else _MAKE[defect](flaw_rng, sheet)
+    """Radiance of one board, before the camera."""
+    sheet = random_board(int(material.integers(2**63)), size_px)
+    return board_radiance(
+        sheet,
+        Flaw(Change()) if defect == "good" else _FLAW_MAKERS[defect](flaw_rng, sheet),
     )
 
 
 def render(
     rng: np.random.Generator, *, defect: str, image_px: int = 320
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-    """A photograph of the board and the exact mask of its defect.
+    """Photograph of one board, and the mask of its defect (empty for "good").
 
-    `defect` is "good" or one of `DEFECTS`; a `ValueError` names them otherwise.
+    Raises:
+      ValueError: `defect` is neither "good" nor in `DEFECTS`.
     """
     return inspect(rng, draw, defect=defect, defects=DEFECTS, image_px=image_px)

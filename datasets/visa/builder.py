@@ -40,8 +40,8 @@ class Visa(PublishedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"Get {OFFICIAL.archive} by way of {OFFICIAL.page} and lay it, or the folders "
-        "it holds, into manual_dir."
+        f"Download {OFFICIAL.archive}, which {OFFICIAL.page} links to, and put the "
+        "archive, or the folders it contains, into manual_dir."
     )
     BUILDER_CONFIGS: ClassVar = configurations(COUNTS)
     OFFICIAL: ClassVar = OFFICIAL

@@ -1,7 +1,7 @@
-"""VisA's own tables: which photographs a split holds, and what defects they show.
+"""Reading VisA's tables, which list the photographs of each split and their defects.
 
-split_csv/1cls.csv           object,split,label,image,mask; 90 % of the normal
-                             photographs train, the others and all anomalous ones test
+split_csv/1cls.csv           object,split,label,image,mask; training has 90 % of the
+                             normal photographs, testing the rest and all anomalous ones
 <object>/image_anno.csv      image,label,mask; the label names the defects
 """
 
@@ -18,14 +18,14 @@ DEFECT_TABLE = "image_anno.csv"
 NORMAL = "normal"
 ANOMALY = "anomaly"
 MASK_THRESHOLD = 0
-"""Masks number the kinds of defect from 1: all of them are anomalous."""
+"""Masks number the kinds of defect from 1, so every value above 0 is anomalous."""
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    """The rows of a CSV file.
+    """Yield the rows of a CSV file.
 
     Raises:
-      ValueError: where a column is missing, or the file is not text.
+      ValueError: a column is missing, or the file is not text.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -42,7 +42,10 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
 
 
 def defect_names(root: Path, name: str) -> dict[str, str]:
-    """What each anomalous photograph shows, e.g. `bent + scratch`; may be empty."""
+    """Defects of every anomalous photograph, e.g. `bent + scratch`, by file name.
+
+    Empty if the object has no table of defects.
+    """
     path = root / name / DEFECT_TABLE
     if not path.exists():
         return {}
@@ -56,13 +59,13 @@ def _defects(label: str) -> str:
 
 
 def read_category(name: str, root: Path, *, skip_missing: bool = False) -> Category:
-    """The photographs of one object, as `split_csv/1cls.csv` splits them.
+    """List the photographs of one object, split as in `split_csv/1cls.csv`.
 
     Args:
-      skip_missing: leave out what the table names and the folder lacks.
+      skip_missing: skip photographs that the table lists but the folder lacks.
 
     Raises:
-      ValueError: for a table that does not fit the folder.
+      ValueError: the table does not match the folder.
     """
     defects = defect_names(root, name)
     splits: dict[str, list[Photograph]] = {"train": [], "test": []}
@@ -75,23 +78,23 @@ def read_category(name: str, root: Path, *, skip_missing: bool = False) -> Categ
             missing.append(row["image"])
         elif row["split"] not in splits:
             raise ValueError(
-                f"{root / SPLIT_TABLE} must name the splits train and test, got "
-                f"{row['split']} of {row['image']}"
+                f"{root / SPLIT_TABLE} must assign {row['image']} to train or test, "
+                f"got {row['split']}"
             )
         else:
             splits[row["split"]].append(photograph)
     if missing and not skip_missing:
         raise ValueError(
             f"{root} lacks {len(missing)} photographs of {name} that {SPLIT_TABLE} "
-            f"names: {', '.join(missing[:3])}"
+            f"lists: {', '.join(missing[:3])}"
         )
     if not splits["train"]:
-        raise ValueError(f"{root} holds no photograph of {name} to train with")
+        raise ValueError(f"{root} contains no training photograph of {name}")
     return Category(name, root, splits["train"], splits["test"], MASK_THRESHOLD)
 
 
 def _photograph(root: Path, row: dict[str, str], defects: dict[str, str]) -> Photograph:
-    path = _inside(root, row["image"])
+    path = _path_below(root, row["image"])
     if row["label"] == NORMAL:
         return Photograph(path, GOOD, None)
     if row["label"] != ANOMALY:
@@ -99,14 +102,14 @@ def _photograph(root: Path, row: dict[str, str], defects: dict[str, str]) -> Pho
             f"{root / SPLIT_TABLE} must label {row['image']} {NORMAL} or {ANOMALY}, "
             f"got {row['label']}"
         )
-    mask = _inside(root, row["mask"]) if row["mask"] else None
+    mask = _path_below(root, row["mask"]) if row["mask"] else None
     if mask is not None and not mask.is_file():
         mask = None
     return Photograph(path, defects.get(row["image"], ANOMALY), mask)
 
 
-def _inside(root: Path, name: str | None) -> Path:
-    """The file that a table names, which must not lead out of the data set."""
+def _path_below(root: Path, name: str | None) -> Path:
+    """The path of a file named in a table, checked to lie below `root`."""
     relative = PurePosixPath(name or "")
     if not name or relative.is_absolute() or ".." in relative.parts:
         raise ValueError(

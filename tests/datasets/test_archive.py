@@ -1,4 +1,4 @@
-"""Archives are extracted whole and safely, or not at all."""
+"""Archives are extracted completely and safely, or not at all."""
 
 import io
 import logging
@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from datasets.archive import extract, extracted
+from datasets.archive import extract, extract_once
 from datasets.files import file_sha256
-from datasets.lock import alone_in
+from datasets.lock import locked_folder
 
 MODES = {"tar": "w:", "tar.gz": "w:gz", "tar.xz": "w:xz"}
 
@@ -40,7 +40,7 @@ def files(count=5, size=3000):
 
 
 @pytest.mark.parametrize("ending", MODES)
-def test_files_come_out_as_they_went_in_with_their_times(tmp_path, ending):
+def test_extraction_keeps_contents_and_times(tmp_path, ending):
     members = files()
     archive = archive_of(tmp_path / f"x.{ending}", members, MODES[ending])
     extract(archive, tmp_path / "out", progress=False)
@@ -51,7 +51,7 @@ def test_files_come_out_as_they_went_in_with_their_times(tmp_path, ending):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", f"x.{ending}"]
 
 
-EVIL = {
+UNSAFE = {
     "../../outside.png": member("../../outside.png"),
     "/outside.png": member("/outside.png"),
     "a/../../outside.png": member("a/../../outside.png"),
@@ -63,11 +63,11 @@ EVIL = {
 }
 
 
-@pytest.mark.parametrize("evil", EVIL)
-def test_what_leads_outside_is_refused_and_nothing_stays(tmp_path, evil):
+@pytest.mark.parametrize("unsafe", UNSAFE)
+def test_an_unsafe_member_is_refused_and_nothing_is_left_behind(tmp_path, unsafe):
     home = tmp_path / "deep/home"
     home.mkdir(parents=True)
-    archive = archive_of(home / "x.tar", [*files(2), (EVIL[evil], b"")])
+    archive = archive_of(home / "x.tar", [*files(2), (UNSAFE[unsafe], b"")])
     with pytest.raises(ValueError, match="refused") as caught:
         extract(archive, home / "out", progress=False)
     assert "\n" not in str(caught.value)
@@ -83,30 +83,37 @@ def test_a_link_to_a_folder_cannot_be_written_through(tmp_path):
     assert not (tmp_path / "outside.png").exists()
 
 
-def test_more_than_the_bound_is_refused_before_it_is_written(tmp_path):
+def test_an_archive_above_a_limit_is_refused_before_it_is_written(
+    tmp_path, monkeypatch
+):
     zeros = [(member("bomb.png"), bytes(3 << 20))]
     archive = archive_of(tmp_path / "x.tar.xz", zeros, "w:xz")
     assert archive.stat().st_size < 2000
-    with pytest.raises(ValueError, match="must hold at most 2 MiB"):
-        extract(archive, tmp_path / "out", max_bytes=2 << 20, progress=False)
+    with monkeypatch.context() as limits:
+        limits.setattr("datasets.archive.MAX_BYTES", 2 << 20)
+        with pytest.raises(ValueError, match="must hold at most 2 MiB"):
+            extract(archive, tmp_path / "out", progress=False)
     archive_of(archive, files(5, 1), "w:xz")
+    monkeypatch.setattr("datasets.archive.MAX_MEMBERS", 4)
     with pytest.raises(ValueError, match="and 4 members"):
-        extract(archive, tmp_path / "out", max_members=4, progress=False)
+        extract(archive, tmp_path / "out", progress=False)
     assert [p.name for p in tmp_path.iterdir()] == ["x.tar.xz"]
 
 
 @pytest.mark.parametrize("ending", MODES)
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.8])
-def test_an_archive_cut_short_is_named_and_nothing_stays(tmp_path, ending, share):
+def test_a_truncated_archive_is_named_and_nothing_is_left_behind(
+    tmp_path, ending, share
+):
     archive = archive_of(tmp_path / f"x.{ending}", files(), MODES[ending])
     data = archive.read_bytes()
     archive.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(ValueError, match=rf"x\.{ending} is cut short or is no tar"):
+    with pytest.raises(ValueError, match=rf"x\.{ending} is truncated or not a tar"):
         extract(archive, tmp_path / "out", progress=False)
     assert [p.name for p in tmp_path.iterdir()] == [archive.name]
 
 
-def test_a_plain_archive_cut_between_two_members_is_noticed(tmp_path):
+def test_an_uncompressed_archive_truncated_between_members_is_refused(tmp_path):
     archive = archive_of(tmp_path / "x.tar", files(5, 512))
     archive.write_bytes(archive.read_bytes()[: 3 * 1024])
     with pytest.raises(ValueError, match="its end is missing"):
@@ -125,48 +132,48 @@ def test_a_full_disk_leaves_nothing_half_extracted(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["x.tar"]
 
 
-def test_an_archive_is_extracted_once_and_anew_when_it_changes(tmp_path):
+def test_an_archive_is_extracted_once_and_again_when_it_changes(tmp_path):
     archive = archive_of(tmp_path / "x.tar", files())
     scratch = tmp_path / "scratch"
-    folder = extracted(archive, scratch, sha256=None, progress=False)
+    folder = extract_once(archive, scratch, sha256=None, progress=False)
     (folder / "mark").touch()
-    assert extracted(archive, scratch, sha256=None, progress=False) == folder
+    assert extract_once(archive, scratch, sha256=None, progress=False) == folder
     assert (folder / "mark").exists()
     archive_of(archive, files(6))
-    assert extracted(archive, scratch, sha256=None, progress=False) != folder
+    assert extract_once(archive, scratch, sha256=None, progress=False) != folder
 
 
-def test_what_killed_extractions_left_is_cleared(tmp_path):
+def test_leftovers_of_killed_extractions_are_removed(tmp_path):
     archive = archive_of(tmp_path / "x.tar", files())
     home = tmp_path / "scratch/extracted"
     for name in (f".x-0123.{os.getpid()}", ".other-4567.89"):
         (home / name / "a").mkdir(parents=True)
-    folder = extracted(archive, tmp_path / "scratch", sha256=None, progress=False)
+    folder = extract_once(archive, tmp_path / "scratch", sha256=None, progress=False)
     assert sorted(p.name for p in home.iterdir()) == [".lock", folder.name]
 
 
-def test_what_somebody_still_extracts_is_waited_for_and_taken(tmp_path, caplog):
+def test_an_extraction_in_progress_is_waited_for_and_its_result_used(tmp_path, caplog):
     archive = archive_of(tmp_path / "x.tar", files())
     home = tmp_path / "scratch/extracted"
 
-    def ask() -> Path:
-        return extracted(archive, tmp_path / "scratch", sha256=None, progress=False)
+    def extract_there() -> Path:
+        return extract_once(archive, tmp_path / "scratch", sha256=None, progress=False)
 
     with ThreadPoolExecutor() as pool:
-        with alone_in(home, leftovers=".*"):
-            asked = [pool.submit(ask) for _ in range(2)]
-            others = home / ".others"
-            others.mkdir()
+        with locked_folder(home, leftovers=".*"):
+            waiting = [pool.submit(extract_there) for _ in range(2)]
+            unfinished = home / ".unfinished"
+            unfinished.mkdir()
             while len(caplog.messages) < 2:
                 time.sleep(0.01)
-            assert others.is_dir() and not any(a.done() for a in asked)
-        first, second = (a.result() for a in asked)
+            assert unfinished.is_dir() and not any(w.done() for w in waiting)
+        first, second = (w.result() for w in waiting)
     assert first == second
     assert sorted(p.name for p in home.iterdir()) == [".lock", first.name]
-    assert caplog.messages[0] == f"waiting for another process that fills {home}"
+    assert caplog.messages[0] == f"waiting for another process that is filling {home}"
 
 
-def test_who_comes_second_takes_what_the_first_has_made(tmp_path):
+def test_an_existing_extraction_is_kept(tmp_path):
     archive = archive_of(tmp_path / "x.tar", files())
     extract(archive, tmp_path / "out", progress=False)
     (tmp_path / "out/mark").touch()
@@ -175,11 +182,11 @@ def test_who_comes_second_takes_what_the_first_has_made(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "x.tar"]
 
 
-def test_an_archive_of_another_sha256_is_told_of(tmp_path, caplog):
+def test_a_different_sha256_is_a_warning(tmp_path, caplog):
     archive = archive_of(tmp_path / "x.tar", files())
     with caplog.at_level(logging.WARNING):
         sha256 = file_sha256(archive)
-        extracted(archive, tmp_path / "1", sha256=sha256, progress=False)
+        extract_once(archive, tmp_path / "1", sha256=sha256, progress=False)
         assert not caplog.messages
-        extracted(archive, tmp_path / "2", sha256="0" * 64, progress=False)
+        extract_once(archive, tmp_path / "2", sha256="0" * 64, progress=False)
     assert "x.tar is not the official archive" in caplog.text

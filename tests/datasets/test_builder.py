@@ -1,4 +1,4 @@
-"""Preparation: the same bytes twice, all or nothing, decoded only when asked for."""
+"""Preparation is reproducible and complete or absent; decoding is lazy."""
 
 import contextlib
 import re
@@ -20,7 +20,7 @@ from datasets.examples import read_examples
 from datasets.folder.builder import Folder
 from datasets.images import decode
 from datasets.load import Split, prepare
-from datasets.lock import alone_in
+from datasets.lock import locked_folder
 from datasets.rendered_ad.builder import RenderedAd
 from tests.dataset_files import mvtec_category
 
@@ -30,7 +30,7 @@ VERSION = str(Folder.VERSION)
 
 @pytest.fixture
 def few_rendered(monkeypatch):
-    """Fewer and smaller images than the data set has."""
+    """Make the rendered data set small."""
     for name, value in {"IMAGE_PX": 64, "TRAIN_GOOD": 3, "TEST_GOOD": 2}.items():
         monkeypatch.setattr(f"datasets.rendered_ad.builder.{name}", value)
     monkeypatch.setattr("datasets.rendered_ad.builder.TEST_PER_DEFECT", 1)
@@ -40,7 +40,7 @@ def load_stone(cache, split: Split = "train"):
     return datasets.load("rendered_ad", "stone", split, cache_dir=cache, progress=False)
 
 
-def test_this_package_is_not_the_one_of_the_same_name():
+def test_datasets_is_this_project_and_not_the_package_of_the_same_name():
     assert (PROJECT / "lfq_jax").is_dir() and (PROJECT / "pyproject.toml").is_file()
 
 
@@ -53,7 +53,7 @@ def test_rendering_twice_gives_the_same_bytes(tmp_path, few_rendered):
     assert len(prepared[0]) == 2 and prepared[0] == prepared[1]
 
 
-def test_order_and_bytes_are_those_of_tfds_but_not_in_memory(
+def test_order_and_bytes_equal_those_of_tfds_without_its_memory_limit(
     tmp_path, few_rendered, monkeypatch
 ):
     def prepared(name):
@@ -64,12 +64,12 @@ def test_order_and_bytes_are_those_of_tfds_but_not_in_memory(
     with monkeypatch.context() as patched:
         nothing = contextlib.nullcontext
         patched.setattr("datasets.builder.shuffling_on_disk", nothing)
-        theirs = prepared("theirs")
+        by_tfds = prepared("by TFDS")
         patched.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 10_000)
         with pytest.raises(ModuleNotFoundError, match="tensorflow"):
-            prepared("above the bound")
+            prepared("above the limit")
     monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 10_000)
-    assert prepared("ours") == theirs
+    assert prepared("on disk") == by_tfds
 
 
 def test_every_category_is_rendered_with_masks(tmp_path, few_rendered, monkeypatch):
@@ -83,7 +83,7 @@ def test_every_category_is_rendered_with_masks(tmp_path, few_rendered, monkeypat
         assert len({e.defect for e in test}) >= 5
 
 
-def test_nothing_is_decoded_before_it_is_asked_for(tmp_path, few_rendered, monkeypatch):
+def test_nothing_is_decoded_before_it_is_accessed(tmp_path, few_rendered, monkeypatch):
     load_stone(tmp_path)
     decoded = []
 
@@ -94,7 +94,9 @@ def test_nothing_is_decoded_before_it_is_asked_for(tmp_path, few_rendered, monke
     monkeypatch.setattr("datasets.examples.decode", counting)
     train = load_stone(tmp_path)
     assert len(train) == 3 and train.keys[0] == "good/000" and not decoded
-    assert train[-1].key == train[2].key and len(decoded) == 2  # good: no mask
+    assert (
+        train[-1].key == train[2].key and len(decoded) == 2
+    )  # good images have no mask to decode
     with pytest.raises(IndexError):
         train[3]
 
@@ -106,9 +108,9 @@ def thirty(tmp_path):
     return datasets.load("folder", "part", "train", progress=False, **folders)
 
 
-def test_iteration_gives_what_indices_give_in_order(thirty, monkeypatch):
+def test_iteration_equals_indexing(thirty, monkeypatch):
     def slowly(data):
-        time.sleep(len(data) % 4 / 500)  # so that the threads overtake one another
+        time.sleep(len(data) % 4 / 500)  # so that threads finish out of order
         return decode(data)
 
     monkeypatch.setattr("datasets.examples.decode", slowly)
@@ -128,10 +130,10 @@ def test_iteration_decodes_a_few_ahead_and_no_more(thirty, monkeypatch):
     assert not decoded
     next(iterator)
     iterator.close()
-    assert 1 <= len(decoded) <= 9  # two for each of at most four threads, and itself
+    assert 1 <= len(decoded) <= 9  # the image itself and two per thread, at most four
 
 
-def test_an_image_that_cannot_be_decoded_is_told_of_in_its_turn(thirty, monkeypatch):
+def test_a_decoding_error_is_raised_at_its_image(thirty, monkeypatch):
     broken = thirty._source[thirty._rows[5].position]["image"]
 
     def refusing(data):
@@ -147,19 +149,19 @@ def test_an_image_that_cannot_be_decoded_is_told_of_in_its_turn(thirty, monkeypa
     assert tuple(read) == thirty.keys[:5]
 
 
-def test_a_slice_is_the_examples_in_it(tmp_path, few_rendered):
+def test_a_slice_is_a_list_of_examples(tmp_path, few_rendered):
     train = load_stone(tmp_path)
     assert [e.key for e in train[1:]] == list(train.keys[1:])
     np.testing.assert_array_equal(train[1:][0].image, train[1].image)
 
 
-def test_tfds_itself_reads_what_was_prepared(tmp_path, few_rendered):
+def test_tfds_reads_the_prepared_copy(tmp_path, few_rendered):
     ours = load_stone(tmp_path)
     builder = tfds.builder("rendered_ad/stone", data_dir=tmp_path)
-    theirs: Any = tfds.data_source(
+    source: Any = tfds.data_source(
         "rendered_ad/stone", split="train", data_dir=tmp_path
     )
-    assert {x["key"].decode() for x in theirs} == set(ours.keys)
+    assert {x["key"].decode() for x in source} == set(ours.keys)
     assert read_examples(builder, "train").sha256s == ours.sha256s
 
 
@@ -171,7 +173,7 @@ def in_a_process(
 
 
 def finished(process: subprocess.Popen) -> tuple[int, str]:
-    """Exit status and what was written to stderr."""
+    """Exit status and stderr of a process that has ended."""
     error = process.communicate(timeout=60)[1]
     return process.returncode, error
 
@@ -191,17 +193,17 @@ with one_line_errors():
 NO_LARGE_FILES = ("bash", "-c", 'ulimit -f 58; exec "$@"', "limited")
 
 
-def test_a_full_disk_ends_in_one_line_and_leaves_nothing_that_looks_whole(tmp_path):
+def test_a_full_disk_ends_in_one_line_and_leaves_no_records(tmp_path):
     mvtec_category(tmp_path / "data/part", train=30, side=64)
     folders = (tmp_path / "data", tmp_path / "cache")
     code, error = finished(in_a_process(LOAD, *folders, within=NO_LARGE_FILES))
     assert code == 2
     assert re.fullmatch(rf"error: .*part/{VERSION} cannot be written: .*\n", error)
     assert not list((tmp_path / "cache").rglob("*.array_record*"))
-    assert finished(in_a_process(LOAD, *folders)) == (0, "")  # there is room again
+    assert finished(in_a_process(LOAD, *folders)) == (0, "")  # now with enough space
 
 
-def test_a_killed_preparation_is_begun_anew(tmp_path):
+def test_a_killed_preparation_starts_again(tmp_path):
     slow = "import time, datasets.photographs as p\nread = p.read_image\n"
     slow += "p.read_image = lambda *a, **k: (time.sleep(0.2), read(*a, **k))[1]\n"
     mvtec_category(tmp_path / "data/part", train=30)
@@ -212,7 +214,7 @@ def test_a_killed_preparation_is_begun_anew(tmp_path):
         time.sleep(0.05)
     process.kill()
     finished(process)
-    assert list(cache.rglob("*incomplete*"))  # it was killed half-way
+    assert list(cache.rglob("*incomplete*"))  # killed before the end
     assert not list(cache.rglob(VERSION))
     train = datasets.load(
         "folder",
@@ -226,7 +228,7 @@ def test_a_killed_preparation_is_begun_anew(tmp_path):
     assert not list(cache.rglob("*incomplete*"))
 
 
-def test_of_two_processes_one_prepares_and_the_other_takes_it(tmp_path):
+def test_of_two_processes_one_prepares_and_the_other_waits(tmp_path):
     mvtec_category(tmp_path / "data/part", train=60, side=64)
     folders = (tmp_path / "data", tmp_path / "cache")
     processes = [in_a_process(LOAD, *folders) for _ in range(2)]
@@ -236,7 +238,7 @@ def test_of_two_processes_one_prepares_and_the_other_takes_it(tmp_path):
     assert len(lines) < 2 and all("waiting for another process" in x for x in lines)
 
 
-def test_a_builder_made_before_another_process_was_done_reads_what_that_made(
+def test_a_waiting_builder_reads_the_copy_of_another_process(
     tmp_path, few_rendered, caplog
 ):
     first, second = (
@@ -244,9 +246,9 @@ def test_a_builder_made_before_another_process_was_done_reads_what_that_made(
     )
     first.shows_progress = False
     with ThreadPoolExecutor() as pool:
-        with alone_in(Path(second.data_dir).parent, leftovers="incomplete.*"):
+        with locked_folder(Path(second.data_dir).parent, leftovers="incomplete.*"):
             waiting = pool.submit(prepare, second)
-            while not caplog.messages:  # that it waits
+            while not caplog.messages:  # the message that it waits
                 time.sleep(0.01)
             first.download_and_prepare()
         waiting.result()
@@ -263,7 +265,7 @@ def test_an_unwritable_cache_ends_in_one_line(tmp_path, few_rendered, capsys):
     assert "file/cache" in error
 
 
-def test_importing_the_package_brings_neither_jax_nor_torch_nor_tensorflow():
+def test_importing_the_package_imports_no_jax_torch_or_tensorflow():
     code = "import sys, datasets; print(*sys.modules, file=sys.stderr)"
     _, modules = finished(in_a_process(code))
     assert "datasets.load" in modules.split()

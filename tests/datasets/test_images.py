@@ -1,4 +1,4 @@
-"""Photographs and masks of every kind of file become the same arrays."""
+"""Reading photographs and masks from every kind of file."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,13 +19,13 @@ from tests.dataset_files import blot, pixels, save
 
 
 @pytest.mark.parametrize("ending", ["png", "bmp", "tif", "tiff", "PNG"])
-def test_colour_reads_back_pixel_by_pixel_from_every_lossless_file(tmp_path, ending):
+def test_lossless_files_are_read_exactly(tmp_path, ending):
     image = pixels(1)
     path = save(tmp_path / f"a.{ending}", image)
     np.testing.assert_array_equal(read_image(path), image)
 
 
-def test_a_jpeg_reads_as_pillow_decodes_it(tmp_path):
+def test_a_jpeg_is_read_as_pillow_decodes_it(tmp_path):
     path = save(tmp_path / "a.JPG", pixels(1))
     expected = np.asarray(Image.open(path).convert("RGB"))
     np.testing.assert_array_equal(read_image(path), expected)
@@ -39,7 +39,7 @@ def test_grey_is_repeated_over_the_channels(tmp_path, mode):
 
 
 @pytest.mark.parametrize("ending", ["png", "tif"])
-def test_twelve_bits_of_sixteen_are_divided_by_one_factor(tmp_path, ending):
+def test_twelve_bit_values_are_divided_by_sixteen(tmp_path, ending):
     grey = np.random.default_rng(0).integers(0, 4096, (9, 7)).astype(np.uint16)
     grey[0, 0] = 4095
     path = save(tmp_path / f"a.{ending}", grey)
@@ -61,7 +61,7 @@ def test_floats_are_read_as_a_detector_reads_them(tmp_path):
             read_image(path)
 
 
-def test_transparency_is_laid_on_black(tmp_path):
+def test_transparent_images_are_composited_on_black(tmp_path):
     image = np.zeros((4, 4, 4), np.uint8)
     image[..., 0] = 200
     image[:2, :, 3] = 255
@@ -69,13 +69,13 @@ def test_transparency_is_laid_on_black(tmp_path):
     assert (read[:2] == (200, 0, 0)).all() and not read[2:].any()
 
 
-def test_a_photograph_is_turned_upright(tmp_path):
+def test_a_photograph_is_rotated_upright(tmp_path):
     image = Image.fromarray(pixels(1)[:6])
     exif = Image.Exif()
     exif[0x0112] = 6  # rotated by a quarter turn
     image.save(tmp_path / "a.png", exif=exif)
-    turned = np.rot90(np.asarray(image), k=-1)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), turned)
+    upright = np.rot90(np.asarray(image), k=-1)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), upright)
 
 
 def palette_mask(path):
@@ -85,7 +85,7 @@ def palette_mask(path):
 
 
 @pytest.mark.parametrize("kind", ["8 bit", "1 bit", "16 bit", "rgb", "palette"])
-def test_a_mask_is_the_same_whatever_its_file_holds(tmp_path, kind):
+def test_a_mask_is_the_same_in_every_format(tmp_path, kind):
     path = tmp_path / "m.png"
     white = blot().astype(np.uint8) * 255
     if kind == "16 bit":
@@ -97,7 +97,7 @@ def test_a_mask_is_the_same_whatever_its_file_holds(tmp_path, kind):
     np.testing.assert_array_equal(read_mask(path), blot())
 
 
-def test_an_index_mask_counts_every_number_above_nought(tmp_path):
+def test_threshold_zero_marks_every_number_above_zero(tmp_path):
     numbers = blot().astype(np.uint8)
     numbers[3] *= 3
     path = save(tmp_path / "m.png", numbers)
@@ -106,7 +106,7 @@ def test_an_index_mask_counts_every_number_above_nought(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", None])
-def test_a_file_that_is_no_whole_image_is_named(tmp_path, content):
+def test_a_file_that_is_not_a_complete_image_is_named(tmp_path, content):
     path = save(tmp_path / "a.png", pixels(1, side=64))
     data = path.read_bytes()[:4000] if content is None else content
     path.write_bytes(data)
@@ -114,14 +114,14 @@ def test_a_file_that_is_no_whole_image_is_named(tmp_path, content):
         read_image(path)
 
 
-def test_a_colour_png_is_stored_as_it_is(tmp_path):
+def test_a_colour_png_is_stored_unchanged(tmp_path):
     path = save(tmp_path / "a.png", pixels(1))
     data = rgb_png(path)
     assert data is not None and data == path.read_bytes()
     np.testing.assert_array_equal(decode(data), read_image(path))
 
 
-def turned() -> Image.Exif:
+def rotated() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = 6
     return exif
@@ -132,14 +132,14 @@ OTHERS = {
     "palette": ("P", {}),
     "alpha": ("RGBA", {}),
     "transparent colour": ("RGB", {"transparency": (1, 2, 3)}),
-    "turned": ("RGB", {"exif": turned()}),
+    "rotated": ("RGB", {"exif": rotated()}),
     "16 bit": ("I;16", {}),
     "jpeg": ("RGB", {"format": "JPEG"}),
 }
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_a_file_that_decodes_to_other_pixels_is_not_stored_as_it_is(tmp_path, other):
+def test_a_file_with_other_decoded_pixels_is_not_stored_unchanged(tmp_path, other):
     mode, options = OTHERS[other]
     image = Image.fromarray(pixels(1))
     image = image.convert("L").convert(mode) if mode == "I;16" else image.convert(mode)
@@ -147,9 +147,7 @@ def test_a_file_that_decodes_to_other_pixels_is_not_stored_as_it_is(tmp_path, ot
     assert rgb_png(tmp_path / "a.png") is None
 
 
-def test_threads_that_read_a_large_photograph_at_once_hear_no_warning(
-    tmp_path, monkeypatch
-):
+def test_threads_that_read_a_large_photograph_get_no_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "large.png")
     with ThreadPoolExecutor(8) as pool:

@@ -1,7 +1,7 @@
-"""Real photographs, where they are at hand: they read back equal to the files.
+"""Real photographs are read exactly, if there are any on this machine.
 
-They are looked for in $LFQUIAD_SHARED_DATA, then in ../shared/data. Nothing of them is
-part of the project, and without them these tests are skipped.
+They are searched in $LFQUIAD_SHARED_DATA, by default ../shared/data. They are not part
+of the project; without them these tests are skipped.
 """
 
 import os
@@ -20,11 +20,11 @@ OPTIONS = {"progress": False, "on_leak": "refuse"}
 
 
 def _needs(folder: Path):
-    return pytest.mark.skipif(not folder.is_dir(), reason=f"{folder} is not there")
+    return pytest.mark.skipif(not folder.is_dir(), reason=f"{folder} does not exist")
 
 
 def _check(example: datasets.Example, category: Path, split: str) -> None:
-    """Image and mask against what Pillow reads."""
+    """Compare image and mask with what Pillow reads."""
     path = next((category / split / example.defect).glob(f"{Path(example.key).stem}.*"))
     np.testing.assert_array_equal(
         example.image, np.asarray(Image.open(path).convert("RGB"))
@@ -40,7 +40,7 @@ def _check(example: datasets.Example, category: Path, split: str) -> None:
 
 
 @_needs(LEATHER)
-def test_the_sample_of_mvtec_ad_reads_back_equal(tmp_path):
+def test_the_sample_of_mvtec_ad_is_read_exactly(tmp_path):
     for split in ("train", "test"):
         found = datasets.load(
             "mvtec_ad",
@@ -59,7 +59,7 @@ def test_the_sample_of_mvtec_ad_reads_back_equal(tmp_path):
 
 
 @_needs(LEATHER)
-def test_the_sample_of_mvtec_ad_is_not_taken_for_the_whole(tmp_path):
+def test_the_sample_of_mvtec_ad_is_not_accepted_as_complete(tmp_path):
     with pytest.raises(ValueError, match=r"leather must have 245 train.*allow-partial"):
         datasets.load(
             "mvtec_ad", "leather", "train", data_dir=LEATHER, cache_dir=tmp_path
@@ -67,7 +67,7 @@ def test_the_sample_of_mvtec_ad_is_not_taken_for_the_whole(tmp_path):
 
 
 @_needs(TILES)
-def test_magnetic_tiles_read_back_equal(tmp_path):
+def test_magnetic_tiles_are_read_exactly(tmp_path):
     test = datasets.load(
         "folder",
         "magnetic_tile",

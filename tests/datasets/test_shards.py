@@ -1,4 +1,4 @@
-"""The contract on disk between the two processes."""
+"""Writing, reading and verifying shards."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ COUNT, PER_SHARD, PX = 7, 3, 8
 
 
 def records(numbers) -> Records:
-    """Records that tell their number in every field."""
+    """Records whose fields all encode the record's number."""
     images = np.stack([np.full((PX, PX, 3), n, np.uint8) for n in numbers])
     masks = np.stack([np.full((PX, PX), 255 * (n % 2), np.uint8) for n in numbers])
     sources = np.array([n % 2 for n in numbers], np.int32)
@@ -46,7 +46,7 @@ def folder(tmp_path):
     return fill(tmp_path / "key")
 
 
-def test_what_is_written_is_read_in_order_of_the_records(tmp_path):
+def test_records_are_read_in_order(tmp_path):
     shards = open_shards(fill(tmp_path / "key", order=[2, 0, 1]))
     assert len(shards) == COUNT
     assert shards.images[:, 0, 0, 0].tolist() == list(range(COUNT))
@@ -83,7 +83,7 @@ def test_an_unfinished_folder_is_not_opened(tmp_path):
         open_shards(writer.partial)
 
 
-def test_the_beginning_of_a_shard_is_found_again_and_then_replaced(tmp_path):
+def test_an_unfinished_shard_is_read_and_then_replaced(tmp_path):
     writer = ShardWriter(tmp_path / "key", count=COUNT, records_per_shard=PER_SHARD)
     writer.write(1, records([3, 4]))
     begun = writer.begun(1)
@@ -92,7 +92,7 @@ def test_the_beginning_of_a_shard_is_found_again_and_then_replaced(tmp_path):
     assert [path.name for path in writer.partial.iterdir()] == [shard_name(1)]
 
 
-def test_a_shard_that_a_crash_cut_short_is_made_again(tmp_path):
+def test_a_shard_truncated_by_a_crash_is_deleted(tmp_path):
     writer = ShardWriter(tmp_path / "key", count=COUNT, records_per_shard=PER_SHARD)
     writer.write(0, records([0, 1, 2]))
     path = writer.partial / shard_name(0)
@@ -101,7 +101,7 @@ def test_a_shard_that_a_crash_cut_short_is_made_again(tmp_path):
     assert not path.exists()
 
 
-def test_what_killed_processes_leave_behind_does_not_stay(tmp_path):
+def test_leftovers_of_killed_processes_are_removed(tmp_path):
     partial = tmp_path / "key.partial"
     partial.mkdir()
     (partial / ".shard-00001.safetensors.4711").write_bytes(b"half")
@@ -120,7 +120,7 @@ def test_one_flipped_bit_is_found_and_the_file_named(folder, name):
         open_shards(folder)
 
 
-def test_a_flipped_bit_is_found_after_the_folder_was_once_found_whole(folder):
+def test_a_flipped_bit_is_found_after_an_earlier_check(folder):
     open_shards(folder)
     path = folder / shard_name(2)
     stat = path.stat()
@@ -134,7 +134,7 @@ def test_a_flipped_bit_is_found_after_the_folder_was_once_found_whole(folder):
         verify_shards(folder, again=True)
 
 
-def test_what_was_found_whole_is_not_read_again(folder, monkeypatch):
+def test_verified_files_are_not_read_again(folder, monkeypatch):
     read = []
     checksum = shards_module.file_sha256
     monkeypatch.setattr(
@@ -146,7 +146,7 @@ def test_what_was_found_whole_is_not_read_again(folder, monkeypatch):
     assert len(read) == 4
 
 
-def test_a_shard_cut_short_is_found_and_named(folder):
+def test_a_truncated_shard_is_named(folder):
     path = folder / shard_name(2)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=f"{shard_name(2)}.*cut short"):
@@ -176,11 +176,11 @@ def test_a_damaged_manifest_is_named(folder, text):
         read_manifest(folder)
 
 
-def test_a_manifest_that_promises_other_records_is_refused(folder):
+def test_a_manifest_with_another_count_is_refused(folder):
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest["count"] = COUNT + 1
     (folder / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match=f"promises {COUNT + 1}.*{COUNT}"):
+    with pytest.raises(ValueError, match=f"lists {COUNT + 1}.*{COUNT}"):
         open_shards(folder)
 
 
@@ -203,18 +203,18 @@ def test_counts_below_one_are_refused(tmp_path, count, per_shard):
         ShardWriter(tmp_path / "key", count=count, records_per_shard=per_shard)
 
 
-def test_a_key_depends_on_every_value_and_not_on_the_order():
+def test_the_content_key_depends_on_values_and_not_on_order():
     assert content_key({"a": 1, "b": [2]}) == content_key({"b": [2], "a": 1})
     assert content_key({"a": 1, "b": [2]}) != content_key({"a": 1, "b": [3]})
 
 
-def test_an_image_hash_tells_sizes_apart():
+def test_the_image_hash_depends_on_the_size():
     flat = np.zeros((2, 6, 3), np.uint8)
     assert image_sha256(flat) != image_sha256(flat.reshape(6, 2, 3))
     assert image_sha256(flat) == image_sha256(flat[::1])
 
 
-def test_to_square_averages_areas_and_takes_any_aspect():
+def test_to_square_averages_areas_of_any_aspect_ratio():
     checks = np.indices((64, 128)).sum(axis=0) % 2 * 255
     image = np.repeat(checks[..., None], 3, axis=2).astype(np.uint8)
     small = to_square(image, 32)

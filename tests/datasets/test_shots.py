@@ -1,4 +1,4 @@
-"""Which images a k stands for, and that none of them is tested with."""
+"""Drawing few shots, and finding them in the test split."""
 
 import hashlib
 import itertools
@@ -32,7 +32,7 @@ def draw(tmp_path, k, seed=0) -> Shots:
     )
 
 
-def test_the_fewer_shots_are_the_first_of_the_more(tmp_path, part):
+def test_fewer_shots_are_the_first_of_more_shots(tmp_path, part):
     drawn = [draw(tmp_path, k).keys for k in KS]
     assert [len(keys) for keys in drawn] == [1, 2, 4, 8, 16, 20]
     for few, more in itertools.pairwise(drawn):
@@ -40,17 +40,19 @@ def test_the_fewer_shots_are_the_first_of_the_more(tmp_path, part):
     assert len(set(drawn[-1])) == 20
 
 
-def test_one_seed_draws_one_selection_and_another_seed_another(tmp_path, part):
+def test_the_seed_determines_the_selection(tmp_path, part):
     assert draw(tmp_path, 4, seed=3).keys == draw(tmp_path, 4, seed=3).keys
     assert len({draw(tmp_path, 4, seed=s).keys for s in range(5)}) == 5
 
 
 def test_every_image_is_drawn_equally_often():
     first = [choose(5, 1, seed)[0] for seed in range(2000)]
-    assert np.bincount(first, minlength=5).min() > 340  # 400 expected, 18 to a sigma
+    assert (
+        np.bincount(first, minlength=5).min() > 340
+    )  # expected: 400, standard deviation 18
 
 
-def test_the_content_hash_is_of_size_and_pixels(tmp_path, part):
+def test_the_content_hash_covers_size_and_pixels(tmp_path, part):
     drawn = draw(tmp_path, "full")
     for key, sha256, example in zip(*drawn, strict=True):
         image = np.asarray(Image.open(part / f"train/{key}.png"))
@@ -65,13 +67,13 @@ def test_only_normal_training_images_are_drawn(tmp_path, part):
 
 
 @pytest.mark.parametrize("k", [0, -1, 21])
-def test_shots_that_there_are_not_are_refused(tmp_path, part, k):
+def test_an_impossible_number_of_shots_is_refused(tmp_path, part, k):
     with pytest.raises(ValueError, match=rf"--shots must be in \[1, 20\].*got {k}"):
         draw(tmp_path, k)
 
 
 def smooth(*seed: int) -> np.ndarray:
-    """What a copy of another size still looks like, as noise does not."""
+    """A smooth image, which unlike noise survives a change of size."""
     small = Image.fromarray(pixels(*seed, side=5)).convert("L").convert("RGB")
     return np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
 
@@ -94,7 +96,7 @@ def load_test(tmp_path, **options):
 
 
 def copied(part, size, **options):
-    """A photograph to train with turns up among those to test with."""
+    """Copy a training photograph into the test split, at `size` pixels."""
     image = Image.open(part / "train/good/002.png").resize((size, size))
     path = part / f"test/good/copy{options.pop('ending', '.png')}"
     image.save(path, **options)
@@ -106,10 +108,12 @@ def test_distinct_photographs_are_no_leak(tmp_path, smooth_part, caplog):
     assert not caplog.messages
 
 
-def test_an_exact_copy_is_told_of_or_refused_as_asked(tmp_path, smooth_part, caplog):
+def test_an_exact_copy_is_a_warning_or_an_error_as_requested(
+    tmp_path, smooth_part, caplog
+):
     copied(smooth_part, SIDE)
     test = load_test(tmp_path)
-    expected = "1 test images were trained with: good/copy is good/002 (exact)"
+    expected = "1 test images are also training images: good/copy is good/002 (exact)"
     assert caplog.messages == [expected]
     with pytest.raises(ValueError, match="good/copy is good/002"):
         load_test(tmp_path, on_leak="refuse")
@@ -118,7 +122,7 @@ def test_an_exact_copy_is_told_of_or_refused_as_asked(tmp_path, smooth_part, cap
 
 
 @pytest.mark.parametrize("size", [60, 120, 180])
-def test_a_copy_of_another_size_or_file_is_found(tmp_path, smooth_part, size, caplog):
+def test_a_copy_of_another_size_or_format_is_found(tmp_path, smooth_part, size, caplog):
     copied(smooth_part, size, ending=".jpg", quality=90)
     test = load_test(tmp_path)
     trained = draw(tmp_path, "full").examples
@@ -126,11 +130,11 @@ def test_a_copy_of_another_size_or_file_is_found(tmp_path, smooth_part, size, ca
         datasets.check_leaks(trained, test)
     leak = datasets.Leak("good/002", "good/copy", "resized")
     assert datasets.check_leaks(trained, test, on_leak="warn") == [leak]
-    assert "1 test images were trained with" in caplog.text
+    assert "1 test images are also training images" in caplog.text
     assert datasets.check_leaks(trained, test, on_leak="ignore") == []
 
 
-def test_what_was_not_trained_with_is_no_leak(tmp_path, smooth_part):
+def test_only_copies_of_the_drawn_shots_are_leaks(tmp_path, smooth_part):
     copied(smooth_part, SIDE)
     others = [x for x in draw(tmp_path, "full").examples if x.key != "good/002"]
     assert datasets.check_leaks(others, load_test(tmp_path, on_leak="ignore")) == []

@@ -1,4 +1,4 @@
-"""A person's own photographs: what is read, what is refused, and what is told."""
+"""The user's own photographs: reading, refusals and messages."""
 
 import shutil
 
@@ -22,7 +22,7 @@ def part(tmp_path):
     return mvtec_category(tmp_path / "data/part", defects={"crack": 2, "dent": 1})
 
 
-def test_a_split_reads_back_equal_to_the_files(tmp_path, part):
+def test_a_split_equals_its_files(tmp_path, part):
     test = load(tmp_path)
     assert test.keys == ("crack/000", "crack/001", "dent/000", "good/000", "good/001")
     for example in test:
@@ -46,7 +46,7 @@ def test_masks_pair_by_stem_not_by_order(tmp_path, part):
     assert not examples["crack/000"].mask.any()
 
 
-def test_a_folder_is_a_list_of_categories_or_one_of_them(tmp_path, part):
+def test_a_folder_contains_categories_or_is_one(tmp_path, part):
     mvtec_category(tmp_path / "data/other")
     (tmp_path / "data/notes").mkdir()
     assert datasets.categories("folder", tmp_path / "data") == ("other", "part")
@@ -59,7 +59,7 @@ def test_a_training_folder_alone_is_enough(tmp_path):
     assert len(load(tmp_path, split="test")) == 0
 
 
-def test_images_of_mixed_kinds_and_sizes_are_read_as_they_are(tmp_path, part):
+def test_images_of_mixed_formats_and_sizes_are_read(tmp_path, part):
     train = part / "train/good"
     save(train / "wide.bmp", pixels(5)[:6])
     save(train / "grey.tif", pixels(6), "L")
@@ -70,17 +70,17 @@ def test_images_of_mixed_kinds_and_sizes_are_read_as_they_are(tmp_path, part):
     assert shapes["good/wide"] == (6, 12, 3) and shapes["good/photo"] == (20, 20, 3)
 
 
-def test_hidden_files_and_folders_are_left_out(tmp_path, part):
+def test_hidden_files_and_folders_are_skipped(tmp_path, part):
     before = load(tmp_path).keys
     for name in ("train/good/._000.png", "test/crack/._000.png"):
-        (part / name).write_bytes(b"what a Mac keeps of a file")
-    (part / "ground_truth/crack/._000_mask.png").write_bytes(b"the same")
+        (part / name).write_bytes(b"metadata that macOS stores")
+    (part / "ground_truth/crack/._000_mask.png").write_bytes(b"metadata")
     save(part / "test/.ipynb_checkpoints/000-checkpoint.png", pixels(9))
     assert load(tmp_path).keys == before
     assert len(load(tmp_path, split="train")) == 3
 
 
-def test_a_sixteen_bit_camera_keeps_one_scale_over_its_category(tmp_path, part):
+def test_sixteen_bit_images_of_a_category_share_one_scale(tmp_path, part):
     shutil.rmtree(part / "train/good")
     values = np.full((12, 12), 1000, np.uint16)
     save(part / "train/good/dim.png", values)
@@ -90,9 +90,7 @@ def test_a_sixteen_bit_camera_keeps_one_scale_over_its_category(tmp_path, part):
     assert (dim == 1000 >> 4).all()
 
 
-def test_test_images_of_more_bits_than_the_good_parts_are_read_by_all_of_them(
-    tmp_path, part
-):
+def test_wide_test_images_are_read_as_16_bits_if_training_images_have_8(tmp_path, part):
     values = np.full((12, 12), 40_000, np.uint16)
     save(part / "test/good/wide.png", values)
     wide = {e.key: e for e in load(tmp_path)}["good/wide"].image
@@ -104,8 +102,8 @@ def test_a_category_may_be_called_all(tmp_path, part):
     assert [e.category for e in load(tmp_path, "all")] == ["all"] * 5
 
 
-def test_the_kind_is_guessed_or_taken_as_told(tmp_path, part):
-    assert load(tmp_path)[0].kind == "texture"  # noise is alike everywhere
+def test_the_kind_is_guessed_or_as_given(tmp_path, part):
+    assert load(tmp_path)[0].kind == "texture"  # noise looks alike everywhere
     assert load(tmp_path, kind="object")[0].kind == "object"
     for path in (part / "train/good").iterdir():
         image = np.full((64, 64, 3), 30, np.uint8)
@@ -114,19 +112,17 @@ def test_the_kind_is_guessed_or_taken_as_told(tmp_path, part):
     assert load(tmp_path)[0].kind == "object"
 
 
-def test_defects_without_a_mask_are_counted_and_told_in_one_line(
-    tmp_path, part, caplog
-):
+def test_defects_without_a_mask_are_counted_in_one_warning(tmp_path, part, caplog):
     save(part / "ground_truth/crack/000_mask.png", np.zeros((12, 12), np.uint8))
     (part / "ground_truth/dent/000_mask.png").unlink()
     test = load(tmp_path)
     assert test.unmasked_defects == ("crack/000", "dent/000")
     (line,) = caplog.messages
-    assert line.startswith("part: 2 images of defects have no mask or an empty one")
+    assert line.startswith("part: 2 defective images have no mask or an empty mask")
     assert load(tmp_path).unmasked_defects == ("crack/000", "dent/000")  # prepared
 
 
-def test_a_changed_folder_is_prepared_anew_and_never_written_to(tmp_path, part):
+def test_a_changed_folder_is_prepared_again_and_never_modified(tmp_path, part):
     before = sorted(part.rglob("*"))
     first = load(tmp_path, split="train")
     save(part / "train/good/000.png", pixels(99))
@@ -142,24 +138,24 @@ def refused(tmp_path, message, **options):
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_that_cannot_be_meant_is_refused(tmp_path, part):
+def test_a_wrong_folder_is_refused(tmp_path, part):
     refused(tmp_path, "nowhere does not exist", data_dir=tmp_path / "nowhere")
     empty = tmp_path / "empty"
     empty.mkdir()
     refused(tmp_path, "empty is empty", data_dir=empty)
     (empty / "notes.txt").touch()
-    refused(tmp_path, "holds no category", data_dir=empty)
+    refused(tmp_path, "contains no category", data_dir=empty)
     refused(tmp_path, "is a file", data_dir=empty / "notes.txt")
     refused(tmp_path, "needs --data-dir", data_dir=None)
 
 
-def test_the_level_that_was_meant_is_told(tmp_path, part):
-    refused(tmp_path, f"one level too high: try {part.parent}", data_dir=tmp_path)
+def test_a_wrong_level_is_refused_with_the_right_folder(tmp_path, part):
+    refused(tmp_path, f"is not deep enough: use {part.parent}", data_dir=tmp_path)
     for below in ("train", "test", "ground_truth", "train/good"):
-        refused(tmp_path, f"too low: {part} was meant", data_dir=part / below)
+        refused(tmp_path, f"is too deep: use {part}$", data_dir=part / below)
 
 
-def test_a_misspelt_category_is_met_with_a_suggestion(tmp_path, part):
+def test_a_misspelt_category_is_refused_with_a_suggestion(tmp_path, part):
     refused(tmp_path, "got prt; did you mean part", category="prt")
     with pytest.raises(ValueError, match="got foldr; did you mean folder"):
         datasets.categories("foldr", tmp_path)
@@ -171,9 +167,9 @@ def test_an_empty_training_folder_is_refused(tmp_path, part):
     refused(tmp_path, "train/good holds no image")
 
 
-def test_files_that_contradict_each_other_are_named(tmp_path, part):
+def test_contradictory_files_are_named(tmp_path, part):
     save(part / "test/crack/000.jpg", pixels(1))
-    refused(tmp_path, r"000\.png and 000\.jpg have one stem")
+    refused(tmp_path, r"000\.png and 000\.jpg have the same stem")
     (part / "test/crack/000.jpg").unlink()
     save(part / "ground_truth/crack/777_mask.png", np.zeros((12, 12), np.uint8))
     refused(tmp_path, "1 masks .* match no image .*777_mask.png")
@@ -182,7 +178,7 @@ def test_files_that_contradict_each_other_are_named(tmp_path, part):
     refused(tmp_path, r"000_mask\.png must have its image's size 12x12, got 9x12")
 
 
-def test_ctrl_c_is_one_line_and_status_130(capsys):
+def test_ctrl_c_ends_in_one_line_and_status_130(capsys):
     with pytest.raises(SystemExit) as ended, one_line_errors():
         raise KeyboardInterrupt
     assert ended.value.code == 130
@@ -190,7 +186,7 @@ def test_ctrl_c_is_one_line_and_status_130(capsys):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\nhalf"])
-def test_an_unreadable_image_ends_in_one_line_and_leaves_nothing_prepared(
+def test_an_unreadable_image_ends_in_one_line_and_nothing_is_prepared(
     tmp_path, part, content, capsys
 ):
     (part / "test/crack/001.png").write_bytes(content)

@@ -1,4 +1,4 @@
-"""Bolt, gear, capsule and board: what their renderers promise."""
+"""The renderers of bolt, gear, capsule and board."""
 
 import importlib
 import subprocess
@@ -39,7 +39,7 @@ def staged(name: str, defect: str, seed: int = 0, side: int = SIDE) -> Scene:
 
 
 def beyond(mask: np.ndarray, *, pixels: int) -> np.ndarray:
-    """Where the nearest masked pixel is more than `pixels` away."""
+    """Mask of the pixels more than `pixels` away from the mask."""
     return np.asarray(ndimage.distance_transform_edt(np.logical_not(mask))) > pixels
 
 
@@ -49,18 +49,18 @@ def test_a_good_part_has_an_empty_mask_and_eight_bit_colour(name):
     assert image.shape == (SIDE, SIDE, 3) and image.dtype == np.uint8
     assert mask.shape == (SIDE, SIDE) and mask.dtype == np.bool_
     assert not mask.any()
-    assert image.std() > 15  # something is in the picture
+    assert image.std() > 15  # the image is not empty
 
 
 @pytest.mark.parametrize("name", CATEGORIES)
-def test_at_least_four_kinds_of_defect_are_known(name):
+def test_there_are_at_least_four_kinds_of_defect(name):
     defects = MODULES[name].DEFECTS
     assert len(defects) >= 4 and len(set(defects)) == len(defects)
     assert "good" not in defects
 
 
 @pytest.mark.parametrize(("name", "defect"), KINDS)
-def test_every_defect_leaves_a_mask_of_plausible_size(name, defect):
+def test_every_defect_has_a_mask_of_plausible_size(name, defect):
     for seed in range(2):
         image, mask = rendered(name, defect, seed)
         assert image.shape == (SIDE, SIDE, 3) and image.dtype == np.uint8
@@ -82,13 +82,13 @@ def test_the_scene_is_unchanged_outside_the_mask(name, defect):
     outside = beyond(scene.mask, pixels=2)
     assert change[scene.mask].max() > 3 * inspection.VISIBLE_CHANGE
     assert change[outside].max() <= inspection.VISIBLE_CHANGE
-    # but for its faint shadow, a defect leaves the rest of the scene as it was
+    # A defect changes the rest of the scene only by its faint shadow.
     assert (change[outside] > 1 / 255).mean() < 0.05
 
 
 @pytest.mark.parametrize(("name", "defect"), KINDS)
-def test_a_defect_shows_in_the_photograph_as_the_mask_says(name, defect):
-    """Good and defective photographs share the camera's noise but for the defect."""
+def test_a_defect_is_visible_where_the_mask_is_set(name, defect):
+    """Good and defective photographs have the same camera noise outside the defect."""
     good, _ = rendered(name, "good", seed=5)
     shown, mask = rendered(name, defect, seed=5)
     change = np.abs(good.astype(int) - shown.astype(int)).max(axis=-1)
@@ -97,7 +97,7 @@ def test_a_defect_shows_in_the_photograph_as_the_mask_says(name, defect):
 
 
 @pytest.mark.parametrize("name", CATEGORIES)
-def test_no_two_good_parts_are_alike(name):
+def test_good_parts_differ(name):
     images = [rendered(name, "good", seed)[0].astype(float) for seed in range(3)]
     for i in range(3):
         for j in range(i):
@@ -113,7 +113,7 @@ def test_successive_draws_of_one_generator_differ(name):
 
 
 @pytest.mark.parametrize("name", CATEGORIES)
-def test_a_defect_keeps_its_place_at_another_resolution(name):
+def test_a_defect_has_the_same_position_at_another_resolution(name):
     defect = MODULES[name].DEFECTS[-1]
     places = []
     for side in (160, 320):
@@ -123,19 +123,21 @@ def test_a_defect_keeps_its_place_at_another_resolution(name):
 
 
 @pytest.mark.parametrize("name", CATEGORIES)
-def test_an_unknown_defect_is_refused_with_the_known_ones(name):
-    with pytest.raises(ValueError, match="defect is 'rot'; known are 'good'") as raised:
+def test_an_unknown_defect_is_refused_with_a_list(name):
+    with pytest.raises(
+        ValueError, match=r"defect must be one of 'good'.* got 'rot'"
+    ) as raised:
         rendered(name, "rot")
     for defect in MODULES[name].DEFECTS:
         assert repr(defect) in str(raised.value)
 
 
 def test_a_tiny_image_is_refused():
-    with pytest.raises(ValueError, match="image_px is 32; a part needs at least 64"):
+    with pytest.raises(ValueError, match="image_px must be at least 64, got 32"):
         rendered("bolt", "good", side=32)
 
 
-def test_the_changed_region_is_what_changed_with_its_holes_filled():
+def test_the_changed_region_has_its_holes_filled():
     good = np.full((64, 64, 3), 0.3, np.float32)
     shown = good.copy()
     shown[20:30, 20:30] = 0.6
@@ -145,13 +147,13 @@ def test_the_changed_region_is_what_changed_with_its_holes_filled():
     np.testing.assert_array_equal(changed_region(good, shown), expected)
 
 
-def test_a_change_below_the_threshold_is_no_defect():
+def test_a_change_below_the_threshold_is_ignored():
     good = np.full((64, 64, 3), 0.3, np.float32)
     assert not changed_region(good, good + np.float32(0.005)).any()
     assert changed_region(good, good + np.float32(0.05)).all()
 
 
-def test_a_change_at_the_border_is_kept_and_not_filled_beyond():
+def test_a_change_at_the_border_is_kept_exactly():
     good = np.full((64, 64, 3), 0.3, np.float32)
     shown = good.copy()
     shown[:5, :7] = 0.7
@@ -160,7 +162,7 @@ def test_a_change_at_the_border_is_kept_and_not_filled_beyond():
     np.testing.assert_array_equal(changed_region(good, shown), expected)
 
 
-def test_distances_are_true_distances():
+def test_distances_are_euclidean():
     x, y = shapes.pixel_grid(101)
     assert shapes.circle(x, y, 0.2)[50, 50] == pytest.approx(-0.2)
     square = shapes.box(x, y, 0.1, 0.2)
@@ -176,7 +178,7 @@ def test_coverage_of_a_disc_sums_to_its_area():
     assert area == pytest.approx(np.pi * 0.09, rel=1e-3)
 
 
-def test_a_stroke_is_as_wide_as_asked():
+def test_a_stroke_has_the_requested_width():
     x, y = shapes.pixel_grid(400)
     points = np.array([[-0.2, 0.0], [0.2, 0.0]])
     line = shapes.stroke(x, y, points, np.array([0.01, 0.01]))
@@ -184,9 +186,9 @@ def test_a_stroke_is_as_wide_as_asked():
     assert shapes.coverage(line, 400).mean() == pytest.approx(expected, rel=0.02)
 
 
-def test_a_turned_part_comes_back_by_turning_the_grid():
+def test_part_coordinates_undo_rotation_and_shift():
     x, y = np.full((1, 1), 0.3, np.float32), np.full((1, 1), 0.1, np.float32)
-    u, v = shapes.posed(x, y, shift=(0.1, 0.1), degrees=90)
+    u, v = shapes.part_coordinates(x, y, shift=(0.1, 0.1), degrees=90)
     assert (float(u[0, 0]), float(v[0, 0])) == pytest.approx((0.0, -0.2), abs=1e-6)
 
 
