@@ -10,13 +10,14 @@ ARGS ?=
 # A venv that fails half-way leaves its python behind, without pip.
 .DELETE_ON_ERROR:
 
-.PHONY: help few-shot test test-slow check format lint types gpu-check clean
+.PHONY: help few-shot test test-slow docs check format lint types gpu-check clean
 
 help:
 	@echo 'make few-shot   train on 2 good parts a category, measure, draw  (ARGS="--shots 1")'
 	@echo 'make test       the tests, a few minutes'
 	@echo 'make test-slow  the tests that take longer'
 	@echo 'make check      format, lint, types and tests'
+	@echo 'make docs       the pages, into build/site; a broken link is an error'
 	@echo 'make gpu-check  the checks that need an accelerator'
 
 $(VENV)/bin/python:
@@ -34,6 +35,11 @@ $(VENV)/.dev: $(VENV)/.base
 	$(INSTALL) --editable '.[agm,dev,onnx,ray]'
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.base
+	@echo 'installing what the pages need'
+	$(INSTALL) --editable '.[docs]'
+	@touch $@
+
 few-shot: $(VENV)/.base
 	$(RUN) -m experiments.few_shot --shots 2 $(ARGS)
 
@@ -43,6 +49,10 @@ test: $(VENV)/.dev
 # These run longer than they compile; the others are compiled in haste (tests/conftest.py).
 test-slow: $(VENV)/.dev
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -m slow $(ARGS)
+
+# Strict: a broken link, or a public name without an entry, fails.
+docs: $(VENV)/.docs
+	$(RUN) -m mkdocs build --strict $(ARGS)
 
 check: format lint types test
 

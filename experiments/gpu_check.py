@@ -1,4 +1,4 @@
-"""Tests and timings on the machine's own accelerator; prints what docs/gpu.md wants.
+"""Tests and timings on the machine's own accelerator; prints what the lab notes want.
 
     make gpu-check
 
@@ -92,7 +92,7 @@ def _check(settings: Settings) -> bool:
     if not has_accelerator:
         print(
             "jax finds no accelerator here: this shows that the check runs, in preset "
-            "cpu. Nothing below belongs in docs/gpu.md.\n"
+            "cpu. Nothing below belongs in docs/lab_notes/.\n"
         )
     kind = jax.devices()[0].device_kind
     date = time.strftime("%Y-%m-%d")

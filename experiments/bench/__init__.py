@@ -1,1 +1,1 @@
-"""Benchmarks: each prints one table; the figures stand in docs/benchmarks.md."""
+"""Benchmarks: each prints one table; the figures are in docs/results/speed.md."""

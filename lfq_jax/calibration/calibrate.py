@@ -80,7 +80,7 @@ def of_training(
     what = "the synthetic validation"
     rule: Rule = "false_alarm_rate"
     if bad[image_score]:
-        rule = "margin"  # fewer false alarms: docs/benchmarks.md has the figures
+        rule = "margin"  # fewer false alarms: see docs/results/accuracy.md
         for level, name in ((image, image_score), (pixel, MAP_MAX)):
             level[rule] = margin_threshold(
                 level["false_alarm_rate"], bad[name], parts=shots

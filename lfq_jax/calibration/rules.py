@@ -18,7 +18,7 @@ CONFIDENCE = 0.9
 
 MARGIN = 0.25
 """Where `margin` lies between good parts and anomalies, in log-odds: parts to come
-differ by more than variations of a few do. See docs/benchmarks.md, False alarms."""
+differ by more than variations of a few do. See docs/results/accuracy.md."""
 
 
 @dataclass(frozen=True)

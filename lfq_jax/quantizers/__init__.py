@@ -1,5 +1,6 @@
-"""Quantizers of any array `[..., d]`, behind one protocol. See docs/quantizers.md.
+"""Quantizers of any array `[..., d]`, behind one protocol.
 
+See docs/how_to/add_quantizer.md.
 jax is loaded when a quantizer is first asked for, not with `quantizers.config`.
 """
 

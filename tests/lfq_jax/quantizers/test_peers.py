@@ -1,6 +1,6 @@
 """LFQ, FSQ and SimVQ against vector-quantize-pytorch, where it is installed.
 
-docs/quantizers.md says where the two differ, and which is right.
+docs/how_to/add_quantizer.md says where the two differ, and which is right.
 """
 
 from typing import Any
