@@ -1,4 +1,8 @@
-"""One process at a time fills a folder, and clears what killed ones left in it."""
+"""One process at a time fills a folder, and removes what killed processes left there.
+
+The lock is flock itself, not the library filelock: where a disk has no flock, filelock
+falls back to a marker file that outlives its owner, and the base install lacks it.
+"""
 
 import contextlib
 import fcntl
@@ -13,15 +17,15 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def alone_in(folder: Path, *, leftovers: str) -> Iterator[None]:
-    """Be the only process that fills `folder`; wait for another one to end.
+    """Hold the lock of `folder`; waits while another process fills it.
 
-    Whatever bears the name of a leftover is nobody's then, and is removed.
+    Nobody fills a folder that matches `leftovers` then, so it is removed.
 
     Args:
-      leftovers: pattern of the names of folders that are not whole yet.
+      leftovers: pattern of the names of unfinished folders.
 
     Raises:
-      OSError: where `folder` cannot be written.
+      OSError: `folder` cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
@@ -33,9 +37,9 @@ def alone_in(folder: Path, *, leftovers: str) -> Iterator[None]:
 
 
 def _locked(file: IO[str], folder: Path) -> bool:
-    """Wait for the system's own lock, which falls with its owner, however that dies.
+    """Wait for the lock. The system releases it when its owner ends or is killed.
 
-    False on a disk without locks, where nothing is known of other processes.
+    False on a disk without locks, where other processes cannot be noticed.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,1 +1,1 @@
-"""Benchmarks: each prints one table; the figures stand in docs/benchmarks.md."""
+"""Benchmarks. Each prints its measurements; docs/benchmarks.md records them."""
