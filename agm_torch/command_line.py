@@ -1,4 +1,4 @@
-"""What `python -m agm_torch` can be asked. Nothing heavy is imported here."""
+"""Commands and flags of `python -m agm_torch`. Imports nothing heavy."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,18 +6,18 @@ from typing import Annotated, Literal
 
 import tyro
 
-from agm_torch.cache_folder import cache_folder
+from agm_torch.cache.layout import cache_folder
 from agm_torch.config import Engine, GeneratorConfig, Kind
 
 
 def default_cache() -> Path:
-    """Where experiments look."""
+    """The folder of shards that `experiments` uses, too."""
     return cache_folder() / "anomalies"
 
 
 @dataclass(frozen=True)
 class Images:
-    """The normal photographs to start from."""
+    """The normal images, and the anomalies to make of them."""
 
     images: tuple[Path, ...]
     """Image files or folders of them."""
@@ -30,8 +30,8 @@ class Images:
     seed: int = 0
     """Another seed gives other anomalies."""
     config: Path | None = None
-    """JSON with a generator configuration, instead of the flags below: a file with the
-    object that a manifest holds under `options`, or a manifest itself."""
+    """JSON file with a generator configuration, instead of the flags below: the object
+    under `options` of a manifest, or a whole manifest."""
     generator: Annotated[GeneratorConfig, tyro.conf.arg(name="")] = field(
         default_factory=GeneratorConfig
     )
@@ -39,12 +39,12 @@ class Images:
 
 @dataclass(frozen=True)
 class Generate(Images):
-    """Write anomalous images with masks to the cache; prints the folder.
+    """Write anomalous images with masks to the cache, and print the folder.
 
-    Exit status: 0 done; 2 a mistake in the request, or the disk refused; 130, 143 and
-    141 stopped by SIGINT, by SIGTERM and by the end of who listened, with the record at
-    hand finished and everything written: the same command goes on from there; 1 a
-    defect of this program.
+    Exit status: 0 done; 1 a defect of this program; 2 a mistake in the request, or the
+    disk refused; 130, 143 and 141 stopped by SIGINT, by SIGTERM, and because nobody
+    reads standard output any more. A stop finishes and writes the current record; the
+    same command resumes.
     """
 
     count: int = 500
@@ -52,7 +52,7 @@ class Generate(Images):
     cache: Path = field(default_factory=default_cache)
     """Where shards are kept."""
     cache_limit_gb: float | None = None
-    """Afterwards, remove what was used longest ago until the cache fits."""
+    """Afterwards, remove the least recently used folders until the cache fits."""
     workers: int = 1
     """Processes that share the work; with several GPUs, each takes one."""
     engine: Engine = "local"
@@ -62,7 +62,7 @@ class Generate(Images):
     """A running cluster, e.g. 10.0.0.1:6379. Default: $RAY_ADDRESS; without it, ray
     starts one on this machine and ends it afterwards."""
     json_progress: bool = False
-    """One JSON object a line on stdout instead of a progress bar."""
+    """Print one JSON object per line to stdout instead of a progress bar."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Export:
     shards: Path
     """A finished folder of the cache."""
     out: Path
-    """Where the category's folder is written to, which must not have one yet."""
+    """Where the category's folder is created. It must not exist yet."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +91,16 @@ class Cache:
     """List, verify or prune the cache."""
 
     action: tyro.conf.Positional[Literal["list", "verify", "prune"]]
-    """list: what is there. verify: read everything again and compare sha256. prune:
-    remove what was used longest ago."""
+    """list: print the folders. verify: read all files again and compare their sha256.
+    prune: remove the least recently used folders."""
     cache: Path = field(default_factory=default_cache)
     """Where shards are kept."""
     limit_gb: float = 10.0
-    """For prune: what may stay."""
+    """For prune: size that the cache may keep."""
     dry_run: bool = False
-    """For prune: only say what would be removed."""
+    """For prune: only print what would be removed."""
     remove_damaged: bool = False
-    """For verify: remove what is damaged, so that the next run makes it again."""
+    """For verify: remove damaged folders, so that the next run makes them again."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ class Weights:
     """List or fetch the weights that `--generator diffusion` needs."""
 
     action: tyro.conf.Positional[Literal["list", "fetch"]]
-    """list: the table of published weights, and what of it is here; opens no
-    connection. fetch: find or download, and verify, what the flags below ask for."""
+    """list: print the published weights, and which are on this machine; opens no
+    connection. fetch: find or download, and verify, what the flags below need."""
     generator: Annotated[GeneratorConfig, tyro.conf.arg(name="")] = field(
         default_factory=GeneratorConfig
     )

@@ -1,4 +1,4 @@
-"""What can be chosen about the making of anomalies. Standard library only."""
+"""Configuration of the anomaly generator. Standard library only."""
 
 import dataclasses
 import hashlib
@@ -21,14 +21,14 @@ MaskSource = Literal["perlin", "foreground", "grounded_sam"]
 Engine = Literal["local", "ray"]
 
 GENERATOR_VERSION = 5
-"""Raised whenever the same configuration would give other bytes than before."""
+"""To be increased whenever the same configuration would give different bytes."""
 MIN_IMAGE_PX = 32
 PROMPT_BANK = Path(__file__).with_name("prompts.toml")
-_PLACES_OF_MODELS = {
+_LOCATION_FIELDS = {
     "grounded_sam": ("sam", "sam_sha256", "dino", "dino_sha256", "bert"),
     "diffusion": ("model", "revision", "prompts", "clip"),
 }
-"""Fields that say where bytes come from; an identity holds what they are instead."""
+"""Fields that name files or folders. An identity holds their hashes instead."""
 
 
 def _check_weights(weights: Any) -> None:
@@ -42,16 +42,16 @@ def _check_weights(weights: Any) -> None:
 
 @dataclass(frozen=True)
 class ShapeWeights:
-    """How often an anomaly takes which outline, relative to each other."""
+    """Relative frequencies of the outlines of anomalies."""
 
     perlin: float = 3.0
-    """Thresholded Perlin noise, as the paper and DRAEM have it."""
+    """Thresholded Perlin noise, as in the paper and in DRAEM."""
     spot: float = 3.0
     """One blob with a ragged or smooth outline."""
     scatter: float = 1.0
     """Several small blobs near each other: pits, dirt."""
     curve: float = 3.0
-    """A thin line, smooth or jagged, with branches or without: scratch, crack."""
+    """A thin line, smooth or jagged, with or without branches: scratch, crack."""
     polygon: float = 1.5
     """A straight-edged piece: chip, cut-out, label."""
     band: float = 0.7
@@ -63,14 +63,14 @@ class ShapeWeights:
 
 @dataclass(frozen=True)
 class ContentWeights:
-    """How often the weight-free generator changes what, relative to each other."""
+    """Relative frequencies of the contents of the weight-free generator."""
 
     dtd: float = 3.0
-    """A texture photograph from `dtd_dir`. Left out where none is given."""
+    """A texture photograph from `dtd_dir`. Ignored without one."""
     patches: float = 1.5
-    """The image's own patches, shuffled and turned."""
+    """The image's own patches, shuffled and rotated."""
     region: float = 1.5
-    """Another region of this or another shot, turned and scaled."""
+    """Another region of this or another shot, rotated and scaled."""
     noise: float = 2.0
     """Random fields of random colours, coarse to fine."""
     pattern: float = 1.0
@@ -100,17 +100,18 @@ class ContentWeights:
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """How one normal photograph becomes an anomalous one."""
+    """How a normal image becomes an anomalous one."""
 
     generator: Literal["texture", "diffusion"] = "texture"
-    """texture: no weights. diffusion: Stable Diffusion, as the paper."""
+    """texture: no weights. diffusion: Stable Diffusion, as in the paper."""
     masks: Literal["auto", "perlin", "foreground", "grounded_sam"] = "auto"
-    """Where anomalies may lie. auto: the whole image for textures; for objects the
+    """Where anomalies may be. auto: the whole image for textures; for objects the
     part, found without weights (texture) or by Grounding DINO and SAM (diffusion)."""
     dtd_dir: Path | None = None
     """Folder with texture photographs, e.g. DTD's `images`. Default: none."""
     beta_max: float = 0.8
-    """Transparency is drawn from [0, beta_max]; less for structural changes."""
+    """Largest transparency. It is drawn uniformly from 0 on, for structural changes
+    from a smaller range."""
     min_area: float = 0.001
     """Smallest anomaly, as a share of the image."""
     max_area: float = 0.15
@@ -118,12 +119,12 @@ class GeneratorConfig:
     min_change: float = 6.0
     """Smallest mean change inside the mask, in grey levels of 255."""
     min_contrast: float = 1.5
-    """Smallest change of colour, structure, contrast or detail, relative to what the
-    same texture shows by chance: below 1 it is just one more piece of it."""
+    """Smallest change of colour, structure, contrast or detail, relative to the
+    texture's own variation. Below 1, an anomaly looks like one more piece of it."""
     silhouette_share: float = 0.25
     """Share of an object's anomalies that may reach beyond its outline."""
     max_redraws: int = 24
-    """Draws that fail a gate before a plain, always visible anomaly is taken."""
+    """Draws that may fail a gate. Then a plain, always visible anomaly is taken."""
     records_per_shard: int = 64
     """Records in one file. A killed process loses at most one minute of work."""
     shapes: ShapeWeights = field(default_factory=ShapeWeights)
@@ -151,7 +152,7 @@ class GeneratorConfig:
                 )
 
     def mask_source(self, kind: Kind) -> MaskSource:
-        """Which of the three finds the place of an anomaly."""
+        """What finds the region of an anomaly: `masks`, with auto resolved."""
         if self.masks != "auto":
             return self.masks
         if kind == "texture":
@@ -161,29 +162,29 @@ class GeneratorConfig:
     def models(
         self, kind: Kind
     ) -> tuple[GroundedSamConfig | None, DiffusionConfig | None]:
-        """What finds parts and what paints, where that is a model; else None."""
+        """Configurations of the models that find parts and that paint, or None."""
         return (
             self.grounded_sam if self.mask_source(kind) == "grounded_sam" else None,
             self.diffusion if self.generator == "diffusion" else None,
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, paths as text, as a manifest holds them."""
+        """JSON values, with paths as text, as in a manifest."""
         return json.loads(json.dumps(dataclasses.asdict(self), default=str))
 
     def identity(self, kind: Kind) -> dict[str, Any]:
-        """What of the configuration decides the bytes, as far as it says.
+        """The part of the configuration that decides the bytes.
 
-        Where models run, more does, which is known on the machine that runs them alone:
-        what `auto` is there, the versions of the libraries, the commit of a model on
-        the hub that was named without one. See `agm_torch.made_with`.
+        Where models run, the bytes also depend on the machine: on the device that
+        `auto` selects, on the versions of the libraries, and on the commit of a hub
+        model that was named without one. `agm_torch.engine.made_with` records these.
         """
         values = self.to_json()
         values.pop("masks")
         values["mask_source"] = self.mask_source(kind)
         values["generator_version"] = GENERATOR_VERSION
         values["dtd_dir"] = self.dtd_dir and folder_sha256(self.dtd_dir)
-        values.pop("weights")  # where files lie does not change what is in them
+        values.pop("weights")  # the location of files does not change their contents
         sam, diffusion = self.models(kind)
         if not diffusion:
             values.pop("diffusion")
@@ -196,14 +197,15 @@ class GeneratorConfig:
         values["prompts"] = hashlib.sha256(bank.read_bytes()).hexdigest()
         values["models"] = self._identities(kind)
         values["device"]["device"] = self.device.device.split(":")[0]
-        for section, names in _PLACES_OF_MODELS.items():
+        for section, names in _LOCATION_FIELDS.items():
             for name in names if section in values else ():
                 values[section].pop(name)
         return values
 
     def _identities(self, kind: Kind) -> dict[str, str]:
-        """What the models are, wherever their files lie."""
-        from agm_torch.weights import model_identities  # needs more than the stdlib
+        """Identities of the chosen models, wherever their files are."""
+        # needs more than the standard library
+        from agm_torch.weights.identities import model_identities
 
         sam, diffusion = self.models(kind)
         return model_identities(self.weights, grounded_sam=sam, diffusion=diffusion)
@@ -219,9 +221,9 @@ def job_identity(
     image_px: int,
     images: Sequence[str],
 ) -> dict[str, Any]:
-    """What decides the bytes of a shard folder; its hash is the folder's name.
+    """What decides the bytes of a shard folder. Its hash is the folder's name.
 
-    All that does, for the generator without weights; see `GeneratorConfig.identity`.
+    Complete for the generator without weights; see `GeneratorConfig.identity`.
 
     Args:
       images: sha256 of every normal image, in order.
@@ -241,13 +243,13 @@ def config_from_json(values: dict[str, Any]) -> GeneratorConfig:
     """The inverse of `GeneratorConfig.to_json`.
 
     Raises:
-      ValueError: a field is unknown, or its value is none that it takes.
+      ValueError: a field is unknown, or its value is not allowed.
     """
     return _from_json(GeneratorConfig, values)
 
 
 def folder_sha256(folder: Path) -> str:
-    """A name for a folder's contents: the files' names and sizes, without hidden ones.
+    """Hash of the names and sizes of a folder's files, without hidden ones.
 
     Raises:
       FileNotFoundError: there is no such folder.

@@ -1,4 +1,4 @@
-"""Where the models run, and in which number format."""
+"""The device on which models run, and their number format."""
 
 from typing import NamedTuple
 
@@ -10,17 +10,19 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Placement(NamedTuple):
-    """A device and the number format of what is large and tolerates less precision."""
+    """A device, and the number format of the large parts that need less precision."""
 
     device: torch.device
     dtype: torch.dtype
 
 
 def placement(config: DeviceConfig) -> Placement:
-    """Choose the device, and set the number of threads of this process.
+    """Device and number format of a configuration.
+
+    Sets the number of torch threads of this process, and deterministic kernels.
 
     Raises:
-      ValueError: there is no such device, or half precision is asked of the CPU.
+      ValueError: there is no such device, or half precision is wanted on the CPU.
     """
     torch.set_num_threads(config.threads)
     device = _device(config.device)
@@ -30,7 +32,7 @@ def placement(config: DeviceConfig) -> Placement:
                 f"precision {config.precision} is for a GPU; the CPU computes in fp32"
             )
         return Placement(device, torch.float32)
-    torch.backends.cudnn.benchmark = False  # else runs differ by the kernel it picks
+    torch.backends.cudnn.benchmark = False  # else runs differ in their kernels
     torch.backends.cudnn.deterministic = True
     if config.precision == "auto":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -15,7 +15,7 @@ DEFECT = "synthetic"
 
 
 def export_command(command: Export) -> int:
-    """Run `python -m agm_torch export`; prints the category's folder."""
+    """Run `python -m agm_torch export`, and print the category's folder."""
     print(export_folders(open_shards(command.shards), command.out))
     return 0
 
@@ -24,17 +24,17 @@ def export_folders(shards: Shards, out: Path) -> Path:
     """Write `<out>/<category>` and return it.
 
     The normal images go to `train/good`, the anomalous ones to `test/synthetic`, their
-    masks to `ground_truth/synthetic/<stem>_mask.png`, and what made them to
-    `provenance.jsonl`. The folder gets its name when everything is written.
+    masks to `ground_truth/synthetic/<stem>_mask.png`, and their provenance to
+    `provenance.jsonl`. The folder is renamed to its name when everything is written.
 
     Raises:
-      FileExistsError: the category's folder is already there.
+      FileExistsError: the category's folder exists already.
     """
     folder = out / str(shards.manifest["category"])
     if folder.exists():
         raise FileExistsError(f"out: {folder} exists already")
     partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed export left
+    shutil.rmtree(partial, ignore_errors=True)  # of a killed export
     good = partial / "train" / "good"
     test = partial / "test" / DEFECT
     truth = partial / "ground_truth" / DEFECT

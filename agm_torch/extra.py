@@ -1,4 +1,4 @@
-"""The libraries of the `agm` extra, which the weight-free generator does without."""
+"""The libraries of the `agm` extra, which the weight-free generator does not need."""
 
 import importlib.util
 
@@ -14,10 +14,10 @@ HUB = ("huggingface_hub",)
 
 
 def require_agm_extra(libraries: tuple[str, ...]) -> None:
-    """Raise where one of the extra's `libraries` is missing; imports none of them.
+    """Refuse a missing library of the extra, without importing any.
 
     Raises:
-      FileNotFoundError: names what is missing and how to get it.
+      FileNotFoundError: names the missing libraries and how to install them.
     """
     wanted = dict.fromkeys(libraries)
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]

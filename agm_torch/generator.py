@@ -1,4 +1,4 @@
-"""The plug-and-play piece: a normal image in, an anomalous one and its mask out."""
+"""The plug-and-play generator: normal image in, anomalous image and mask out."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from agm_torch.blend import Blend, blend
+from agm_torch.blending import Blend, blend
 from agm_torch.config import MIN_IMAGE_PX, GeneratorConfig, Kind
 from agm_torch.content import Judge, content_source
 from agm_torch.extra import DIFFUSION, GROUNDED_SAM, require_agm_extra
@@ -18,11 +18,11 @@ from agm_torch.quality import rejection
 from agm_torch.scene import Content, Region, Request, Scene, SoftMask, bounding_box
 
 _PLAIN_CHANGE = 90.0
-"""Grey levels: visible on anything."""
+"""Grey levels. Visible on everything."""
 
 
 class Anomaly(NamedTuple):
-    """A normal image broken, and where."""
+    """An anomalous image, and where it differs from the normal one."""
 
     image: UInt8[np.ndarray, "h w 3"]
     mask: UInt8[np.ndarray, "h w"]
@@ -34,8 +34,10 @@ class Anomaly(NamedTuple):
 
 
 class AnomalyGenerator:
-    """Breaks normal images of one kind. Weights, if any, are found and checked when it
-    is built, and load at the first call.
+    """Makes anomalies of normal images of one kind.
+
+    Weights, if any, are found and checked when the generator is built, and loaded at
+    the first call.
 
     Raises:
       FileNotFoundError: a library of the `agm` extra, or weights, are missing.
@@ -46,13 +48,15 @@ class AnomalyGenerator:
     ) -> None:
         self.config = config or GeneratorConfig()
         self.kind: Kind = kind
-        require_agm_extra(_libraries(self.config, kind))  # of all, before any weights
+        require_agm_extra(
+            _libraries(self.config, kind)
+        )  # before any weights are searched
         self._regions = region_source(self.config, kind)
         self._content = content_source(self.config)
 
     @property
     def batch(self) -> int:
-        """How many records are best drawn together."""
+        """Best number of records to draw together."""
         return self._content.batch
 
     def __call__(
@@ -62,17 +66,17 @@ class AnomalyGenerator:
         category: str,
         rng: np.random.Generator,
     ) -> Anomaly:
-        """Break one image. For many of the same image, `scenes` once is faster."""
+        """One anomaly of an image. For several, `scenes` once and `draw` are faster."""
         (scene,) = self.scenes([image], category=category)
         return self.draw([scene], [rng])[0]
 
     def scenes(
         self, images: Sequence[UInt8[np.ndarray, "h w 3"]], *, category: str
     ) -> list[Scene]:
-        """Find out, once an image, where its anomalies may lie.
+        """The images with their regions and backgrounds, computed once per image.
 
         Raises:
-          ValueError: an image is not u8[h w 3] or smaller than 32 pixels.
+          ValueError: an image is not u8[h w 3], or smaller than 32 pixels.
         """
         for image in images:
             _check_image(image)
@@ -91,7 +95,7 @@ class AnomalyGenerator:
     def _background(
         self, image: UInt8[np.ndarray, "h w 3"]
     ) -> Float32[np.ndarray, "h w 3"] | None:
-        """What shows where a part is missing; None where no part stands out."""
+        """What is visible where a part is missing; None where no part was found."""
         if self.kind == "texture":
             return None
         inside, background = find_foreground(image)
@@ -100,10 +104,10 @@ class AnomalyGenerator:
     def draw(
         self, scenes: Sequence[Scene], rngs: Sequence[np.random.Generator]
     ) -> list[Anomaly]:
-        """One anomaly a scene, each from its own generator alone.
+        """One anomaly per scene, each from its own random generator alone.
 
-        Draws that fail a gate are drawn again, at most `max_redraws` times; then a
-        plain, always visible spot is taken, and the provenance says so.
+        Draws that fail a gate are repeated, at most `max_redraws` times. Then a plain,
+        always visible spot is taken, and the provenance records it.
         """
         results: list[Anomaly | None] = [None] * len(scenes)
         rejects = [Counter[str]() for _ in scenes]
@@ -134,7 +138,7 @@ class AnomalyGenerator:
     def _judged(
         self, request: Request, content: Content, rejects: Counter[str]
     ) -> Anomaly | None:
-        """The blended anomaly, or None with the reason counted."""
+        """The blended anomaly, or None, with the reason counted in `rejects`."""
         scene, mask, rng = request
         beta = float(rng.uniform(0, self.config.beta_max * content.beta_scale))
         result = blend(scene.image, mask, content, beta=beta)
@@ -148,7 +152,7 @@ class AnomalyGenerator:
 
 
 def _libraries(config: GeneratorConfig, kind: Kind) -> tuple[str, ...]:
-    """Of the `agm` extra, what the configured sources import later."""
+    """Libraries of the `agm` extra that the configured sources import later."""
     sam, diffusion = config.models(kind)
     return (GROUNDED_SAM if sam else ()) + (DIFFUSION if diffusion else ())
 
@@ -171,7 +175,7 @@ def _plain(
     rng: np.random.Generator,
     rejects: Counter[str],
 ) -> Anomaly:
-    """The last resort: a spot much darker or brighter than what it covers."""
+    """The last resort: a spot much darker or brighter than the image below it."""
     region: Region = scene.regions[0]
     height, width = region.inside.shape
     share = min(np.sqrt(config.min_area * config.max_area), 0.3 * region.share)

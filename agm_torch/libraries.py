@@ -1,7 +1,7 @@
-"""Settle what third-party libraries do while they are imported. To be imported first.
+"""Settings for the import of third-party libraries. To be imported before them.
 
-transformers and diffusers look for jax and TensorFlow and load them where they are
-installed: seconds, and a second framework on the GPU that nobody asked for.
+transformers and diffusers import jax and TensorFlow where they are installed. That
+takes seconds, and puts a second framework on the GPU that nobody needs.
 """
 
 import os

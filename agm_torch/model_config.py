@@ -1,70 +1,70 @@
-"""What can be chosen about the models behind the diffusion generator. Stdlib only."""
+"""Configuration of the generator's models. Standard library only."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from agm_torch.cache_folder import cache_folder
+from agm_torch.cache.layout import cache_folder
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 
 
 @dataclass(frozen=True)
 class WeightsConfig:
-    """Where weights are looked for, and whether they may be fetched."""
+    """Where weights are stored, and whether missing ones may be downloaded."""
 
     folder: Path | None = None
-    """Where downloaded files lie. Default: $LFQUIAD_WEIGHTS, or `weights` in
+    """Folder of downloaded files. Default: $LFQUIAD_WEIGHTS, or `weights` in
     $LFQUIAD_CACHE, or ~/.cache/lfquiad/weights."""
     offline: bool = False
     """Never open a connection."""
 
     @property
     def directory(self) -> Path:
-        """`folder`, with its default filled in."""
+        """`folder`, or its default."""
         named = os.environ.get("LFQUIAD_WEIGHTS")
         return self.folder or Path(named or cache_folder() / "weights")
 
     @property
     def may_connect(self) -> bool:
-        """Whether a missing file may be fetched; HF_HUB_OFFLINE forbids it too."""
+        """Whether a missing file may be downloaded. HF_HUB_OFFLINE forbids it, too."""
         hub = os.environ.get("HF_HUB_OFFLINE", "").upper()
         return not self.offline and hub not in {"1", "ON", "YES", "TRUE"}
 
 
 @dataclass(frozen=True)
 class GroundedSamConfig:
-    """Grounding DINO finds the part by its name, SAM outlines it (paper 3.2)."""
+    """Grounding DINO finds the part by its name, SAM outlines it (paper, 3.2)."""
 
     sam: str = "sam_vit_h"
     """SAM weights: a name from the table (sam_vit_h, sam_vit_l, sam_vit_b) or a file.
     The size of the encoder is read from the file."""
     sam_sha256: str | None = None
-    """The file's sha256, refused if it differs. Default: the table's."""
+    """Required sha256 of the file. Default: the table's."""
     dino: str = "groundingdino_swint_ogc"
     """Grounding DINO weights: a name from the table or a file."""
     dino_sha256: str | None = None
-    """The file's sha256, refused if it differs. Default: the table's."""
+    """Required sha256 of the file. Default: the table's."""
     bert: str = "bert-base-uncased"
     """The detector's tokenizer: a name from the table or a folder. The weights of its
     text encoder come with Grounding DINO's own."""
     prompt: str = "a {class_name}"
-    """What the detector is asked for."""
+    """Text prompt of the detector."""
     box_threshold: float = 0.35
     """Boxes of lower confidence are ignored."""
     text_threshold: float = 0.25
     """Words of lower confidence are ignored."""
     detector_px: int = 800
-    """Shorter side of the image that the detector sees."""
+    """Shorter side of the image that the detector is given, in pixels."""
     max_boxes: int = 8
-    """The best so many boxes are outlined. SAM proposes three masks a box."""
+    """How many boxes, best first, are outlined. SAM proposes three masks per box."""
     min_proposal: float = 0.002
     """Smallest proposal, as a share of the image."""
     max_proposal: float = 0.95
-    """Largest proposal, as a share of the image: above it, it is the background."""
+    """Largest proposal, as a share of the image. Larger ones are background."""
     fallback: Literal["foreground", "error"] = "foreground"
-    """What to do where the detector finds nothing. The provenance says so."""
+    """What to do if the detector finds nothing. The provenance records it."""
 
     def __post_init__(self) -> None:
         check_range("box_threshold", self.box_threshold, 0.0, 1.0)
@@ -79,48 +79,51 @@ class GroundedSamConfig:
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """Stable Diffusion paints the defect inside the mask (paper 3.2 and 4.3)."""
+    """Stable Diffusion paints the defect inside the mask (paper, 3.2 and 4.3)."""
 
     pipeline: Literal["diffedit", "inpaint"] = "diffedit"
-    """DiffEdit as the paper, or inpainting for inpainting checkpoints."""
+    """diffedit: as in the paper. inpaint: for inpainting checkpoints."""
     model: str | None = None
     """A name from the table, a name on the hub (owner/name), or a folder. Default:
     stable-diffusion-v1-4, or stable-diffusion-inpainting with the inpaint pipeline."""
     revision: str | None = None
-    """The hub's commit, so that one name stays one set of weights. Default: the
+    """Commit on the hub, so that a name stays one set of weights. Default: the
     table's."""
     words: Literal["paper", "category"] = "paper"
-    """Which prompts of the bank: the paper's pairs, or one a defect word of the
-    category. Naming a benchmark's kinds of defect is knowledge that an unsupervised
-    method does not have: say so where it is used."""
+    """paper: the prompt pairs of the paper. category: one pair per defect word of the
+    category. An unsupervised method does not know the kinds of defect of a benchmark,
+    so report the use of category."""
     prompts: Path | None = None
-    """A prompt bank of one's own, as agm_torch/prompts.toml."""
+    """Your own prompt bank, in the format of agm_torch/prompts.toml."""
     positive: tuple[str, ...] = ()
     """What to paint, e.g. "broken {class_name} with defect". Default: the bank's."""
     negative: tuple[str, ...] = ()
-    """What to stay away from. Default: the bank's."""
+    """What to avoid. Default: the bank's."""
     strength: float = 0.8
-    """How far back into noise the masked region goes, in (0, 1]."""
+    """Share of the denoising steps that the masked region goes through, in (0, 1]."""
     steps: int = 50
     """Denoising steps at strength 1."""
     guidance: float = 7.5
-    """Weight of the positive against the negative prompt."""
+    """Guidance scale: weight of the positive against the negative prompt."""
     inversion_guidance: float = 1.0
-    """The same while DiffEdit turns the image into noise. Above 1 it loses detail."""
+    """Guidance scale while DiffEdit inverts the image to noise. Above 1, detail is
+    lost."""
     crop: float = 2.0
-    """Side of the crop around the mask, relative to the mask's own."""
+    """Side of the crop around the mask, relative to the mask's side."""
     min_crop_px: int = 160
-    """Shortest side of the crop: below it the model sees a blur."""
+    """Shortest side of the crop. Magnified to the model's resolution, a smaller crop is
+    a blur."""
     model_px: int | None = None
-    """Side of the square that has as many pixels as the crop when the model sees it.
-    Default: what the model was trained with."""
+    """Side of the square with as many pixels as the crop that the model is given.
+    Default: the resolution that the model was trained with."""
     batch: int = 4
     """Records painted together on a GPU. The CPU paints one at a time, so that bytes
     never depend on which records are made together."""
     clip_margin: float | None = None
-    """Smallest CLIP margin between positive and negative prompt. None: not asked."""
+    """Smallest CLIP margin between positive and negative prompt. None: no such
+    gate."""
     clip: str = "clip-vit-large-patch14"
-    """The CLIP model of that gate: a name from the table or a folder."""
+    """CLIP model of this gate: a name from the table or a folder."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.strength <= 1.0:
@@ -133,7 +136,7 @@ class DiffusionConfig:
         for name in ("positive", "negative"):
             if not all(prompt.strip() for prompt in getattr(self, name)):
                 raise ValueError(
-                    f"diffusion.{name} is empty: say what is meant, or leave it out"
+                    f"diffusion.{name} is empty: write a prompt, or leave it out"
                 )
         check_range("guidance", self.guidance, 0.0, 100.0)
         check_range("inversion_guidance", self.inversion_guidance, 0.0, 100.0)
@@ -145,7 +148,7 @@ class DiffusionConfig:
 
     @property
     def model_name(self) -> str:
-        """`model`, with its default filled in."""
+        """`model`, or its default."""
         inpaint = self.pipeline == "inpaint"
         default = "stable-diffusion-inpainting" if inpaint else "stable-diffusion-v1-4"
         return self.model or default
@@ -160,16 +163,14 @@ class DeviceConfig:
     precision: Precision = "auto"
     """auto: fp32 on the CPU, bf16 on a GPU that has it, else fp16."""
     threads: int = 1
-    """Threads of one process on the CPU. Bytes can depend on it, so it is part of the
-    cache's key; use workers for more cores."""
+    """CPU threads of one process. The bytes can depend on them, so they are part of the
+    cache's key. For more cores, use workers."""
 
     def __post_init__(self) -> None:
         check_range("threads", self.threads, 1, 1024)
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Raises:
-    ValueError: `value` does not lie in [low, high].
-    """
+    """Raise a ValueError unless `value` is in [low, high]."""
     if not low <= value <= high:
         raise ValueError(f"{name} must lie in [{low}, {high}], got {value}")

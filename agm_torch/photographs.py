@@ -1,4 +1,4 @@
-"""The normal photographs that anomalies are made from."""
+"""Finds and reads the normal images of a request."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from datasets.images import bit_depth, image_files, read_image, stored_maximum
 
 
 def photograph_paths(sources: Sequence[Path]) -> list[Path]:
-    """The image files named, and those in the folders named, sorted by name.
+    """The named image files and those in the named folders, which are sorted by name.
 
     Raises:
       FileNotFoundError: a path does not exist, or a folder holds no image.
@@ -30,12 +30,12 @@ def photograph_paths(sources: Sequence[Path]) -> list[Path]:
 
 
 def read_photographs(paths: Sequence[Path]) -> list[UInt8[np.ndarray, "h w 3"]]:
-    """Photographs of one camera, as `datasets.images.read_image` reads each.
+    """Images of one camera, read by `datasets.images.read_image`.
 
-    Those of more than 8 bits keep one scale: the bit depth of the brightest.
+    Images of more than 8 bits share one scale: the bit depth of the brightest.
 
     Raises:
-      ValueError: a file is no image, or cut short.
+      ValueError: a file is not an image, or truncated.
     """
     depth = bit_depth(max(map(stored_maximum, paths), default=0))
     return [read_image(path, depth=depth) for path in paths]

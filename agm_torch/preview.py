@@ -1,4 +1,4 @@
-"""A contact sheet as the paper has it in figure 2: normal, mask, content, result."""
+"""A contact sheet like figure 2 of the paper: normal, mask, content, result."""
 
 import io
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from agm_torch.command_line import Preview
+from agm_torch.engine.job import Job
 from agm_torch.generator import Anomaly, AnomalyGenerator
-from agm_torch.job import Job
 from agm_torch.reporting import read_job
 from datasets.files import write_atomically
 
@@ -22,7 +22,7 @@ _BACKGROUND, _TEXT = (24, 24, 24), (225, 225, 225)
 
 
 def preview_command(command: Preview) -> int:
-    """Run `python -m agm_torch preview`; prints the file."""
+    """Run `python -m agm_torch preview`, and print the path of the picture."""
     suffix = command.out.suffix.lower()
     if suffix not in _FORMATS:
         raise ValueError(f"out must end in {', '.join(_FORMATS)}, got {command.out}")
@@ -39,8 +39,8 @@ def preview_command(command: Preview) -> int:
 def contact_sheet(job: Job) -> UInt8[np.ndarray, "h w 3"]:
     """The first records of a job: normal image, mask, content and result of each.
 
-    The content column shows A of the blending equation inside the mask alone, on
-    black, as it is before beta lets the normal image show through.
+    The content column shows A of the blending equation, before it is mixed with the
+    normal image; black outside the mask.
     """
     generator = AnomalyGenerator(job.config, kind=job.kind)
     scenes = generator.scenes(list(job.normals), category=job.category)
@@ -56,9 +56,9 @@ def contact_sheet(job: Job) -> UInt8[np.ndarray, "h w 3"]:
 def unblended(
     normal: UInt8[np.ndarray, "h w 3"], anomaly: Anomaly
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The content A that a record was blended from, black outside the mask.
+    """The content A of a blended record, black outside the mask.
 
-    Solves S = N + (1 - beta) M (A - N) for A; where M is small, rounding makes it
+    Solves S = N + (1 - beta) M (A - N) for A. Where M is small, rounding makes A
     coarse.
     """
     weight = anomaly.soft_mask * (1 - anomaly.provenance["beta"])
@@ -71,7 +71,7 @@ def unblended(
 def _panel(
     normal: UInt8[np.ndarray, "h w 3"], anomaly: Anomaly
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Four pictures side by side with what made them written above."""
+    """Four pictures side by side, with content and shape written above."""
     mask = np.repeat(anomaly.mask[:, :, None], 3, axis=2)
     pictures = (normal, mask, unblended(normal, anomaly), anomaly.image)
     height, width = normal.shape[:2]
@@ -89,6 +89,7 @@ def _panel(
 
 
 def _grid(panels: Sequence[UInt8[np.ndarray, "h w 3"]]) -> UInt8[np.ndarray, "h w 3"]:
+    """One picture of all panels, `_ROW` to a row."""
     height, width = panels[0].shape[:2]
     across = min(_ROW, len(panels))
     down = -(-len(panels) // across)

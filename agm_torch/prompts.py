@@ -1,4 +1,4 @@
-"""What the diffusion model is asked to paint, and what to stay away from."""
+"""Prompts of the diffusion model: what to paint, and what to avoid."""
 
 import logging
 import string
@@ -20,7 +20,7 @@ _FIELDS = {"class_name", "defect"}
 
 
 class PromptPair(NamedTuple):
-    """Paper, section 3.2: the prompt to follow and the prompt to stay away from."""
+    """The prompt to follow and the prompt to avoid (paper, section 3.2)."""
 
     positive: str
     negative: str
@@ -37,7 +37,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class PromptBank:
-    """A versioned list of prompts: `prompts.toml`, or a user's own file like it."""
+    """A versioned list of prompts: `prompts.toml`, or a user's file of this format."""
 
     version: int
     paper: tuple[PromptPair, ...]
@@ -48,11 +48,11 @@ class PromptBank:
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
-        """The categories with words of their own."""
+        """The categories with their own defect words."""
         return tuple(sorted(self.defects))
 
     def class_name(self, category: str) -> str:
-        """The part's name in plain English: `metal_nut` is a "metal nut"."""
+        """Name of the part in plain English: "metal nut" for `metal_nut`."""
         plain = " ".join(category.replace("_", " ").replace("-", " ").split())
         return self.class_names.get(category, plain)
 
@@ -67,11 +67,11 @@ class PromptBank:
         """Every pair that may be drawn for a category.
 
         Args:
-          words: `paper`, the three pairs of the paper; `category`, one pair a defect
+          words: `paper`, the three pairs of the paper; `category`, one pair per defect
             word of the category (or of the generic list).
-          positive: a user's own prompts instead of the bank's, each beside each of
-            the negative ones.
-          negative: likewise. Without, the bank's go with a user's positive prompts.
+          positive: a user's own prompts instead of the bank's. Each is paired with
+            each negative prompt.
+          negative: likewise. Default: the bank's.
 
         Raises:
           ValueError: a prompt is empty, or has a field that is not `{class_name}` or
@@ -95,17 +95,17 @@ class PromptBank:
     def draw(
         self, category: str, rng: np.random.Generator, **choice: Any
     ) -> PromptPair:
-        """One of `pairs`, each equally likely."""
+        """One of `pairs`, drawn uniformly."""
         pairs = self.pairs(category, **choice)
         return pairs[int(rng.integers(len(pairs)))]
 
 
 def load_bank(path: Path | None = None) -> PromptBank:
-    """Read a prompt bank. Default: the one that comes with the package.
+    """The prompt bank of a file. Default: the package's.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file is not a bank; says what is missing or empty.
+      ValueError: the file is not a bank. Names what is missing or empty.
     """
     path = path or PROMPT_BANK
     try:
@@ -126,10 +126,10 @@ def load_bank(path: Path | None = None) -> PromptBank:
 
 
 def cut_by_clip(prompt: str, tokenizer: Tokenizer) -> str | None:
-    """What of a prompt CLIP does not read, None where it reads all of it.
+    """The end of a prompt that CLIP does not read, None where CLIP reads all of it.
 
-    CLIP's text encoder has a fixed number of places, 77 with the two marks at the
-    ends; the pipelines silently drop the rest.
+    CLIP's text encoder has a fixed number of places, 77 with the marks of beginning
+    and end. The pipelines silently drop the rest.
     """
     tokens = tokenizer(prompt).input_ids
     room = tokenizer.model_max_length
@@ -183,5 +183,7 @@ def _filled(template: str, class_name: str, defect: str) -> str:
         )
     text = template.format(class_name=class_name, defect=defect).strip()
     if not template.strip():
-        raise ValueError("prompt is empty: say what to paint, or leave the option out")
+        raise ValueError(
+            "prompt is empty: write what to paint, or leave the option out"
+        )
     return text

@@ -1,4 +1,4 @@
-"""Gates: what a drawn anomaly must satisfy to be kept, and why it was not."""
+"""Gates that an anomaly must pass to be kept, and the reasons for a rejection."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from scipy import ndimage
 
-from agm_torch.blend import Blend
+from agm_torch.blending import Blend
 from agm_torch.config import GeneratorConfig
 from agm_torch.scene import Box, Scene, SoftMask
 
@@ -24,17 +24,18 @@ _FEWEST_PIXELS = 4
 _BLOCK_PX = 5
 _SURROUNDINGS_PX = 12
 _MEAN_DIFFERENCE = 1.13
-"""Of two draws from a normal distribution, in standard deviations: 2 / sqrt(pi)."""
+"""Mean difference of two draws from a normal distribution, in standard deviations:
+2 / sqrt(pi)."""
 _LEAST_SPREAD = 3.0
-"""Grey levels: below it the eye does not see the texture either."""
+"""Grey levels. The eye does not see a texture with less."""
 _LEAST_ON_OBJECT = 0.2
-"""An anomaly of the silhouette may lie mostly beside the part, not only there."""
+"""Least share on the part of an anomaly that may leave the outline."""
 
 
 def rejection(
     config: GeneratorConfig, scene: Scene, mask: SoftMask, result: Blend
 ) -> Reject | None:
-    """The first gate that the anomaly fails, or None where it may be kept."""
+    """The first gate that the anomaly fails, or None if it passes all."""
     slices = mask.box.slices
     exact = result.mask[slices] > 0
     pixels = int(exact.sum())
@@ -62,9 +63,9 @@ def rejection(
 
 
 def spills(normal: UInt8[np.ndarray, "h w 3"], result: Blend) -> bool:
-    """Whether a pixel outside the mask differs from the normal image, in any bit.
+    """Whether a pixel outside the mask differs from the normal image in any bit.
 
-    Blending never does that; whatever blends in its place must not either.
+    `blend` never changes one. Whatever replaces it must not either.
     """
     changed = result.image != normal
     changed[result.mask > 0] = False
@@ -89,14 +90,14 @@ def contrast(
     drawn: Float32[np.ndarray, "h w 3"],
     exact: Bool[np.ndarray, "h w"],
 ) -> float:
-    """How much an anomaly differs from one more piece of the same texture.
+    """How much an anomaly differs from another piece of the same texture.
 
-    The largest of four changes inside the mask: of the mean colour, in units of the
-    surroundings' own detail; of the coarse structure, in units of its own variation;
-    of the contrast and of the amount of detail, as logarithms. Each is divided by
-    what it reaches where a texture is exchanged for another piece of itself, which
-    falls with the root of the mask's size. So above 1 something can be seen that the
-    texture does not show by itself.
+    The largest of four changes inside the mask: of the mean colour, relative to the
+    detail of the surroundings; of the coarse structure, relative to its own variation;
+    of the contrast and of the amount of detail, as logarithms. Each is divided by the
+    value that it reaches when a texture is exchanged for another piece of itself. This
+    value falls with the root of the mask's size. Above 1, the anomaly shows something
+    that the texture itself does not.
 
     Args:
       normal, drawn: a window with some surroundings, in grey levels.
@@ -124,7 +125,7 @@ def _log_ratio(first: float, second: float) -> float:
 
 
 def _detail(grey: np.ndarray, exact: np.ndarray) -> float:
-    """Mean step between neighbours, inside the mask."""
+    """Mean absolute difference between neighbouring pixels inside the mask."""
     across = np.abs(np.diff(grey, axis=1))[exact[:, 1:] & exact[:, :-1]]
     down = np.abs(np.diff(grey, axis=0))[exact[1:] & exact[:-1]]
     steps = across.size + down.size
@@ -138,7 +139,7 @@ def _coarse_change(change: np.ndarray, exact: np.ndarray) -> float:
 
 
 def _blocks(values: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means over the inside of blocks of 5 x 5 pixels, and how much of each it is."""
+    """Means of blocks of 5 x 5 pixels over the mask, and the mask's pixels in each."""
     rows, columns = (length // _BLOCK_PX * _BLOCK_PX for length in values.shape)
     shape = (rows // _BLOCK_PX, _BLOCK_PX, columns // _BLOCK_PX, _BLOCK_PX)
     sums = values[:rows, :columns].reshape(shape).sum(axis=(1, 3))

@@ -1,4 +1,4 @@
-"""The generate command: progress for a person or a parent process, and signals."""
+"""The generate command: its progress, for a person or a parent process, and signals."""
 
 import json
 import os
@@ -11,12 +11,13 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from agm_torch.cache import prune
+from agm_torch.cache.pruning import prune
 from agm_torch.command_line import Generate, Images
 from agm_torch.config import GeneratorConfig, config_from_json
-from agm_torch.job import Job
+from agm_torch.engine.fill import Interrupted
+from agm_torch.engine.job import Job
+from agm_torch.engine.process import generate
 from agm_torch.photographs import photograph_paths, read_photographs
-from agm_torch.process import Interrupted, generate
 
 HEARTBEAT_SECONDS = 5.0
 _SECONDS_BETWEEN_REPORTS = 0.1
@@ -24,8 +25,11 @@ _GIGABYTE = 10**9
 
 
 class StopOnSignal:
-    """Remembers the first SIGINT or SIGTERM; calling it says whether one came. The
-    second one stops at once: nobody asks while weights are fetched or models load."""
+    """Notes the first SIGINT or SIGTERM. A call returns whether one has arrived.
+
+    The second signal stops the process at once, also while weights are downloaded or
+    models are loaded.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -55,51 +59,51 @@ class _Report(Protocol):
 
 
 class JsonReport:
-    """One JSON object a line on stdout; a sign of life even in a long record."""
+    """Prints one JSON object per line to stdout, with heartbeats in long records."""
 
     def __init__(self, count: int) -> None:
         self._count, self._done, self._before = count, 0, None
         self._started = time.monotonic()
         self._lock, self._ended = threading.Lock(), threading.Event()
         self.is_heard = True
-        threading.Thread(target=self._beat, daemon=True).start()
+        threading.Thread(target=self._send_heartbeats, daemon=True).start()
 
     def progress(self, done: int) -> None:
         seconds = time.monotonic() - self._started
-        if self._before is None:  # what an earlier run had made took no time of ours
+        if self._before is None:  # earlier records are no part of the rate
             self._before, self._started, seconds = done, time.monotonic(), 0.0
         self._done = done
         made = done - self._before
         left = (self._count - done) * seconds / made if made else None
         rate = made / seconds if made and seconds else None
-        self._say("progress", done=done, seconds_left=left, records_per_second=rate)
+        self._print("progress", done=done, seconds_left=left, records_per_second=rate)
 
     def wait(self, owner: str) -> None:
-        self._say("waiting", owner=owner)
+        self._print("waiting", owner=owner)
 
     def end(self, event: str, **values: Any) -> None:
         self.close()
-        self._say(event, done=self._done, **values)
+        self._print(event, done=self._done, **values)
 
     def close(self) -> None:
         self._ended.set()
 
-    def _beat(self) -> None:
+    def _send_heartbeats(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
-            self._say("heartbeat", done=self._done)
+            self._print("heartbeat", done=self._done)
 
-    def _say(self, event: str, **values: Any) -> None:
+    def _print(self, event: str, **values: Any) -> None:
         line = json.dumps({"event": event, "count": self._count, **values})
         with self._lock:
             try:
                 print(line, flush=True)
-            except BrokenPipeError:  # whoever asked is gone: stop as on a signal
+            except BrokenPipeError:  # the reader is gone: stop, as on a signal
                 self.is_heard = False
                 sys.stdout = open(os.devnull, "w")
 
 
 class BarReport:
-    """A progress bar on stderr, the folder on stdout."""
+    """Draws a progress bar on stderr, and prints the folder to stdout."""
 
     is_heard = True
 
@@ -108,23 +112,23 @@ class BarReport:
         self._bar: tqdm | None = None
 
     def progress(self, done: int) -> None:
-        if self._bar is None:  # what an earlier run had made is no part of the rate
+        if self._bar is None:  # earlier records are no part of the rate
             name = f"{self._category}: anomalies"
             self._bar = tqdm(total=self._count, initial=done, desc=name, unit="")
         self._bar.update(done - self._bar.n)
 
     def wait(self, owner: str) -> None:
-        print(f"waiting for {owner}, which makes the same", file=sys.stderr)
+        print(f"waiting for {owner}, which makes the same folder", file=sys.stderr)
 
     def end(self, event: str, **values: Any) -> None:
         self.close()
         if event == "done":
             print(values["path"])
         else:
-            print("stopped; the same command goes on from here", file=sys.stderr)
+            print("stopped; the same command resumes", file=sys.stderr)
 
     def close(self) -> None:
-        if self._bar is not None:  # else an error message would share its line
+        if self._bar is not None:  # so that an error message has its own line
             self._bar.close()
 
 
@@ -167,7 +171,7 @@ def generate_command(command: Generate) -> int:
 
 
 def read_job(command: Images, *, count: int) -> Job:
-    """What the command line asks for, with its images read.
+    """The job that the command line describes, with its images read.
 
     Raises:
       ValueError, FileNotFoundError: see `Job`, `photograph_paths`, `read_photographs`.
@@ -203,18 +207,18 @@ def _config(command: Images) -> GeneratorConfig:
 
 
 class _Throttle:
-    """Passes on the first count and then ten a second; `flush` passes on the last."""
+    """Reports the first count and then ten per second; `flush` reports the last."""
 
-    def __init__(self, tell: Callable[[int], None]) -> None:
-        self._tell, self._told = tell, float("-inf")
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self._report, self._reported_at = report, float("-inf")
         self._latest: int | None = None
 
     def __call__(self, done: int) -> None:
         self._latest = done
-        if time.monotonic() - self._told >= _SECONDS_BETWEEN_REPORTS:
+        if time.monotonic() - self._reported_at >= _SECONDS_BETWEEN_REPORTS:
             self.flush()
 
     def flush(self) -> None:
         if self._latest is not None:
-            self._tell(self._latest)
-            self._told, self._latest = time.monotonic(), None
+            self._report(self._latest)
+            self._reported_at, self._latest = time.monotonic(), None

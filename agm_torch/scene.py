@@ -1,4 +1,4 @@
-"""What is known of a normal image before anything is broken in it."""
+"""A normal image, its regions, and the data that is passed around for an anomaly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from agm_torch.config import Kind
 
 @dataclass(frozen=True)
 class Region:
-    """Where an anomaly may lie."""
+    """Where an anomaly may be."""
 
     inside: Bool[np.ndarray, "h w"]
     how: str
-    """Who found it: `whole image`, `foreground`, `grounded_sam`, or a fallback."""
+    """How it was found: `whole image`, `foreground`, `grounded_sam`, or a fallback."""
 
     @cached_property
     def share(self) -> float:
@@ -41,40 +41,40 @@ class Region:
 
     @cached_property
     def surroundings(self) -> Bool[np.ndarray, "h w"]:
-        """The inside and a margin of a twelfth of the image around it."""
+        """The inside with a margin of a twelfth of the image's longer side."""
         distance = np.asarray(ndimage.distance_transform_edt(~self.inside))
         return distance <= max(self.inside.shape) / 12
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One normal image with what the generator needs to know of it."""
+    """A normal image with what the generator needs to know about it."""
 
     image: UInt8[np.ndarray, "h w 3"]
     category: str
     kind: Kind
     regions: tuple[Region, ...]
-    """Proposals; a record takes one at random."""
+    """Proposals. A record takes one at random."""
     background: Float32[np.ndarray, "h w 3"] | None
-    """What lies behind the part, as far as it could be modelled."""
+    """Model of the background behind the part, None for no model."""
     shots: Sequence[UInt8[np.ndarray, "h w 3"]]
-    """All normal images of the category, this one among them."""
+    """All normal images of the category, including this one."""
 
     @cached_property
     def is_grey(self) -> bool:
-        """Whether the image has no colour, so that a defect would hardly have any."""
+        """Whether the image has no colour, so that defects have hardly any either."""
         spread = np.ptp(self.image.astype(np.int16), axis=2)
         return float(spread.mean()) < 3.0
 
     @cached_property
     def spread(self) -> float:
-        """Standard deviation of the detail: image minus its local mean, grey levels."""
+        """Standard deviation of image minus local mean, in grey levels."""
         grey = self.image.mean(axis=2, dtype=np.float32)
         return float((grey - ndimage.uniform_filter(grey, 9)).std())
 
 
 class Box(NamedTuple):
-    """A window of an image, in pixels; ends are exclusive."""
+    """A window of an image, in pixels, with exclusive ends."""
 
     top: int
     bottom: int
@@ -91,16 +91,16 @@ class Box(NamedTuple):
 
 
 class SoftMask(NamedTuple):
-    """Where an anomaly goes and how firmly."""
+    """Where an anomaly goes, and how strongly it replaces the image."""
 
     alpha: Float32[np.ndarray, "h w"]
     """In [0, 1] over the whole image, 0 outside the mask."""
     box: Box
-    """Holds everything above 0, with a margin."""
+    """Contains everything above 0, with a margin."""
     shape: str
     region: Region
     beyond_outline: bool
-    """Whether it was allowed to leave the region, to change the silhouette."""
+    """Whether the mask may leave the region, to change the silhouette."""
 
 
 class Request(NamedTuple):
@@ -112,19 +112,19 @@ class Request(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What an anomaly looks like: the A of the paper's blending equation."""
+    """What an anomaly looks like: A of the paper's blending equation."""
 
     pixels: Float32[np.ndarray, "h w 3"]
-    """In grey levels [0, 255], of the mask's box."""
+    """Grey levels in [0, 255], in the mask's box."""
     name: str
     beta_scale: float
-    """Share of `beta_max` that suits it: double exposures of shapes look wrong."""
+    """Share of `beta_max` to use. Double exposures of structural changes look wrong."""
     details: dict[str, Any] | None = None
-    """What else the provenance should say, e.g. model and prompts."""
+    """Further entries of the provenance, e.g. model and prompts."""
 
 
 def bounding_box(alpha: Float32[np.ndarray, "h w"], *, margin: int) -> Box:
-    """The smallest window with everything above 0, and `margin` pixels around it."""
+    """The smallest window with everything above 0, plus `margin` pixels."""
     rows = np.flatnonzero(alpha.any(axis=1))
     columns = np.flatnonzero(alpha.any(axis=0))
     height, width = alpha.shape

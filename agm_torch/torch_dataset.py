@@ -1,7 +1,7 @@
-"""Shards for whatever trains in torch: DRAEM, anomalib's models, one's own.
+"""Shards as a data set for training in torch: DRAEM, anomalib's models, your own.
 
-The keys and shapes are those of DRAEM's own training set, so that it can be exchanged
-for this one without another change.
+The keys and shapes are those of DRAEM's training set, which this data set can replace
+without another change.
 """
 
 from pathlib import Path
@@ -20,21 +20,21 @@ class Sample(TypedDict):
     """One training sample."""
 
     image: Tensor
-    """The normal image, f32[3 h w] in [0, 1]: what is to be reconstructed."""
+    """The normal image, f32[3 h w] in [0, 1]: the target of the reconstruction."""
     augmented_image: Tensor
     """The anomalous image, or the normal one again, f32[3 h w] in [0, 1]."""
     anomaly_mask: Tensor
-    """f32[1 h w], 1 where the two differ."""
+    """f32[1 h w], 1 where the two images differ."""
     has_anomaly: Tensor
     """f32[1], 1 or 0."""
     idx: int
-    """The sample's own number: reading it again gives the same sample."""
+    """The sample's index. Reading it again gives the same sample."""
 
 
 class AnomalyDataset(Dataset[Sample]):
-    """A finished shard folder, memory-mapped; workers map it again instead of copying.
+    """A finished shard folder, memory-mapped. Workers map it again instead of copying.
 
-    Samples 0 .. n - 1 are the anomalies; after them the normal images take turns.
+    Samples 0 .. n - 1 are the anomalies; after them, the normal images take turns.
     """
 
     def __init__(self, folder: Path | str, *, normal_share: float = 0.5) -> None:
@@ -62,7 +62,7 @@ class AnomalyDataset(Dataset[Sample]):
         )
 
     def __getitem__(self, index: int) -> Sample:
-        """Sample `index`, the same at every call.
+        """Sample `index`. Equal at every call.
 
         Raises:
           IndexError: there is no such sample.
@@ -88,7 +88,7 @@ class AnomalyDataset(Dataset[Sample]):
         return {"folder": self.folder, "normal_share": self.normal_share}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """In a worker: map the files again, which were checked before."""
+        """In a worker: map the files again, without checking them again."""
         self.__dict__.update(state)
         self._shards = open_shards(self.folder, verify=False)
         self._starts = _starts(self._shards)

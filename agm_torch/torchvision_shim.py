@@ -1,9 +1,9 @@
-"""Let torchvision's ordinary wheel import beside a CPU-only torch.
+"""Makes torchvision's ordinary wheel importable beside a CPU-only torch.
 
-The wheel's compiled half links CUDA. Where that cannot load, `import torchvision`
-ends in "operator torchvision::nms does not exist", although nothing here needs the
-compiled half. Declaring the operator with a small Python kernel is enough for
-transforms, models and (batched) non-maximum suppression.
+The compiled part of the wheel links CUDA. Where CUDA cannot be loaded,
+`import torchvision` ends in "operator torchvision::nms does not exist", although
+nothing here needs the compiled part. Declaring the operator with a small Python kernel
+is enough for transforms, models and (batched) non-maximum suppression.
 """
 
 import functools
@@ -33,13 +33,13 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     return torch.stack(kept) if kept else torch.empty(0, dtype=torch.long)
 
 
-def _compiled_half_loads() -> bool:
+def _compiled_part_loads() -> bool:
     """Whether torchvision's own operators can be loaded into this torch."""
     if torch.version.cuda is not None:
         return True
     found = importlib.util.find_spec("torchvision")
     if found is None or found.origin is None:
-        return True  # importing torchvision will say what is missing
+        return True  # the import of torchvision names what is missing
     library = next(Path(found.origin).parent.glob("_C*.so"), None)
     try:
         if library is not None:
@@ -51,20 +51,21 @@ def _compiled_half_loads() -> bool:
 
 @functools.cache
 def install() -> torch.library.Library | None:
-    """Declare the operators if they are missing; call before importing torchvision.
+    """Declare missing operators. To be called before torchvision is imported.
 
-    Returns the library that holds them, or None where torchvision's own are fine.
+    Returns:
+      The library that holds them, or None where torchvision's own can be loaded.
     """
-    if _compiled_half_loads():
+    if _compiled_part_loads():
         return None
     library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):  # both are looked up while torchvision is imported
+    for name in ("nms", "qnms"):  # the import of torchvision looks up both
         library.define(
             f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
         )
     library.impl("nms", nms, "CPU")
     import torchvision.ops.boxes as boxes
 
-    # only this check: roi_align keeps asking and falls back to its Python version
+    # only this check: roi_align keeps its own and uses its Python version
     boxes._assert_has_ops = lambda: None
     return library

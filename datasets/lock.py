@@ -1,4 +1,8 @@
-"""A lock that lets one process at a time fill a folder."""
+"""A lock that lets one process at a time fill a folder.
+
+The lock is flock itself, not the library filelock: where a disk has no flock, filelock
+falls back to a marker file that outlives its owner, and the base install lacks it.
+"""
 
 import contextlib
 import fcntl

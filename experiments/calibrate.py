@@ -1,8 +1,8 @@
-"""Set a run's thresholds anew, from photographs of good parts.
+"""Set the thresholds of a run again, from photographs of good parts.
 
     python -m experiments.calibrate --run runs/<id> --good DIR
 
-With --defective DIR too, the largest F1 on both decides.
+With --defective DIR in addition, the threshold with the largest F1 on both decides.
 """
 
 import sys
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from experiments.command_line import read_command_line
-from experiments.incoming import check_folder, found_photographs
-from experiments.run import cache_folder, keep_compiled
+from experiments.run.command_line import read_command_line
+from experiments.run.compile_cache import cache_folder, keep_compiled
+from experiments.run.image_folder import check_folder, found_photographs
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     import numpy as np
@@ -27,30 +27,31 @@ if TYPE_CHECKING:  # these import jax, which --help must not wait for
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Set a run's thresholds anew, from photographs of good parts."""
+    """Set the thresholds of a run again, from photographs of good parts."""
 
     run: Path | None = None
-    """The run's folder: runs/<id>, or that of one of its categories."""
+    """The run's folder, runs/<id>, or the folder of one of its categories."""
     category: str | None = None
-    """Which category's detector, where the run has several."""
+    """Category of the detector; needed if the run has several."""
     good: Path | None = None
-    """Photographs of good parts that the training has not seen; 19 or more guarantee a
+    """Photographs of good parts that were not used in training; 19 or more guarantee a
     false-alarm rate of 5 %."""
     defective: Path | None = None
-    """Photographs of defective parts, where there are some."""
+    """Photographs of defective parts, if there are any."""
     masks: Path | None = None
-    """Their masks: <stem>.png or <stem>_mask.png, in sub-folders as in --defective."""
+    """Masks of the defects: <stem>.png or <stem>_mask.png, in the same sub-folders as
+    in --defective."""
     false_alarm_rate: float = 0.05
-    """Share of good parts that may be called anomalous."""
+    """Share of good parts that may be classified as anomalous."""
     image_score: Literal[
         "auto", "keep", "mean", "max", "top_k_mean", "smoothed_max"
     ] = "keep"
-    """What an image's score is. `auto`: the one of the highest AUROC, on --defective or
-    else on the training's synthetic anomalies. `keep`: the run's."""
+    """Which score an image gets. `keep`: the run's. `auto`: the score with the highest
+    AUROC on --defective or, without it, on the training's synthetic anomalies."""
     tile_px: int = 0
-    """Width of the tiles that photographs are scored in; 0: whole."""
+    """Width of the tiles in which photographs are scored; 0: score them as a whole."""
     cache_dir: Path = field(default_factory=cache_folder)
-    """Compiled programs are kept here: the second start is faster."""
+    """Folder that keeps compiled programs, which makes the next start faster."""
 
     def __post_init__(self) -> None:
         if not 0 < self.false_alarm_rate < 1:
@@ -60,15 +61,15 @@ class Calibrate:
         if self.tile_px != 0 and self.tile_px < 16:
             raise ValueError(f"--tile-px must be 0 or at least 16, got {self.tile_px}")
         if self.masks and not self.defective:
-            raise ValueError("--masks needs --defective: masks show defects")
+            raise ValueError("--masks needs --defective: masks mark defects")
 
 
 class Scored(NamedTuple):
-    """What the networks make of a folder."""
+    """Scores of the photographs of one folder."""
 
     scores: "Scores"
     pixels: "StreamingPixelMetrics"
-    """Of the images whose masks are known."""
+    """Pixel counts of the photographs whose masks are known."""
 
 
 def score_folder(
@@ -79,21 +80,24 @@ def score_folder(
     tile_px: int,
     what: str,
 ) -> Scored:
-    """Every score of every photograph, and its pixels where its mask is known.
+    """All scores of every photograph, and its pixels if its mask is known.
 
     Args:
-      masks: one a photograph, None where there is none; None for good parts.
+      networks: computes the maps and scores.
+      paths: the photographs.
+      masks: the mask of each photograph, or None if it has none. None instead of the
+        sequence means that all photographs show good parts.
+      tile_px: width of the tiles; 0 scores photographs as a whole.
+      what: name of the progress bar.
 
     Raises:
-      ValueError: where a photograph cannot be read, which might be the one that
-        matters, or a mask is of another size or no mask.
+      ValueError: if a photograph cannot be read, since it might be an important one; if
+        a mask is not a mask or has another size than its photograph.
     """
-    import numpy as np
     from tqdm import tqdm
 
-    from datasets.images import read_image, read_mask_levels
+    from datasets.images import read_image
     from lfq_jax.metrics.evaluation import StreamingPixelMetrics, to_mask_resolution
-    from lfq_jax.metrics.ground_truth import binarise
 
     sizes: list[tuple[int, int]] = []
 
@@ -106,46 +110,64 @@ def score_folder(
     scores: dict[str, list[float]] = {}
     pixels = StreamingPixelMetrics()
     analyses = networks.analyse(photographs(), tile_px=tile_px)
-    for i, (path, found) in enumerate(zip(paths, analyses, strict=True)):
-        for name, value in found.scores.items():
+    for i, (path, analysis) in enumerate(zip(paths, analyses, strict=True)):
+        for name, value in analysis.scores.items():
             scores.setdefault(name, []).append(value)
         mask_path = masks[i] if masks else None
         if masks is not None and mask_path is None:
             continue
-        mask = np.zeros(sizes[i], bool)
-        if mask_path is not None:
-            mask = binarise(read_mask_levels(mask_path), name=str(mask_path))
-        if mask.shape != sizes[i]:
-            raise ValueError(
-                f"{mask_path} must have the size of {path}, {sizes[i]}, "
-                f"got {mask.shape}"
-            )
+        mask = _read_mask(mask_path, path, sizes[i])
         if mask_path is not None and not mask.any():
-            continue  # it says nothing of where the defect is
-        pixels.update([to_mask_resolution(found.map, sizes[i])], [mask])
+            continue  # an empty mask does not show where the defect is
+        pixels.update([to_mask_resolution(analysis.map, sizes[i])], [mask])
     return Scored(scores, pixels)
 
 
+def _read_mask(
+    mask_path: Path | None, image_path: Path, size: tuple[int, int]
+) -> "np.ndarray":
+    """The mask of a photograph, bool [h w]; without a file, no pixel is anomalous."""
+    import numpy as np
+
+    from datasets.images import read_mask_levels
+    from lfq_jax.metrics.ground_truth import binarise
+
+    if mask_path is None:
+        return np.zeros(size, bool)
+    mask = binarise(read_mask_levels(mask_path), name=str(mask_path))
+    if mask.shape != size:
+        raise ValueError(
+            f"{mask_path} must have the size of {image_path}, {size}, got {mask.shape}"
+        )
+    return mask
+
+
 def masks_of(paths: Sequence[Path], images: Path, masks: Path) -> list[Path | None]:
-    """The mask of every photograph, by its place and stem.
+    """The mask of every photograph, matched by sub-folder and stem.
 
     Raises:
-      ValueError: where none of them has a mask.
+      ValueError: if no photograph has a mask.
     """
     from datasets.folder.layout import MASK_SUFFIX
 
-    known = {
+    mask_by_stem = {
         path.relative_to(masks).with_name(path.stem.removesuffix(MASK_SUFFIX)): path
         for path in found_photographs(masks, "--masks")
     }
-    found = [known.get(path.relative_to(images).with_suffix("")) for path in paths]
-    if not any(found):
+    matched = [
+        mask_by_stem.get(path.relative_to(images).with_suffix("")) for path in paths
+    ]
+    if not any(matched):
         raise ValueError(f"--masks {masks} matches no photograph of {images} by stem")
-    return found
+    return matched
 
 
 def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
-    """Score the photographs and write the run's thresholds; those before, and now."""
+    """Score the photographs and write new thresholds into the run.
+
+    Returns:
+      The previous thresholds and the new ones.
+    """
     if settings.run is None:
         raise ValueError("--run must name a run's folder, got none")
     good_paths = found_photographs(settings.good, "--good")
@@ -176,13 +198,7 @@ def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
         defective = bad.scores
         if settings.masks:
             good.pixels.merge(bad.pixels)
-            found = good.pixels.compute()
-            if found.not_computed:
-                raise ValueError(
-                    f"--masks {settings.masks} gives no pixel threshold: "
-                    f"{found.not_computed['pixel_threshold']}"
-                )
-            pixel_f1_threshold = found.values["pixel_threshold"]
+            pixel_f1_threshold = _pixel_f1_threshold(good.pixels, settings.masks)
     image_score, reason = _image_score(settings, before, good.scores, defective)
     after = of_photographs(
         before,
@@ -198,7 +214,19 @@ def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
     return before, after
 
 
+def _pixel_f1_threshold(pixels: "StreamingPixelMetrics", masks: Path) -> float:
+    """The threshold with the largest F1 over all pixels whose mask is known."""
+    result = pixels.compute()
+    if result.not_computed:
+        raise ValueError(
+            f"--masks {masks} gives no pixel threshold: "
+            f"{result.not_computed['pixel_threshold']}"
+        )
+    return result.values["pixel_threshold"]
+
+
 def _defective(settings: Calibrate) -> tuple[list[Path], list[Path | None]]:
+    """The photographs of defective parts, and the mask of each."""
     if settings.defective is None:
         return [], []
     paths = found_photographs(settings.defective, "--defective")
@@ -208,7 +236,7 @@ def _defective(settings: Calibrate) -> tuple[list[Path], list[Path | None]]:
     if masks.is_relative_to(settings.defective.resolve()):
         raise ValueError(
             f"--masks {settings.masks} lies in --defective {settings.defective}, where "
-            "its masks would be taken for photographs: name folders beside each other"
+            "its masks would be read as photographs: use separate folders"
         )
     return paths, masks_of(paths, settings.defective, settings.masks)
 
@@ -219,12 +247,13 @@ def _image_score(
     good: "Scores",
     defective: "Scores | None",
 ) -> "tuple[ImageScore, str]":
+    """The image score to use, and the reason for it."""
     from lfq_jax.calibration.calibrate import chosen_score
 
     if settings.image_score == "keep":
         return before.image_score, before.image_score_reason
     if settings.image_score != "auto":
-        return settings.image_score, "asked for"
+        return settings.image_score, "as requested"
     if defective is not None:
         what = "the photographs of the calibration"
         return chosen_score(good, defective, preferred=before.image_score, what=what)
@@ -236,34 +265,36 @@ def _image_score(
     )
 
 
-def told(before: "Thresholds", after: "Thresholds") -> str:
-    """Both thresholds, and what the new ones promise."""
+def summary(before: "Thresholds", after: "Thresholds") -> str:
+    """The new thresholds and their statements, with the previous thresholds."""
     lines = [f"image score  {after.image_score}: {after.image_score_reason}"]
     for level in ("image", "pixel"):
         old, new = getattr(before, level), getattr(after, level)
         for rule, threshold in new.items():
-            was = f", was {old[rule].value:.4f}" if rule in old else ""
-            force = "  in force" if rule == after.rule else ""
-            lines.append(f"{level}  {rule:<16}  {threshold.value:.4f}{was}{force}")
+            previous = f", was {old[rule].value:.4f}" if rule in old else ""
+            active = "  in force" if rule == after.rule else ""
+            lines.append(
+                f"{level}  {rule:<16}  {threshold.value:.4f}{previous}{active}"
+            )
             lines.append(f"       {threshold.statement}")
     scores = after.evidence["synthetic_anomalous"].get(after.image_score, [])
     if scores and not after.tile_px:
-        found = sum(score >= after.image_threshold for score in scores)
+        detected = sum(score >= after.image_threshold for score in scores)
         lines.append(
-            f"finds {found} of {len(scores)} synthetic anomalies of the training"
+            f"detects {detected} of {len(scores)} synthetic anomalies of the training"
         )
     return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Run the command: write the thresholds and print them."""
     argv = sys.argv[1:] if argv is None else argv
     prog = "python -m experiments.calibrate"
     settings = read_command_line(Calibrate(), prog=prog, argv=argv)
     from datasets.errors import one_line_errors
 
     with one_line_errors():
-        print(told(*calibrate(settings)))
+        print(summary(*calibrate(settings)))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Parts to test on, cut from photographs of textures: a data set in MVTec layout.
+"""Cut a data set in MVTec layout from photographs of textures, with drawn defects.
 
     python -m experiments.cut_textures --photographs DIR/*.jpg --out textures
     python -m experiments.few_shot --dataset folder --kind texture --data-dir textures
 
-Each photograph is a category, as in DTD-Synthetic (Aota et al. 2023): shots from its
-left, test images from the rest, defects drawn into some. They are not drawn by what
-makes a detector's own anomalies, so that no detector has learnt from the like of them.
+Each photograph becomes a category, as in DTD-Synthetic (Aota et al. 2023). The shots
+are cut from its left side and the test images from the rest. Some test images get a
+defect. The code that draws the defects is not the generator that detectors are trained
+with, so that no detector has seen similar anomalies.
 """
 
 import shutil
@@ -17,14 +18,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from experiments.command_line import read_flags, require_at_least
+from experiments.run.command_line import read_flags, require_at_least
 
 PROG = "python -m experiments.cut_textures"
 LEAST_PX = 64
-_LEAST_CHANGE = 8.0  # grey levels, on average: what can be seen
-_SEEN = 4.0  # grey levels: a pixel that changed less is not part of a defect
-_DRAWS = 100
-_FINER = 4  # lines are drawn this much larger and averaged
+_LEAST_CHANGE = 8.0  # mean grey levels inside a defect, so that it is visible
+_LEAST_PIXEL_CHANGE = 4.0  # grey levels; other pixels are not part of a defect
+_DRAWS = 100  # attempts to draw a visible defect
+_OVERSAMPLING = 4  # lines are drawn at this factor and averaged
 
 Image8 = UInt8[np.ndarray, "s s 3"]
 
@@ -34,20 +35,21 @@ class CutTextures:
     """Cut a data set in MVTec layout from photographs of textures."""
 
     photographs: tuple[Path, ...]
-    """Image files, each of one even texture: a category of the file's name."""
+    """Image files, each of one even texture. The file's name becomes the category's."""
     out: Path
     """The data set's new folder."""
     side_px: int = 200
-    """Of every square that is cut. A photograph is at least twice as long, and as high,
-    with a quarter more for every shot but the first."""
+    """Side of the squares to cut. A photograph's longer side must be at least twice as
+    long. Its shorter side must be at least as long, plus a quarter for every shot but
+    the first."""
     shots: int = 2
-    """Good parts to learn from, a category."""
+    """Good parts to learn from, per category."""
     good: int = 10
-    """Good parts to test on, a category."""
+    """Good parts to test on, per category."""
     defects: int = 6
-    """Defective parts to test on, of each of three kinds."""
+    """Defective parts to test on, for each of the three kinds of defect."""
     seed: int = 0
-    """Chooses places and defects."""
+    """Chooses the places to cut and the defects."""
 
     def __post_init__(self) -> None:
         require_at_least(self, side_px=LEAST_PX, shots=1, good=1, defects=1, seed=0)
@@ -56,25 +58,25 @@ class CutTextures:
             twice = [stem for stem in stems if stems.count(stem) > 1]
             got = f"{twice[0]} twice" if twice else ", ".join(stems) or "none"
             raise ValueError(
-                "--photographs must be two or more of different names, since spots of "
-                f"one are put on another, got {got}"
+                "--photographs must be two or more with different names, since spots "
+                f"of one are put on another, got {got}"
             )
 
 
 class Defective(NamedTuple):
-    """A part with a defect."""
+    """An image of a part with a defect, and the defect's mask."""
 
     image: Image8
     mask: Bool[np.ndarray, "s s"]
 
 
 Grey = Float32[np.ndarray, "s s 3"]
-"""Grey levels, not rounded."""
+"""Grey levels that are not rounded yet."""
 DrawDefect = Callable[[Image8, Image8, np.random.Generator], Grey]
 
 
 def spot(side: int, rng: np.random.Generator) -> Float32[np.ndarray, "s s"]:
-    """1 in a ragged blob of 1 to 5 % of a square, 0 outside."""
+    """1 in a ragged blob that covers 1 to 5 % of a square, 0 outside."""
     from scipy import ndimage
 
     rows, columns = np.mgrid[:side, :side] / side
@@ -86,7 +88,7 @@ def spot(side: int, rng: np.random.Generator) -> Float32[np.ndarray, "s s"]:
 
 
 def foreign(image: Image8, other: Image8, rng: np.random.Generator) -> Grey:
-    """Another texture, which the surface shows through or not."""
+    """A spot of another texture, opaque or translucent."""
     from scipy import ndimage
 
     share = ndimage.gaussian_filter(spot(len(image), rng), 1.0)[..., None]
@@ -95,7 +97,7 @@ def foreign(image: Image8, other: Image8, rng: np.random.Generator) -> Grey:
 
 
 def stain(image: Image8, other: Image8, rng: np.random.Generator) -> Grey:
-    """Darker or brighter, with a soft rim."""
+    """A darker or brighter spot with a soft rim."""
     from scipy import ndimage
 
     share = ndimage.gaussian_filter(spot(len(image), rng), 2.0)[..., None]
@@ -104,10 +106,10 @@ def stain(image: Image8, other: Image8, rng: np.random.Generator) -> Grey:
 
 
 def scratch(image: Image8, other: Image8, rng: np.random.Generator) -> Grey:
-    """A winding line, dark or bright, of one to three pixels at 256 px or less."""
+    """A winding line, dark or bright, 1 to 3 pixels wide; wider above 256 px."""
     from PIL import Image, ImageDraw
 
-    side = len(image) * _FINER
+    side = len(image) * _OVERSAMPLING
     canvas = Image.new("L", (side, side))
     point, heading = rng.uniform(0.15, 0.85, 2) * side, rng.uniform(0, 2 * np.pi)
     points = [tuple(point)]
@@ -116,9 +118,9 @@ def scratch(image: Image8, other: Image8, rng: np.random.Generator) -> Grey:
         step = np.array([np.cos(heading), np.sin(heading)])
         point = point + step * side * rng.uniform(0.02, 0.05)
         points.append(tuple(point))
-    width = round(_FINER * rng.uniform(1, 3) * max(1.0, len(image) / 256))
+    width = round(_OVERSAMPLING * rng.uniform(1, 3) * max(1.0, len(image) / 256))
     ImageDraw.Draw(canvas).line(points, fill=255, width=width, joint="curve")
-    line = np.asarray(canvas.reduce(_FINER), np.float32)[..., None] / 255
+    line = np.asarray(canvas.reduce(_OVERSAMPLING), np.float32)[..., None] / 255
     line *= np.float32(rng.uniform(0.5, 0.9))
     return image + line * (np.float32(rng.choice([20, 235])) - image)
 
@@ -133,31 +135,33 @@ DEFECTS: dict[str, DrawDefect] = {
 def defective(
     draw: DrawDefect, image: Image8, other: Image8, rng: np.random.Generator
 ) -> Defective | None:
-    """`image` with a defect that can be seen, and the mask of what changed; None where
-    the texture shows none, as black does no stain."""
+    """`image` with a visible defect, and the mask of the changed pixels.
+
+    None if no draw is visible on the texture, for example a stain on black.
+    """
     for _ in range(_DRAWS):
         drawn = draw(image, other, rng).round().clip(0, 255).astype(np.uint8)
         change = np.abs(drawn.astype(np.float32) - image).max(axis=-1)
-        mask = change >= _SEEN
+        mask = change >= _LEAST_PIXEL_CHANGE
         if mask.any() and change[mask].mean() >= _LEAST_CHANGE:
             return Defective(np.where(mask[..., None], drawn, image), mask)
     return None
 
 
 class Texture(NamedTuple):
-    """A photograph, its longer side across."""
+    """A photograph whose longer side is horizontal."""
 
     path: Path
     image: UInt8[np.ndarray, "h w 3"]
 
     def shots(self, settings: CutTextures) -> Iterator[Image8]:
-        """From the left, evenly from top to bottom."""
+        """The shots, cut from the left side, evenly spaced from top to bottom."""
         side = settings.side_px
         tops = np.linspace(0, self.image.shape[0] - side, settings.shots)
         return (self._cut(round(top), 0, side) for top in tops)
 
     def part(self, settings: CutTextures, rng: np.random.Generator) -> Image8:
-        """From anywhere that no shot comes from."""
+        """One part, cut at random to the right of the shots."""
         side, (height, width) = settings.side_px, self.image.shape[:2]
         top = int(rng.integers(height - side + 1))
         return self._cut(top, int(rng.integers(side, width - side + 1)), side)
@@ -167,10 +171,10 @@ class Texture(NamedTuple):
 
 
 def read_texture(path: Path, *, side_px: int, shots: int) -> Texture:
-    """A photograph to cut from.
+    """The photograph, turned so that its longer side is horizontal.
 
     Raises:
-      ValueError: where it cannot be read or is too small.
+      ValueError: if it cannot be read or is too small.
     """
     from datasets.images import read_image
 
@@ -184,21 +188,22 @@ def read_texture(path: Path, *, side_px: int, shots: int) -> Texture:
             f"--photographs {path} must be at least {length} x {least} pixels for "
             f"{shots} shots of --side-px {side_px}, got {width} x {height}"
         )
-    across = image if width >= height else image.transpose(1, 0, 2)
-    return Texture(path, across)
+    is_landscape = width >= height
+    return Texture(path, image if is_landscape else image.transpose(1, 0, 2))
 
 
 def files(
     texture: Texture, others: Sequence[Texture], settings: CutTextures, number: int
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Every image of a category, by its path in the category's folder.
+    """Every image of a category, with its path in the category's folder.
 
     Args:
-      others: what shows through in foreign spots.
-      number: of the category; it chooses with `settings.seed`.
+      others: textures of the foreign spots.
+      number: number of the category, which seeds its random stream together with
+        `settings.seed`.
 
     Raises:
-      ValueError: where a defect cannot be seen on the texture.
+      ValueError: if a defect is not visible on the texture.
     """
     rng = np.random.default_rng((settings.seed, number))
     for i, image in enumerate(texture.shots(settings)):
@@ -211,8 +216,8 @@ def files(
             part = defective(draw, texture.part(settings, rng), other, rng)
             if part is None:
                 raise ValueError(
-                    f"--photographs {texture.path} shows no {kind}: in {_DRAWS} draws "
-                    f"none changed it by {_LEAST_CHANGE:g} grey levels"
+                    f"--photographs {texture.path} shows no {kind}: none of {_DRAWS} "
+                    f"draws changed it by {_LEAST_CHANGE:g} grey levels"
                 )
             yield f"test/{kind}/{i:03}.png", part.image
             mask = part.mask.astype(np.uint8) * np.uint8(255)
@@ -220,11 +225,11 @@ def files(
 
 
 def write(textures: Sequence[Texture], settings: CutTextures) -> None:
-    """The whole data set; its folder gets its name when everything is written."""
+    """Write the data set. Its folder gets its final name after the last file."""
     from PIL import Image
 
     partial = settings.out.with_name(settings.out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed one left
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
     try:
         for number, texture in enumerate(textures):
             others = [*textures[:number], *textures[number + 1 :]]
@@ -238,7 +243,7 @@ def write(textures: Sequence[Texture], settings: CutTextures) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line: prints the data set's folder."""
+    """Run the command: write the data set and print its folder."""
     settings = read_flags(CutTextures, prog=PROG, argv=argv)
     from datasets.errors import one_line_errors
 

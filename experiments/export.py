@@ -1,4 +1,4 @@
-"""Write a run's detector for other programs, and check that it decides alike.
+"""Export a run's detector for other programs, and check that both decide alike.
 
 python -m experiments.export --run runs/<id> --format onnx
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from experiments.command_line import read_command_line
+from experiments.run.command_line import read_command_line
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     from lfq_jax.export.writer import Parity
@@ -17,23 +17,23 @@ if TYPE_CHECKING:  # these import jax, which --help must not wait for
 
 @dataclass(frozen=True)
 class Export:
-    """Write a run's detector for other programs, and check that it decides alike."""
+    """Export a run's detector for other programs, and check that both decide alike."""
 
     run: Path | None = None
-    """The run's folder: runs/<id>, or that of one of its categories."""
+    """The run's folder, runs/<id>, or the folder of one of its categories."""
     category: str | None = None
-    """Which category's detector, where the run has several."""
+    """Category of the detector; needed if the run has several."""
     format: Literal["stablehlo", "onnx", "safetensors"] = "stablehlo"
-    """`stablehlo` runs with jax alone, `onnx` with onnxruntime; `safetensors` are the
-    weights and thresholds with their config."""
+    """`stablehlo` needs only jax to run, `onnx` needs onnxruntime. `safetensors` holds
+    the weights, thresholds and config, without a program."""
     out: Path | None = None
-    """A new folder. None named: <run>/<category>/export-<format>."""
+    """A new folder. Default: <run>/<category>/export-<format>."""
     rule: Literal["auto", "margin", "max_f1", "false_alarm_rate", "labelled"] = "auto"
-    """Which of the run's thresholds decides. `auto`: the one the run has in force."""
+    """Which of the run's thresholds decides. `auto`: the run's own choice."""
     batch_size: int = 1
-    """Images a call. 0, with stablehlo: any number."""
+    """Images in each call of the exported program. 0: any number (only stablehlo)."""
     tolerance: float = 1e-4
-    """Largest difference of a map or a score from the detector's."""
+    """Largest accepted difference between maps or scores of export and detector."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 0:
@@ -43,11 +43,14 @@ class Export:
 
 
 def write_export(settings: Export) -> "tuple[Path, Parity]":
-    """The folder that was written, and how far it is from the detector.
+    """Write the export.
+
+    Returns:
+      The written folder, and the largest differences from the detector.
 
     Raises:
-      ValueError: for a run that cannot be loaded, a folder that exists, a package that
-        is missing, or an export that differs.
+      ValueError: if the run cannot be loaded, the folder exists, a package is missing,
+        or the export differs from the detector.
     """
     if settings.run is None:
         raise ValueError("--run must name a run's folder, got none")
@@ -64,7 +67,7 @@ def write_export(settings: Export) -> "tuple[Path, Parity]":
     if settings.rule != "auto":
         thresholds = detector.thresholds.ruled_by(settings.rule)
         detector = detector.with_thresholds(thresholds)
-    found = export_detector(
+    parity = export_detector(
         detector,
         source,
         out,
@@ -72,11 +75,11 @@ def write_export(settings: Export) -> "tuple[Path, Parity]":
         batch_size=settings.batch_size,
         tolerance=settings.tolerance,
     )
-    return out, found
+    return out, parity
 
 
-def told(parity: "Parity") -> str:
-    """The parity report."""
+def summary(parity: "Parity") -> str:
+    """The differences between export and detector, as text."""
     return "\n".join(
         [
             f"over {parity.images} validation images, at most:",
@@ -91,7 +94,7 @@ def told(parity: "Parity") -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Run the command: write the export and print its differences."""
     argv = sys.argv[1:] if argv is None else argv
     prog = "python -m experiments.export"
     settings = read_command_line(Export(), prog=prog, argv=argv)
@@ -99,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with one_line_errors():
         out, parity = write_export(settings)
-    print(told(parity))
+    print(summary(parity))
     print(f"written to {out}")
 
 

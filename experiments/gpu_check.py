@@ -2,9 +2,9 @@
 
     make gpu-check
 
-Installs nothing and runs on whatever jax, torch and pytest are there. Where jax finds
-no accelerator it says so, and goes the same way with preset `cpu`, to show that it
-runs.
+Installs nothing, and uses the jax, torch and pytest that are installed. Without an
+accelerator the check prints that, and runs the same steps with preset `cpu`, to show
+that they work.
 """
 
 import importlib.util
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from experiments.bench.training import SHARED, WAYS
-from experiments.command_line import read_command_line
-from experiments.run import cache_folder, keep_compiled
+from experiments.run.command_line import read_command_line
+from experiments.run.compile_cache import cache_folder, keep_compiled
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     from experiments.bench.training_setup import Dtype, PresetName
@@ -32,15 +32,15 @@ class Settings:
     """Check and time preset `paper` on an accelerator."""
 
     repetitions: int = 5
-    """Timed logging intervals; their median is reported."""
+    """Number of timed logging intervals. Their median is reported."""
     tests: bool = True
     """Run the tests that need an accelerator."""
     torch: bool = True
-    """Time PyTorch's training step beside ours, where torch is installed."""
+    """Also time the training step in PyTorch, if torch is installed."""
     dtypes: tuple[Literal["float32", "bfloat16"], ...] = ("bfloat16", "float32")
-    """Precisions of the convolutions that are timed."""
+    """Precisions of the convolutions to time."""
     batches: tuple[int, ...] = (1, 8)
-    """Images a step that are timed. Each takes minutes to compile."""
+    """Batch sizes to time. Each takes minutes to compile."""
 
     def __post_init__(self) -> None:
         if self.repetitions < 1:
@@ -51,7 +51,7 @@ class Settings:
 
 
 class Row(NamedTuple):
-    """One measured configuration."""
+    """The measurements of one configuration."""
 
     dtype: str
     batch: int
@@ -60,16 +60,18 @@ class Row(NamedTuple):
     peak_gib: float | None
 
 
-class Tested(NamedTuple):
-    """How the tests went."""
+class TestOutcome(NamedTuple):
+    """The result of the tests."""
 
-    said: str
+    summary: str
     failed: bool
 
 
 def main() -> None:
-    """Tests, then training and scoring, then PyTorch. Exit status 1 where a test, or
-    PyTorch's timing, failed."""
+    """Run the tests, then time training and scoring, then PyTorch.
+
+    Exits with status 1 if a test or the timing of PyTorch failed.
+    """
     from datasets.errors import one_line_errors
 
     prog = "python -m experiments.gpu_check"
@@ -81,8 +83,8 @@ def main() -> None:
 
 
 def _check(settings: Settings) -> bool:
-    """Whether anything failed."""
-    # Several processes share the device, and jax would take three quarters of it.
+    """Run every check and print its results. Returns whether a check failed."""
+    # Several processes share the device; by default jax reserves 75 % of its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
@@ -97,42 +99,45 @@ def _check(settings: Settings) -> bool:
     kind = jax.devices()[0].device_kind
     date = time.strftime("%Y-%m-%d")
     print(f"{kind}, jax {jax.__version__}, preset {preset}, {date}\n")
-    tested = _tested() if settings.tests else Tested("not run", failed=False)
+    failed = False
     if settings.tests:
-        print(f"tests: {tested.said}\n", flush=True)
+        outcome = _run_tests()
+        failed = outcome.failed
+        print(f"tests: {outcome.summary}\n", flush=True)
     print("| dtype | batch | training images/s | scoring images/s | peak GiB |")
     print("|---|---|---|---|---|")
     dtypes: tuple[Dtype, ...] = settings.dtypes if has_accelerator else ("float32",)
     for dtype in dtypes:
         for batch in settings.batches:
-            row = measured(preset, dtype, batch, settings.repetitions)
+            row = measure(preset, dtype, batch, settings.repetitions)
             peak = "-" if row.peak_gib is None else f"{row.peak_gib:.1f}"
             print(
                 f"| {row.dtype} | {row.batch} | {row.training_images_per_second:.1f} | "
                 f"{row.scoring_images_per_second:.1f} | {peak} |",
                 flush=True,
             )
-    failed = tested.failed
     if settings.torch:
-        failed |= _beside_torch(preset, "bfloat16" if has_accelerator else "float32")
+        failed |= _time_torch(preset, "bfloat16" if has_accelerator else "float32")
     return failed
 
 
-def _tested() -> Tested:
-    """Run the tests that need an accelerator; their last line is what they said."""
+def _run_tests() -> TestOutcome:
+    """Run the tests that need an accelerator. The summary is pytest's last line."""
     missing = [
         name
         for name in ("pytest", "beartype")
         if importlib.util.find_spec(name) is None
     ]
     if missing:
-        return Tested(f"not run, {' and '.join(missing)} not installed", failed=False)
-    # the tests' own environment is a CPU with virtual devices
+        return TestOutcome(
+            f"not run, {' and '.join(missing)} not installed", failed=False
+        )
+    # overrides the CPU with virtual devices that tests/conftest.py sets
     environment = {**os.environ, "JAX_PLATFORMS": "", "XLA_FLAGS": ""}
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-m", "gpu", "-W", "default"),
-            *("-p", "no:cacheprovider", "tests/test_on_accelerator.py"),
+            *("-p", "no:cacheprovider", "tests/experiments/test_on_accelerator.py"),
         ],
         cwd=PROJECT,
         env=environment,
@@ -142,64 +147,70 @@ def _tested() -> Tested:
     counts = re.compile(r"\d+ (passed|failed|skipped|error)")
     lines = [x for x in done.stdout.splitlines() if counts.search(x)]
     lines = lines or [(done.stderr or done.stdout).strip().rpartition("\n")[2]]
-    failed = done.returncode not in (0, 5)  # 5: none was selected
+    failed = done.returncode not in (0, 5)  # 5: no test was selected
     if failed:
         print(done.stdout, file=sys.stderr)
-    return Tested(lines[-1].strip("= "), failed)
+    return TestOutcome(lines[-1].strip("= "), failed)
 
 
-def measured(preset: "PresetName", dtype: "Dtype", batch: int, repetitions: int) -> Row:
-    """Median rates over `repetitions`, after one run that compiles."""
+def measure(preset: "PresetName", dtype: "Dtype", batch: int, repetitions: int) -> Row:
+    """Median rates over `repetitions`, after one run for compilation."""
     import jax
     import numpy as np
 
-    from experiments.bench.training_setup import ready, setup
+    from experiments.bench.training_setup import make_setup, wait_for
     from lfq_jax.config import PRESETS
     from lfq_jax.model.scoring import Scorer
 
-    trainer, data = ready(setup(preset, batch_size=batch, dtype=dtype, anomalous=16))
-    steps = trainer.config.log_every
+    setup = make_setup(preset, batch_size=batch, dtype=dtype, anomalous=16)
+    trainer, data = wait_for(setup)
+    steps = trainer.config.log_every  # in a logging interval
     state = trainer.init(jax.random.key(0))
 
     def train(state: Any) -> Any:
         return jax.block_until_ready(trainer.run(state, data, jax.random.key(1))[0])
 
-    seconds = []
+    training_seconds = []
     for _ in range(repetitions + 1):
         started = time.perf_counter()
         state = train(state)
-        seconds.append(time.perf_counter() - started)
+        training_seconds.append(time.perf_counter() - started)
     scorer = Scorer(trainer.model, PRESETS[preset].score)
-    few, known = data.anomalous.images[:batch], data.anomalous.distance_maps[:batch]
+    images = data.anomalous.images[:batch]
+    distance_maps = data.anomalous.distance_maps[:batch]
     if trainer.model.config.memory_bank is None:
-        known = None
-    jax.block_until_ready(scorer(state.variables, few, known))
-    scoring = []
+        distance_maps = None
+    jax.block_until_ready(scorer(state.variables, images, distance_maps))
+    scoring_seconds = []
     for _ in range(repetitions):
         started = time.perf_counter()
         jax.block_until_ready(
-            [scorer(state.variables, few, known) for _ in range(steps)]
+            [scorer(state.variables, images, distance_maps) for _ in range(steps)]
         )
-        scoring.append(time.perf_counter() - started)
+        scoring_seconds.append(time.perf_counter() - started)
     statistics = jax.devices()[0].memory_stats() or {}
     peak = statistics.get("peak_bytes_in_use")
     return Row(
         dtype=dtype,
         batch=batch,
-        training_images_per_second=steps * batch / float(np.median(seconds[1:])),
-        scoring_images_per_second=steps * batch / float(np.median(scoring)),
+        training_images_per_second=steps
+        * batch
+        / float(np.median(training_seconds[1:])),
+        scoring_images_per_second=steps * batch / float(np.median(scoring_seconds)),
         peak_gib=None if peak is None else peak / 2**30,
     )
 
 
-def _beside_torch(preset: "PresetName", dtype: "Dtype") -> bool:
-    """The training step of PyTorch, eager and compiled, in turns with ours. Whether it
-    failed."""
+def _time_torch(preset: "PresetName", dtype: "Dtype") -> bool:
+    """Time the training step in PyTorch, eager and compiled, alternating with ours.
+
+    Returns whether the timing failed.
+    """
     if importlib.util.find_spec("torch") is None:
         print("\nPyTorch: not installed, not timed")
         return False
-    print(f"\nbeside PyTorch, {dtype}:\n", flush=True)
-    timed = subprocess.run(
+    print(f"\ncompared with PyTorch, {dtype}:\n", flush=True)
+    done = subprocess.run(
         [
             *(sys.executable, "-m", "experiments.bench.training", "--parts", "ways"),
             *("--preset", preset, "--dtype", dtype, "--rounds", "5"),
@@ -208,7 +219,7 @@ def _beside_torch(preset: "PresetName", dtype: "Dtype") -> bool:
         ],
         cwd=PROJECT,
     )
-    return timed.returncode != 0
+    return done.returncode != 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests, driven over a pipe: no package, no port, no network.
+"""A headless Chromium for tests, controlled over a pipe without packages or ports.
 
 Source: the Chrome DevTools Protocol, https://chromedevtools.github.io/devtools-protocol
 """
@@ -41,12 +41,12 @@ KEY_CODES = {
 
 
 def find_chromium() -> str | None:
-    """The browser's program, or None where there is none."""
+    """The path of the browser, or None if it is not installed."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 class Browser:
-    """One page of one browser process."""
+    """A browser process with one page."""
 
     def __init__(self, program: str, profile: Path, *, seconds: float = 60.0) -> None:
         self._seconds = seconds
@@ -75,7 +75,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and wait for its answer; events meanwhile are kept."""
+        """Send a command and return its answer; events in between are kept."""
         self._number += 1
         number = self._number
         message: dict[str, Any] = {
@@ -110,11 +110,11 @@ class Browser:
         return json.loads(message)
 
     def open(self, url: str) -> None:
-        """Load a page anew and wait until it is loaded."""
-        # from one fragment of a page to another nothing would be loaded
-        for each in ("about:blank", url):
+        """Load a page and wait until it is loaded."""
+        # Without about:blank in between, a change of the fragment would load nothing.
+        for address in ("about:blank", url):
             self.events.clear()
-            self.call("Page.navigate", url=each)
+            self.call("Page.navigate", url=address)
             while not self._has_event("Page.loadEventFired"):
                 self.events.append(self._receive())
 
@@ -122,7 +122,7 @@ class Browser:
         return any(event.get("method") == method for event in self.events)
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression in the page, as JSON has it."""
+        """The JSON value of a JavaScript expression in the page."""
         answer = self.call(
             "Runtime.evaluate",
             expression=expression,
@@ -134,14 +134,14 @@ class Browser:
         return answer["result"].get("value")
 
     def press(self, key: str) -> None:
-        """Press and release one key, as a person would."""
+        """Press and release one key."""
         named = {"key": key, "code": key, "windowsVirtualKeyCode": KEY_CODES[key]}
         text = {"text": "\r"} if key == "Enter" else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", **named, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **named)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """Press the mouse at one point of the window and release it at another."""
+        """Drag the mouse, with its button pressed, from one point to another."""
         button = {"button": "left", "clickCount": 1}
         for kind, (x, y) in (
             ("mousePressed", start),
@@ -151,13 +151,13 @@ class Browser:
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
 
     def problems(self) -> list[dict[str, Any]]:
-        """Exceptions and errors that the page raised since it was opened."""
-        self.call("Runtime.enable")  # what was raised before is now in `events`
+        """Exceptions and errors of the page since it was opened."""
+        self.call("Runtime.enable")  # adds earlier exceptions to `events`
         kinds = ("Runtime.exceptionThrown", "Log.entryAdded")
         return [event for event in self.events if event.get("method") in kinds]
 
     def requests(self) -> list[str]:
-        """The addresses that were asked for, but those inside of the page itself."""
+        """The requested addresses, without data URIs."""
         return [
             event["params"]["request"]["url"]
             for event in self.events
@@ -166,7 +166,7 @@ class Browser:
         ]
 
     def screenshot(self, path: Path, *, width: int, height: int, dark: bool) -> None:
-        """Write a PNG of the upper `height` pixels of the page."""
+        """Write a PNG of the top `height` pixels of the page."""
         features = [
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         ]
@@ -183,7 +183,7 @@ class Browser:
 
     def close(self) -> None:
         """End the browser."""
-        os.close(self._write)  # the browser ends when its pipe does
+        os.close(self._write)  # the browser ends when its pipe is closed
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:

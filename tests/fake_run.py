@@ -1,4 +1,4 @@
-"""A small run folder with everything that the report reads, drawn by numpy."""
+"""A small run folder with all files that the report needs, filled by numpy."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from datasets.example import Example
-from experiments.pictures import draw_predictions
-from experiments.truths import Truth
-from lfq_jax.inference.predictor import ImagePrediction
+from experiments.measure.ground_truths import GroundTruth
+from experiments.report.pictures import draw_predictions
+from lfq_jax.inference.predictor import RawPrediction
 
 SCORES = ("mean", "max", "top_k_mean", "smoothed_max")
 
@@ -27,8 +27,8 @@ def example(category: str, defect: str, number: int, *, px: int = 48) -> Example
     return Example(key, category, "object", defect, image, mask, label, "0" * 64)
 
 
-def prediction(of: Example, score: float, *, px: int = 32) -> ImagePrediction:
-    """A map whose largest value is `score`, on the defect where there is one."""
+def prediction(of: Example, score: float, *, px: int = 32) -> RawPrediction:
+    """A map whose largest value is `score`, on the defect if there is one."""
     rows = np.arange(px) * of.mask.shape[0] // px
     heat = np.full((px, px), 0.1 * score, np.float32)
     where = of.mask[np.ix_(rows, rows)]
@@ -36,7 +36,7 @@ def prediction(of: Example, score: float, *, px: int = 32) -> ImagePrediction:
     scores: dict[str, float] = dict.fromkeys(SCORES, float(score))
     scores["mean"] = float(heat.mean())
     small = of.image[np.ix_(rows, rows)]
-    return ImagePrediction(heat, scores, small)
+    return RawPrediction(heat, scores, small)
 
 
 def write_category(
@@ -48,7 +48,11 @@ def write_category(
     pictures: int = 40,
     **changes: Any,
 ) -> dict[str, Any]:
-    """Predictions, pictures, a training log and curves; returns the result's line."""
+    """Write predictions, pictures, a training log and curves.
+
+    Returns:
+      The category's line for results.jsonl.
+    """
     examples, predictions = [], []
     for defect, values in scores.items():
         for number, score in enumerate(values):
@@ -58,7 +62,7 @@ def write_category(
     draw_predictions(
         into,
         examples,
-        [Truth.of(each) for each in examples],
+        [GroundTruth.of(each) for each in examples],
         predictions,
         image_score="smoothed_max",
         limit=pictures,
@@ -90,7 +94,7 @@ def _log_line(step: int) -> str:
 def result_line(
     category: str, scores: dict[str, list[float]], *, threshold: float | None = 0.5
 ) -> dict[str, Any]:
-    """One line of results.jsonl; its figures are made up."""
+    """One line of results.jsonl, with invented values."""
     defects = {d: len(values) for d, values in scores.items() if d != "good"}
     return {
         "dataset": "rendered_ad",
@@ -99,7 +103,7 @@ def result_line(
         "shots": 2,
         "seed": 0,
         "preset": "cpu",
-        "encoder": "from scratch",
+        "backbone": "none",
         "quantizer": "lfq",
         "image_score": "smoothed_max",
         "metrics": {
@@ -129,7 +133,7 @@ BOLT = {"good": [0.05, 0.15], "bent": [0.95, 0.4]}
 
 
 def write_run(folder: Path, **changes: Any) -> Path:
-    """A finished run of two categories; `changes` go into every result's line."""
+    """Write a finished run of two categories; `changes` apply to both results."""
     lines = [
         write_category(folder, "gear", GEAR, **changes),
         write_category(folder, "bolt", BOLT, **changes),
@@ -142,7 +146,7 @@ def write_run(folder: Path, **changes: Any) -> Path:
         "git_dirty": False,
         "python": "3.11.2",
         "device": "cpu x 1",
-        "command": ["few_shot.py", "--shots", "2"],
+        "command": ["few_shot", "--shots", "2"],
         "started": "2026-01-02T03:04:05+00:00",
         "packages": {"jax": "0.10.2"},
     }

@@ -1,6 +1,5 @@
-"""The main job and a detector with a pretrained encoder, on random weights."""
+"""A pretrained network in the comparison with the shots, on random weights."""
 
-import json
 from pathlib import Path
 
 import jax
@@ -8,9 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import lfq_jax
-from experiments import few_shot
-from experiments.pretrained import with_encoder
+from experiments.few_shot.backbone_option import add_backbone
 from lfq_jax.backbones import default_stages, load_backbone, network_as_text
 from lfq_jax.backbones.architecture import network_from_text
 from lfq_jax.backbones.squeezenet import SqueezeNet, _kernels
@@ -32,9 +29,6 @@ from lfq_jax.model.residuals import feature_residual
 from lfq_jax.training.data import Photographs
 from lfq_jax.training.leave_one_out import LeaveOneOut
 from lfq_jax.training.step import Trainer
-from tests.test_few_shot import TINY, elsewhere, parts, refusal
-
-__all__ = ["elsewhere", "parts"]  # fixtures
 
 
 @pytest.fixture(scope="module")
@@ -104,53 +98,11 @@ def test_distances_of_both_kinds_stand_beside_each_other(weights):
 
 
 def test_a_reference_without_the_weights_it_speaks_of_says_so(weights):
-    model = with_encoder(PRESETS["cpu"].model, weights)
+    model = add_backbone(PRESETS["cpu"].model, weights)
     assert model.memory_bank is not None
     shots = np.zeros((1, 32, 32, 3), np.uint8)
     with pytest.raises(ValueError, match="needs the encoder's weights"):
         fit_feature_extractor(shots, model.memory_bank, stride=4)
-
-
-def test_a_run_with_an_encoder_names_it_and_its_detector_stands_alone(
-    capsys, parts, tmp_path, weights
-):
-    copy = tmp_path / "copied.npz"
-    copy.write_bytes(weights.read_bytes())
-    arguments = ["--dataset", "folder", "--data-dir", str(parts), *TINY]
-    arguments += ["--categories", "plate", "--encoder", f"pretrained:{copy}"]
-    arguments += ["--at-once", "2"]  # what two need is planned for first
-    few_shot.main([*arguments, "--out", str(tmp_path / "run")])
-    assert "squeezenet1_1" in capsys.readouterr().out
-    (line,) = (tmp_path / "run" / "results.jsonl").read_text().splitlines()
-    assert json.loads(line)["encoder"] == "squeezenet1_1"
-    copy.unlink()
-    detector = lfq_jax.load(tmp_path / "run")
-    image = np.full((40, 48, 3), 120, np.uint8)
-    prediction = detector(image)
-    assert prediction.heat_map.shape == (40, 48)
-    assert np.isfinite(prediction.score)
-
-
-@pytest.mark.parametrize(
-    ("encoder", "said"),
-    [
-        ("resnet", "--encoder must be scratch, or pretrained: and the path"),
-        ("pretrained:", "--encoder must be scratch, or pretrained: and the path"),
-        ("pretrained:nowhere.npz", "nowhere.npz does not exist"),
-        ("pretrained:weights.pth", "must end in .npz or .safetensors"),
-    ],
-)
-def test_a_mistake_gets_one_line(capsys, tmp_path, encoder, said):
-    message = refusal(capsys, "--encoder", encoder)
-    assert said in message
-    assert "Traceback" not in message
-    assert not (tmp_path / "runs").exists()
-
-
-def test_what_learns_from_scratch_takes_no_encoder(capsys, weights):
-    encoder = f"pretrained:{weights}"
-    message = refusal(capsys, "--preset", "paper", "--encoder", encoder)
-    assert "needs a preset that compares images" in message
 
 
 def test_features_that_the_decoder_does_not_give_back_are_shown_by_stage():

@@ -19,30 +19,30 @@ _SOURCES = {
 
 
 class ContentSource(Protocol):
-    """Paints anomalies. Built once a process; loads its weights at the first draw."""
+    """Paints anomalies. Built once per process; loads its weights at the first draw."""
 
     batch: int
-    """How many requests it likes to get together."""
+    """Best number of requests to draw together."""
 
     def __init__(self, config: GeneratorConfig) -> None: ...
 
     def draw(self, requests: Sequence[Request]) -> list[Content]:
-        """One content a request. Each depends on its own request alone."""
+        """One content per request. Each depends on its own request alone."""
         ...
 
 
 @runtime_checkable
 class Judge(Protocol):
-    """A content source with a gate of its own, e.g. what CLIP thinks of the result."""
+    """A content source with its own gate, e.g. CLIP."""
 
     def refusal(
         self, request: Request, image: UInt8[np.ndarray, "h w 3"]
     ) -> str | None:
-        """The reason to draw again, or None. `image` is the blended one."""
+        """The reason to draw again, or None. `image` is the blended image."""
         ...
 
 
 def content_source(config: GeneratorConfig) -> ContentSource:
-    """The source that the configuration asks for; imports nothing it does not need."""
+    """The configured source. Imports only what that source needs."""
     module, name = _SOURCES[config.generator].split(":")
     return getattr(importlib.import_module(module), name)(config)

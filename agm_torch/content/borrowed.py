@@ -1,4 +1,4 @@
-"""Content taken from photographs: the image's own patches and regions, and DTD."""
+"""Content from photographs: patches and regions of the image itself, and DTD."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -11,11 +11,11 @@ from agm_torch.scene import Request
 from datasets.images import bit_depth, image_files, read_image, stored_maximum
 
 _PHOTOGRAPH_PX = 384
-"""Texture photographs are kept no larger than this."""
+"""Texture photographs are reduced to this size."""
 
 
 def patches(request: Request) -> Float32[np.ndarray, "h w 3"]:
-    """Square patches of the image from anywhere, each turned its own way."""
+    """Square patches from anywhere in the image, each rotated by quarter turns."""
     rng, image = request.rng, request.scene.image
     height, width = request.mask.box.shape
     side = max(4, round(min(image.shape[:2]) * np.exp(rng.uniform(-3.5, -1.6))))
@@ -32,18 +32,20 @@ def patches(request: Request) -> Float32[np.ndarray, "h w 3"]:
 
 
 def region(request: Request) -> Float32[np.ndarray, "h w 3"]:
-    """Another region of this or another shot, turned, mirrored and scaled."""
+    """Another region of this or another shot, rotated, mirrored and scaled."""
     rng, scene = request.rng, request.scene
     image = scene.shots[int(rng.integers(len(scene.shots)))]
-    return _turned_crop(image, request, scale=rng.uniform(0.4, 2.0))
+    return _rotated_crop(image, request, scale=rng.uniform(0.4, 2.0))
 
 
 class TexturePhotographs:
-    """The photographs of a folder such as DTD's, found once, read when drawn."""
+    """The photographs of a folder such as DTD's, found once and read when drawn."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Raises:
-        FileNotFoundError: the folder holds no image.
+        """Find the images of a folder.
+
+        Raises:
+          FileNotFoundError: the folder holds no image.
         """
         self.paths: list[Path] = []
         if folder is not None:
@@ -52,10 +54,10 @@ class TexturePhotographs:
                 raise FileNotFoundError(f"dtd_dir {folder} holds no image")
 
     def crop(self, request: Request) -> Float32[np.ndarray, "h w 3"]:
-        """A crop of a random photograph, its tones changed at random."""
+        """A crop of a random photograph, with its tones changed at random."""
         rng = request.rng
         image = _photograph(self.paths[int(rng.integers(len(self.paths)))])
-        pixels = _turned_crop(image, request, scale=rng.uniform(0.5, 2.0))
+        pixels = _rotated_crop(image, request, scale=rng.uniform(0.5, 2.0))
         return _toned(pixels, rng)
 
 
@@ -67,10 +69,10 @@ def _photograph(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     return np.asarray(picture)
 
 
-def _turned_crop(
+def _rotated_crop(
     image: UInt8[np.ndarray, "h w 3"], request: Request, *, scale: float
 ) -> Float32[np.ndarray, "h w 3"]:
-    """A random window `scale` times the box, resized to it and turned."""
+    """A random window `scale` times as large as the box, resized to it and rotated."""
     rng, (height, width) = request.rng, request.mask.box.shape
     turn, mirror = int(rng.integers(4)), bool(rng.integers(2))
     if turn % 2:
@@ -81,8 +83,8 @@ def _turned_crop(
     left = int(rng.integers(image.shape[1] - columns + 1))
     window = Image.fromarray(image[top : top + rows, left : left + columns])
     resized = window.resize((width, height), Image.Resampling.BILINEAR)
-    turned = np.rot90(np.asarray(resized), turn)
-    return (turned[:, ::-1] if mirror else turned).astype(np.float32)
+    rotated = np.rot90(np.asarray(resized), turn)
+    return (rotated[:, ::-1] if mirror else rotated).astype(np.float32)
 
 
 def _toned(

@@ -7,7 +7,11 @@ from agm_torch.scene import Scene
 
 
 def random_colour(scene: Scene, rng: np.random.Generator) -> Float32[np.ndarray, "3"]:
-    """Of the image, darker or brighter than it, grey, or any, in grey levels."""
+    """A random colour, in grey levels.
+
+    Either a colour of the image, darker or brighter or shifted, or a dark or light
+    grey, or any.
+    """
     which = rng.random()
     image_colour = pixel_colour(scene, rng)
     if which < 0.35:

@@ -1,7 +1,7 @@
-"""The window around a mask that the diffusion model sees, and the way back.
+"""The window around a mask that the diffusion model is given, and the way back.
 
-The window has the image's own aspect ratio, so that nothing is squeezed, and is
-resized to about the model's resolution: a small defect on a large image is painted
+The window has the image's aspect ratio, so that nothing is distorted. It is resized to
+approximately the model's resolution, so that a small defect on a large image is painted
 with as much detail as a large one.
 """
 
@@ -18,7 +18,7 @@ LATENT_PX = 8
 
 
 class Crop(NamedTuple):
-    """A window of an image, and the size at which the model sees it."""
+    """A window of an image, and its size in the model's input."""
 
     window: Box
     height: int
@@ -33,14 +33,14 @@ def crop_around(
     min_px: int,
     model_px: int,
 ) -> Crop:
-    """A window of the image's aspect ratio around a mask, cut nowhere by the border.
+    """A window of the image's aspect ratio around a mask, inside the image.
 
     Args:
-      box: around the mask.
+      box: window around the mask.
       image_shape: height and width of the image.
-      scale: side of the window relative to the box.
-      min_px: shortest side of the window, where the image is that large.
-      model_px: side of the square that has as many pixels as the model's input.
+      scale: side of the window relative to that of the box.
+      min_px: shortest side of the window, unless the image is smaller.
+      model_px: side of the square with as many pixels as the model's input.
     """
     image_height, image_width = image_shape
     aspect = image_width / image_height
@@ -68,7 +68,7 @@ def cut(image: UInt8[np.ndarray, "h w 3"], crop: Crop) -> Image.Image:
 def latent_mask(
     mask: Bool[np.ndarray, "h w"], crop: Crop
 ) -> Bool[np.ndarray, "latent_h latent_w"]:
-    """The latents that a mask touches: however thin it is, it is not lost."""
+    """The latents that a mask touches, so that no thin line is lost."""
     height, width = crop.height // LATENT_PX, crop.width // LATENT_PX
     inside = mask[crop.window.slices]
     touched = Image.fromarray(inside).resize((width, height), Image.Resampling.NEAREST)
@@ -82,7 +82,7 @@ def latent_mask(
 def paste_back(
     painted: UInt8[np.ndarray, "model_h model_w 3"], crop: Crop, box: Box
 ) -> Float32[np.ndarray, "box_h box_w 3"]:
-    """What was painted, at the image's own size, of the mask's box."""
+    """The painted window at the image's resolution, cut to the mask's box."""
     size = (crop.window.shape[1], crop.window.shape[0])
     window = Image.fromarray(painted).resize(size, Image.Resampling.LANCZOS)
     rows = slice(box.top - crop.window.top, box.bottom - crop.window.top)
@@ -91,9 +91,10 @@ def paste_back(
 
 
 def _start(low: int, high: int, length: int, limit: int) -> int:
-    """Where a window begins that has [low, high) in its middle and stays inside."""
+    """Start of a window around the middle of [low, high) that stays in the image."""
     return min(max(0, (low + high - length) // 2), limit - length)
 
 
 def _multiple(pixels: float) -> int:
+    """The nearest length of whole latents, at least eight."""
     return max(8, round(pixels / LATENT_PX)) * LATENT_PX

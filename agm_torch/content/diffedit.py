@@ -1,9 +1,9 @@
-"""Masked DiffEdit (Couairon et al. 2022), the paper's choice (sections 3.2 and 4.3).
+"""Masked DiffEdit (Couairon et al. 2022), as in the paper (sections 3.2 and 4.3).
 
-The image is encoded, turned into noise step by step while the negative prompt
-describes it, and denoised again with the positive prompt. After every step all but
-the masked latents are put back as they were at that step. Nothing is drawn at random
-but the sample of the encoder, so that what varies is the mask and the prompt.
+The image is encoded, inverted to noise step by step under the negative prompt, and
+denoised under the positive prompt. After every step, all latents outside the mask are
+reset to their values at that step. Only the sample of the encoder is random, so the
+results vary with the mask and the prompt.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _LATENT_CHANNELS = 4
 
 
 class DiffEdit:
-    """The painter of the paper."""
+    """Paints as in the paper."""
 
     def __init__(self, folder: Path, config: DiffusionConfig, where: Placement) -> None:
         self._pipeline = load_pipeline(DiffEditPipeline, folder, where)
@@ -49,7 +49,7 @@ class DiffEdit:
         self.model_px = model_px(self._pipeline)
 
     def paint(self, jobs: Sequence[Job]) -> UInt8[np.ndarray, "n h w 3"]:
-        """One image a job; VAE encode, invert, denoise inside the mask, decode."""
+        """One image per job: encode, invert, denoise inside the mask, decode."""
         config = self._config
         options: dict[str, Any] = {
             "num_inference_steps": config.steps,

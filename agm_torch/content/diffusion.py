@@ -1,4 +1,4 @@
-"""Content by Stable Diffusion: draw prompts, crop, paint in batches, paste back."""
+"""Content from Stable Diffusion: draw prompts, crop, paint in batches, paste back."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,13 +11,14 @@ from agm_torch.config import GeneratorConfig
 from agm_torch.content.crops import Crop, crop_around, cut, latent_mask, paste_back
 from agm_torch.prompts import PromptPair, cut_by_clip, load_bank
 from agm_torch.scene import Content, Request
-from agm_torch.weights import Found, find_model
+from agm_torch.weights.search import find_model
+from agm_torch.weights.verification import Found
 
 _SEEDS = 2**63
 
 
 class _Draft(NamedTuple):
-    """What one request will be painted with."""
+    """Prompts, window and seed for painting one request."""
 
     prompts: PromptPair
     crop: Crop
@@ -25,8 +26,10 @@ class _Draft(NamedTuple):
 
 
 class DiffusionContent:
-    """Content source of the paper. Weights are found and checked when it is built,
-    and loaded at the first draw."""
+    """Content source of the paper.
+
+    Weights are found and checked when it is built, and loaded at the first draw.
+    """
 
     def __init__(self, config: GeneratorConfig) -> None:
         self._config = config.diffusion
@@ -47,11 +50,11 @@ class DiffusionContent:
 
     @property
     def batch(self) -> int:
-        """How many requests it likes to get together; loads the model."""
+        """Best number of requests to draw together. Loads the model."""
         return self._loaded()[1]
 
     def draw(self, requests: Sequence[Request]) -> list[Content]:
-        """One content a request, from the request's own generator alone.
+        """One content per request, from the request's random generator alone.
 
         Raises:
           ValueError: a prompt is empty, or the model cannot be used.
@@ -78,11 +81,11 @@ class DiffusionContent:
     def refusal(
         self, request: Request, image: UInt8[np.ndarray, "h w 3"]
     ) -> str | None:
-        """`clip_margin` where CLIP does not see the positive prompt in the window.
+        """`clip_margin` if CLIP finds the positive prompt too weakly in the window.
 
         Args:
-          request: one of the last draw.
-          image: the blended image. The margin goes into the content's details.
+          request: one of the previous draw.
+          image: the blended image. The margin is added to the content's details.
         """
         if self._clip_model is None:
             return None
@@ -119,7 +122,7 @@ class DiffusionContent:
     def _paint(
         self, requests: list[Request], drafts: list[_Draft]
     ) -> UInt8[np.ndarray, "n h w 3"]:
-        """Paint up to a batch; always a full one, so that all have the same shape."""
+        """One image per request. The batch is filled up, so that all have one shape."""
         from agm_torch.content.painting import Job
 
         painter, batch = self._loaded()
@@ -151,7 +154,7 @@ class DiffusionContent:
         return Content(pixels, self._config.pipeline, 1.0, details)
 
     def _cut(self, prompts: PromptPair) -> list[str]:
-        """What CLIP does not read of a pair; looked up, and logged, once a pair."""
+        """What CLIP does not read of a pair. Computed, and logged, once per pair."""
         if prompts not in self._cuts:
             painter, _ = self._loaded()
             dropped = [cut_by_clip(prompt, painter.tokenizer) for prompt in prompts]
@@ -159,7 +162,7 @@ class DiffusionContent:
         return self._cuts[prompts]
 
     def _loaded(self):
-        """The painter and its batch size, once a process."""
+        """The painter and its batch size, loaded once per process."""
         if self._painter is None:
             from agm_torch.content.diffedit import DiffEdit
             from agm_torch.content.inpaint import Inpaint
@@ -173,9 +176,9 @@ class DiffusionContent:
         return self._painter
 
     def _loaded_clip(self):
-        """The CLIP model, once a process."""
+        """The CLIP model, loaded once per process."""
         if self._clip is None:
-            from agm_torch.clip_gate import ClipGate
+            from agm_torch.content.clip_gate import ClipGate
             from agm_torch.device import placement
 
             assert self._clip_model is not None

@@ -1,7 +1,7 @@
 """Inpainting with Stable Diffusion: the alternative for inpainting checkpoints.
 
-Takes models with 9 input channels (noise, mask, masked image) and ordinary ones with
-4, where the unmasked latents are put back at every step.
+Takes models with 9 input channels (noise, mask, masked image), and ordinary ones with
+4, for which the latents outside the mask are reset at every step.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from agm_torch.model_config import DiffusionConfig
 
 
 class Inpaint:
-    """The painter for inpainting checkpoints."""
+    """Paints with inpainting checkpoints."""
 
     def __init__(self, folder: Path, config: DiffusionConfig, where: Placement) -> None:
         self._pipeline = load_pipeline(InpaintPipeline, folder, where)
@@ -29,7 +29,7 @@ class Inpaint:
         self.model_px = model_px(self._pipeline)
 
     def paint(self, jobs: Sequence[Job]) -> UInt8[np.ndarray, "n h w 3"]:
-        """One image a job, painted from noise of its own inside the mask."""
+        """One image per job, painted inside the mask from the job's own noise."""
         width, height = jobs[0].image.size
         with quiet():
             images, _ = self._pipeline(

@@ -1,4 +1,4 @@
-"""What a diffusion painter is given, and what it gives back."""
+"""Input and output of the diffusion painters."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from agm_torch.prompts import PromptPair
 
 
 class Job(NamedTuple):
-    """One window to be painted. All jobs of a batch have the same size."""
+    """A window to be painted. All jobs of a batch have the same size."""
 
     image: Image.Image
     mask: Bool[np.ndarray, "latent_h latent_w"]
@@ -20,17 +20,17 @@ class Job(NamedTuple):
 
     @property
     def generator(self) -> torch.Generator:
-        """On the CPU on every device, so that the noise is the same everywhere."""
+        """Random generator on the CPU, so that all devices have the same noise."""
         return torch.Generator().manual_seed(self.seed)
 
 
 def as_bytes(
     images: Float[np.ndarray, "n h w 3"], dtype: torch.dtype
 ) -> UInt8[np.ndarray, "n h w 3"]:
-    """Grey levels of images in [0, 1].
+    """Images in [0, 1] as grey levels.
 
     Raises:
-      ValueError: some are not finite, as fp16 can give.
+      ValueError: some values are not finite, as can happen with fp16.
     """
     if not np.isfinite(images).all():
         raise ValueError(

@@ -1,6 +1,6 @@
-"""Load a diffusers pipeline from a folder: offline, without pickles, without noise.
+"""Loads diffusers pipelines from a folder: offline, without pickles, without messages.
 
-What else is needed of diffusers is imported here too, after the torchvision shim.
+All other imports from diffusers are here, too, after the torchvision shim.
 """
 
 import agm_torch.libraries  # noqa: F401  (before all that imports torchvision)
@@ -40,15 +40,15 @@ __all__ = [
 ]
 Pipeline = TypeVar("Pipeline", bound=DiffusionPipeline)
 
-# Deterministic sampling; the folders come with other schedulers
+# Deterministic sampling. The published folders have other schedulers
 _DDIM = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
 
 
 def load_pipeline(cls: type[Pipeline], folder: Path, where: Placement) -> Pipeline:
     """A pipeline of class `cls` with the weights of a Stable Diffusion folder.
 
-    The safety checker is left out: on photographs of parts it has nothing to find,
-    and where it errs it returns a black image.
+    The safety checker is left out. It has nothing to find on photographs of parts, and
+    returns a black image when it errs.
 
     Raises:
       ValueError: the folder does not hold such a pipeline.
@@ -81,18 +81,18 @@ def load_pipeline(cls: type[Pipeline], folder: Path, where: Placement) -> Pipeli
 
 def scheduler(cls: type, pipeline: DiffusionPipeline) -> Any:
     """A scheduler with the noise schedule that the pipeline's model was trained for."""
-    with quiet():  # it notes every option that only the other scheduler has
+    with quiet():  # it reports every option that only the other scheduler has
         return cls.from_config(pipeline.scheduler.config, **_DDIM)
 
 
 def model_px(pipeline: DiffusionPipeline) -> int:
-    """Side of the images that the model was trained with."""
+    """Side of the images on which the model was trained."""
     return pipeline.unet.config.sample_size * pipeline.vae_scale_factor
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """No bars and no notes of deprecation while a library loads or runs."""
+    """Suppress progress bars and deprecation warnings of the libraries."""
     levels = [
         (library, library.utils.logging.get_verbosity())
         for library in (diffusers, transformers)
@@ -110,7 +110,7 @@ def quiet() -> Iterator[None]:
 
 
 def _variant(folder: Path) -> str | None:
-    """Some folders have safetensors in half precision only."""
+    """`fp16` for a folder with safetensors in half precision only, else None."""
     whole = folder / "unet" / "diffusion_pytorch_model.safetensors"
     half = folder / "unet" / "diffusion_pytorch_model.fp16.safetensors"
     return "fp16" if half.exists() and not whole.exists() else None

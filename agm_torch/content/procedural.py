@@ -1,4 +1,4 @@
-"""Content that formulas make: random fields, patterns, plain colours."""
+"""Content from formulas: random fields, patterns, plain colours."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -9,7 +9,7 @@ from agm_torch.scene import Request
 
 
 def noise(request: Request) -> Float32[np.ndarray, "h w 3"]:
-    """A random field between two colours, with a spectrum drawn from coarse to fine."""
+    """A random field between two colours, coarse or fine."""
     rng, shape = request.rng, request.mask.box.shape
     scale = max(shape) / max(request.scene.image.shape)
     down, across = random_cells(rng, low=2.0, high=64.0)
@@ -46,8 +46,9 @@ def pattern(request: Request) -> Float32[np.ndarray, "h w 3"]:
 def flat(request: Request) -> Float32[np.ndarray, "h w 3"]:
     """One colour with a little grain: a hole, a missing part, a foreign body.
 
-    Where the background is known, half of the draws show it: material is gone.
-    Beyond an outline the colour is the part's own: material is too much.
+    If the background is known, half of the draws show it, as where material is missing.
+    Of these, 40 % of the masks beyond the outline take a colour of the part instead, as
+    surplus material.
     """
     scene, mask, rng = request.scene, request.mask, request.rng
     height, width = mask.box.shape
@@ -71,7 +72,7 @@ def flat(request: Request) -> Float32[np.ndarray, "h w 3"]:
 def _between(
     request: Request, share: Float32[np.ndarray, "h w"]
 ) -> Float32[np.ndarray, "h w 3"]:
-    """Mix two random colours: the second where `share` is 1."""
+    """Mixture of two random colours: the first where `share` is 0."""
     first = random_colour(request.scene, request.rng)
     second = random_colour(request.scene, request.rng)
     return first + (second - first) * share[:, :, None]

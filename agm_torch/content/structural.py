@@ -1,4 +1,4 @@
-"""The part itself is different: bent, displaced, doubled, missing."""
+"""Content that changes the part itself: bent, displaced, doubled, missing."""
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -10,7 +10,7 @@ from agm_torch.scene import Box, Request
 
 
 def warp(request: Request) -> Float32[np.ndarray, "h w 3"]:
-    """Pinch, bulge, swirl or bend what the mask holds; its rim stays in place."""
+    """Pinch, bulge, swirl or bend of the image in the mask. The mask's edge stays."""
     rng, mask = request.rng, request.mask
     rows, columns = _grid(mask.box)
     alpha = mask.alpha[mask.box.slices]
@@ -38,7 +38,7 @@ def warp(request: Request) -> Float32[np.ndarray, "h w 3"]:
 
 
 def shift(request: Request) -> Float32[np.ndarray, "h w 3"]:
-    """What lies a little to the side: a piece that slipped, a seam that is off."""
+    """The image a little to the side: a slipped piece, a displaced seam."""
     rng = request.rng
     size = np.sqrt(request.mask.alpha.sum())
     distance = max(3.0, min(size, 0.15 * max(request.scene.image.shape)))
@@ -49,7 +49,7 @@ def shift(request: Request) -> Float32[np.ndarray, "h w 3"]:
 
 
 def copy(request: Request) -> Float32[np.ndarray, "h w 3"]:
-    """Another place of the part, of this shot or another: doubled, misplaced."""
+    """Another place of the part, from this or another shot: doubled, misplaced."""
     scene, mask, rng = request.scene, request.mask, request.rng
     image = scene.image if rng.random() < 0.7 else scene.shots[_any_shot(request)]
     source = divmod(int(rng.choice(mask.region.pixels)), image.shape[1])
@@ -61,12 +61,17 @@ def copy(request: Request) -> Float32[np.ndarray, "h w 3"]:
 
 
 def remove(request: Request) -> Float32[np.ndarray, "h w 3"]:
-    """Filled from the surroundings: what was there is gone, the grain is kept."""
+    """The surroundings, continued into the mask with grain: something is missing."""
     rng, image = request.rng, covered(request)
     outside = (request.mask.alpha[request.mask.box.slices] == 0).astype(np.float32)
     filled, weight = image * outside[:, :, None], outside
     result, known = np.zeros_like(image), np.zeros_like(outside)
-    for sigma in (1.5, 5.0, 15.0, 45.0):  # the nearest surroundings that reach
+    for sigma in (
+        1.5,
+        5.0,
+        15.0,
+        45.0,
+    ):  # the finest scale that reaches a pixel counts most
         near = ndimage.gaussian_filter(filled, (sigma, sigma, 0), truncate=2)
         amount = ndimage.gaussian_filter(weight, sigma, truncate=2)
         share = (1 - known) * np.clip(amount * 8, 0, 1)
@@ -89,7 +94,7 @@ def _grid(box: Box) -> tuple[np.ndarray, np.ndarray]:
 def _sampled(
     image: UInt8[np.ndarray, "h w 3"], rows: np.ndarray, columns: np.ndarray
 ) -> Float32[np.ndarray, "h w 3"]:
-    """Bilinear values of an image at fractional positions, its edge repeated."""
+    """Bilinear values of an image at fractional positions, with its edge repeated."""
     height, width = image.shape[:2]
     rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
     top = np.minimum(rows.astype(np.intp), height - 2)
@@ -103,7 +108,7 @@ def _sampled(
 def _window(
     image: UInt8[np.ndarray, "h w 3"], box: Box, down: int, across: int
 ) -> Float32[np.ndarray, "h w 3"]:
-    """The image under the box moved by whole pixels, mirrored at the edges."""
+    """The image in the box, moved by whole pixels and mirrored at the edges."""
     rows = _mirrored(np.arange(box.top, box.bottom) + down, image.shape[0])
     columns = _mirrored(np.arange(box.left, box.right) + across, image.shape[1])
     return image[rows[:, None], columns].astype(np.float32)

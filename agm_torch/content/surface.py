@@ -1,4 +1,4 @@
-"""The surface stays and looks different: stained, dented, worn smooth, roughened."""
+"""Content that changes the surface: stained, dented, worn smooth, roughened."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -9,7 +9,7 @@ from agm_torch.scene import Request
 
 
 def covered(request: Request) -> Float32[np.ndarray, "h w 3"]:
-    """The normal image under the mask's box, in grey levels."""
+    """The normal image in the mask's box, in grey levels."""
     return request.scene.image[request.mask.box.slices].astype(np.float32)
 
 
@@ -25,7 +25,7 @@ def tone(request: Request) -> Float32[np.ndarray, "h w 3"]:
     if style < 0.35:
         clouds = fractal_noise(image.shape[:2], random_cells(rng, high=8.0), 3, rng)
         amount = (0.6 + 0.6 * clouds).clip(0, 1.3)
-    elif style < 0.55:  # what dries leaves a rim
+    elif style < 0.55:  # a dried stain has a rim
         alpha = request.mask.alpha[request.mask.box.slices]
         inner = ndimage.gaussian_filter(alpha, 0.012 * max(request.scene.image.shape))
         amount = (1.5 - 1.3 * inner).astype(np.float32)
@@ -35,7 +35,7 @@ def tone(request: Request) -> Float32[np.ndarray, "h w 3"]:
 
 
 def relief(request: Request) -> Float32[np.ndarray, "h w 3"]:
-    """Light on one flank and shadow on the other: dent, bump, groove."""
+    """Light on one side and shadow on the other: dent, bump, groove."""
     rng, image = request.rng, covered(request)
     alpha = request.mask.alpha[request.mask.box.slices]
     width = 0.25 * np.sqrt(alpha.sum())
@@ -61,7 +61,7 @@ def blur(request: Request) -> Float32[np.ndarray, "h w 3"]:
 
 
 def grain(request: Request) -> Float32[np.ndarray, "h w 3"]:
-    """Rough or dusty: noise on top, fine or coarse, of one sign or of both."""
+    """Rough or dusty: added noise, fine or coarse, of one sign or both."""
     rng, image = request.rng, covered(request)
     shape = image.shape[:2]
     field = rng.standard_normal(shape, np.float32)

@@ -1,4 +1,4 @@
-"""Content without weights: textures, tones and structural changes, drawn by weight."""
+"""The content source without models: textures, tones and structural changes."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -28,19 +28,19 @@ PAINTS: dict[str, tuple[_Paint, float]] = {
     "copy": (structural.copy, 0.15),
     "remove": (structural.remove, 0.15),
 }
-"""What paints, and the share of `beta_max` that suits it."""
+"""Function that paints a content, and the share of `beta_max` to use."""
 
 _COLOURED = frozenset({"dtd", "noise", "pattern", "flat"})
 _THIN = frozenset({"curve", "scatter"})
 _NOT_FOR_THIN = frozenset({"warp", "shift", "copy", "patches", "blur"})
-"""On a thin line these show nothing."""
+"""Contents that are invisible on a thin line."""
 _STRUCTURAL = ("warp", "shift", "copy", "remove")
 _DARKENED_LINES = 3.0
 """Scratches and cracks are mostly darker, brighter or in relief."""
 
 
 class TextureContent:
-    """The embedded default: numpy, Pillow and scipy alone."""
+    """The default content source. Needs only numpy, Pillow and scipy."""
 
     batch = 1
 
@@ -49,7 +49,7 @@ class TextureContent:
         self._dtd = borrowed.TexturePhotographs(config.dtd_dir)
 
     def draw(self, requests: Sequence[Request]) -> list[Content]:
-        """One content a request, each from its request's own generator."""
+        """One content per request, each from its request's random generator."""
         return [self._draw(request) for request in requests]
 
     def _draw(self, request: Request) -> Content:
@@ -70,7 +70,7 @@ class TextureContent:
 def _suitable(
     weights: ContentWeights, request: Request, dtd: borrowed.TexturePhotographs
 ) -> dict[str, float]:
-    """The weights, without what cannot show in this mask."""
+    """The weights of the contents that can be visible in this mask."""
     usable = dataclasses.asdict(weights)
     if not dtd.paths:
         usable.pop("dtd")
@@ -81,11 +81,11 @@ def _suitable(
             suited[name] *= _DARKENED_LINES
     elif request.scene.kind == "texture":
         for name in ("copy", "region", "remove"):
-            suited[name] *= 0.4  # one more piece of the same texture is no defect
+            suited[name] *= 0.4  # another piece of the same texture is no defect
     else:
         for name in _STRUCTURAL:
-            suited[name] *= 1.5  # parts bend, slip and go missing
-    if not any(suited.values()):  # nothing else was asked for: let it fail the gate
+            suited[name] *= 1.5  # parts bend, slip and get lost
+    if not any(suited.values()):  # no other content is wanted: let it fail the gate
         return usable
     return suited
 
@@ -93,7 +93,7 @@ def _suitable(
 def _matched(
     pixels: Float32[np.ndarray, "h w 3"], request: Request
 ) -> Float32[np.ndarray, "h w 3"]:
-    """Give content the brightness and contrast of what it covers: a faint defect."""
+    """Content with the brightness and contrast of the covered image: a faint defect."""
     covered = request.scene.image[request.mask.box.slices].astype(np.float32)
     deviation = max(float(covered.std()), 10.0) / max(float(pixels.std()), 1.0)
     gain = min(deviation * request.rng.uniform(0.7, 1.5), 3.0)

@@ -23,19 +23,19 @@ _MARGIN = 4
 
 
 class RegionSource(Protocol):
-    """Finds where anomalies may lie. Built once a process from the configuration."""
+    """Finds where anomalies may be. Built once per process from the configuration."""
 
     def __init__(self, config: GeneratorConfig) -> None: ...
 
     def regions(
         self, image: UInt8[np.ndarray, "h w 3"], category: str
     ) -> tuple[Region, ...]:
-        """At least one proposal; asked once for every normal image."""
+        """At least one proposal. Called once per normal image."""
         ...
 
 
 def region_source(config: GeneratorConfig, kind: Kind) -> RegionSource:
-    """The source that the configuration asks for; imports nothing it does not need."""
+    """The configured source. Imports only what that source needs."""
     module, name = _SOURCES[config.mask_source(kind)].split(":")
     return getattr(importlib.import_module(module), name)(config)
 
@@ -45,7 +45,8 @@ def draw_mask(
 ) -> SoftMask | None:
     """A shape of log-uniform area inside a region, or beyond its outline.
 
-    Returns None where the shape fell outside the region.
+    Returns:
+      None where the shape missed the allowed pixels.
     """
     beyond = not region.is_whole and rng.random() < config.silhouette_share
     pixels = region.outline if beyond and region.outline.size else region.pixels
@@ -77,7 +78,7 @@ def _softened(
     area: float,
     rng: np.random.Generator,
 ) -> Float32[np.ndarray, "h w"]:
-    """Fade the edge, inside the shape only: nothing outside it may change."""
+    """The shape with its edge faded inwards, since nothing outside may change."""
     if rng.random() < 0.4:
         return drawn
     widest = 0.7 if shape in ("curve", "scatter") else 0.25 * np.sqrt(area)

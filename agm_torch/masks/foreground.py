@@ -1,11 +1,11 @@
-"""Objects without weights: the part is what the colour of the border does not explain.
+"""Objects without weights: the part is what the border's colours do not explain.
 
-A smooth colour model (a quadratic surface a channel) is fitted to the image's border,
-robustly, and everything far from it is foreground. Where that finds nothing, or nearly
-everything, the part fills the frame or the background is not plain: then the whole
-image is taken, and the region says so. The same where it comes out in many pieces of
-all sizes: then a part that fills the frame, such as a circuit board, was taken for the
-background of what sits on it.
+A smooth colour model (one quadratic surface per channel) is fitted robustly to the
+image's border, and everything far from it is foreground. If this finds nothing, or
+nearly everything, the part fills the frame or the background is not plain: the whole
+image is the region, and the region's name says so. The whole image is taken, too, if
+the foreground has many pieces of all sizes: then a part that fills the frame, such as a
+circuit board, was mistaken for the background of its components.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ _MOST_PIECES = 8
 _SPECK = 0.002
 """Share of the image below which a piece is not counted."""
 _LEAST_DISTANCE = 12.0
-"""Grey levels: a fainter difference is noise or shadow."""
+"""Grey levels. A smaller difference is noise or shadow."""
 
 
 class Foreground:
@@ -43,7 +43,7 @@ class Foreground:
 def find_foreground(
     image: UInt8[np.ndarray, "h w 3"],
 ) -> tuple[Bool[np.ndarray, "h w"], Float32[np.ndarray, "h w 3"]]:
-    """Outline of the part, all True where none was found, and the background model."""
+    """Mask of the part, all True where none was found, and the background model."""
     pixels = image.astype(np.float32)
     background, noise = _background(pixels)
     distance = np.sqrt(np.square(pixels - background).sum(axis=2))
@@ -59,7 +59,7 @@ def find_foreground(
 def _background(
     pixels: Float32[np.ndarray, "h w 3"],
 ) -> tuple[Float32[np.ndarray, "h w 3"], float]:
-    """Quadratic colour surface through the border, and the deviation from it."""
+    """Quadratic colour surface fitted to the border, and the border's deviation."""
     height, width = pixels.shape[:2]
     y, x = np.meshgrid(
         np.linspace(-1, 1, height, dtype=np.float32),
@@ -81,6 +81,7 @@ def _background(
 
 
 def _border(shape: tuple[int, ...]) -> Bool[np.ndarray, "h w"]:
+    """True on the edge of the image."""
     edge = max(2, round(_BORDER_SHARE * min(shape)))
     border = np.ones(shape[:2], bool)
     border[edge:-edge, edge:-edge] = False
@@ -90,10 +91,10 @@ def _border(shape: tuple[int, ...]) -> Bool[np.ndarray, "h w"]:
 def _cleaned(
     inside: Bool[np.ndarray, "h w"],
 ) -> tuple[Bool[np.ndarray, "h w"], int]:
-    """Close gaps, fill holes, drop specks below a fifth of the largest piece.
+    """The mask without gaps, holes and pieces below a fifth of the largest.
 
     Returns:
-      What is left, and how many pieces there were that are no specks.
+      The mask, and the number of its pieces before, specks not counted.
     """
     steps = max(1, round(0.008 * min(inside.shape)))
     inside = ndimage.binary_closing(np.pad(inside, steps), iterations=steps)
@@ -108,7 +109,7 @@ def _cleaned(
 
 
 def _otsu(values: Float32[np.ndarray, "h w"]) -> float:
-    """The threshold that separates two classes best (Otsu 1979)."""
+    """The threshold that best separates two classes (Otsu 1979)."""
     counts, edges = np.histogram(values, bins=128)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)

@@ -1,7 +1,7 @@
-"""Objects, as the paper: Grounding DINO finds the part, SAM outlines it (section 3.2).
+"""Objects, as in the paper: Grounding DINO finds the part, SAM outlines it (3.2).
 
-Every outline is a region of its own. A record takes one of them at random, and then a
-local shape inside it, so that a defect is a part of the object and not all of it.
+Every outline is a separate region. A record takes one of them at random and draws a
+local shape inside it, so that a defect covers only a piece of the object.
 """
 
 import logging
@@ -13,7 +13,7 @@ from agm_torch.config import GeneratorConfig
 from agm_torch.masks.foreground import Foreground
 from agm_torch.prompts import load_bank
 from agm_torch.scene import Region
-from agm_torch.weights import find_checkpoint, find_model
+from agm_torch.weights.search import find_checkpoint, find_model
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +23,10 @@ _LEAST_BOX_PX = 2.0
 
 
 class GroundedSam:
-    """Region source for objects. Weights are found and checked when it is built, and
-    loaded at the first image."""
+    """Region source for objects.
+
+    Weights are found and checked when it is built, and loaded at the first image.
+    """
 
     def __init__(self, config: GeneratorConfig) -> None:
         self._config = config
@@ -43,10 +45,10 @@ class GroundedSam:
     def regions(
         self, image: UInt8[np.ndarray, "h w 3"], category: str
     ) -> tuple[Region, ...]:
-        """The outlines of the part, or what the fallback gives where there is none.
+        """The outlines of the part, or the fallback's regions where none was found.
 
         Raises:
-          ValueError: nothing was found and the fallback is `error`.
+          ValueError: nothing was found, and the fallback is `error`.
         """
         options = self._config.grounded_sam
         name = self._bank.class_name(category)
@@ -91,7 +93,7 @@ class GroundedSam:
         )
 
     def _loaded(self):
-        """The two models, once a process."""
+        """Detector and SAM, loaded once per process."""
         if self._models is None:
             from agm_torch.device import placement
             from agm_torch.masks.grounding_dino import GroundingDino
@@ -108,11 +110,11 @@ class GroundedSam:
 def distinct(
     masks: list[Bool[np.ndarray, "h w"]], *, smallest: float, largest: float
 ) -> list[Bool[np.ndarray, "h w"]]:
-    """The masks of plausible size, of several nearly equal ones the first.
+    """The masks of plausible size, and only the first of nearly equal ones.
 
     Args:
-      smallest: share of the image.
-      largest: share of the image; above it, it is the background.
+      smallest: least share of the image.
+      largest: largest share of the image. A larger mask is the background.
     """
     kept: list[Bool[np.ndarray, "h w"]] = []
     for mask in masks:

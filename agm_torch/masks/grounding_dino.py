@@ -1,7 +1,7 @@
-"""Grounding DINO: a part's name in, boxes out. The official implementation.
+"""Grounding DINO: a part's name in, boxes out. Uses the official implementation.
 
-As in `sam.py` the sizes are read from the checkpoint. Its text encoder's weights are
-in the checkpoint too, so that of BERT only the tokenizer and the sizes are needed.
+As in `sam.py`, the sizes are read from the checkpoint. The checkpoint also has the
+weights of the text encoder, so of BERT only the tokenizer and the sizes are needed.
 """
 
 import agm_torch.libraries  # noqa: F401  (before all that imports torchvision)
@@ -21,9 +21,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
-from agm_torch.weights import Found, load_checkpoint
+from agm_torch.weights.verification import Found, load_checkpoint
 
-with warnings.catch_warnings():  # it imports timm by a name that timm is dropping
+with warnings.catch_warnings():  # it imports timm by a deprecated name
     warnings.simplefilter("ignore", FutureWarning)
     import groundingdino.datasets.transforms as T
     from groundingdino import config as official_configs
@@ -40,7 +40,7 @@ _IMAGENET_STD = [0.229, 0.224, 0.225]
 
 
 class Detections(NamedTuple):
-    """What was found, best first."""
+    """The boxes found, best first."""
 
     boxes: Float[np.ndarray, "n 4"]
     """(left, top, right, bottom) in pixels, within the image."""
@@ -52,14 +52,14 @@ class GroundingDino:
     """The detector with its weights."""
 
     def __init__(self, found: Found, bert: Path, device: torch.device) -> None:
-        """Build the model that a checked checkpoint holds.
+        """Load the model of a checked checkpoint.
 
         Args:
           bert: folder with BERT's `config.json` and tokenizer.
 
         Raises:
           ValueError: the file is not a Grounding DINO checkpoint, or its text encoder
-            is not the one of `bert`.
+            is not that of `bert`.
         """
         state = load_checkpoint(found)
         try:
@@ -71,7 +71,7 @@ class GroundingDino:
             raise ValueError(
                 f"{found.path} is not a Grounding DINO checkpoint ({reason})"
             ) from None
-        if missing:  # the official loader would leave these random
+        if missing:  # the official loader leaves these random
             raise ValueError(
                 f"{found.path} lacks {len(missing)} tensors of Grounding DINO, the "
                 f"first of them {missing[0]}"
@@ -86,20 +86,21 @@ class GroundingDino:
         *,
         box_threshold: float,
         text_threshold: float,
-        detector_px: int = 800,
+        detector_px: int,
     ) -> Detections:
-        """Boxes around what the caption names; none is a possible answer.
+        """Boxes around what the caption names, possibly none.
 
         Args:
           caption: e.g. "a screw".
-          box_threshold: boxes of lower confidence are left out.
-          text_threshold: a box stays if a word of the caption is at least this sure.
-          detector_px: shorter side of the image that the detector sees.
+          box_threshold: boxes of lower confidence are dropped.
+          text_threshold: boxes are dropped unless a word of the caption reaches this
+            confidence.
+          detector_px: shorter side of the image that the detector is given.
         """
         with _quiet():
             boxes, scores, phrases = predict(
                 self._model,
-                _prepared(image, detector_px),
+                _input_tensor(image, detector_px),
                 caption,
                 box_threshold,
                 text_threshold,
@@ -113,7 +114,7 @@ class GroundingDino:
 
 
 def _build(state: dict[str, Tensor], bert: Path, device: torch.device):
-    """The official model with the sizes that the tensors have."""
+    """The official model, with the sizes of the checkpoint's tensors."""
     width = state["backbone.0.patch_embed.proj.weight"].shape[0]
     folder = Path(official_configs.__file__).parent
     args = SLConfig.fromfile(str(folder / _CONFIG_BY_WIDTH[width]))
@@ -121,7 +122,7 @@ def _build(state: dict[str, Tensor], bert: Path, device: torch.device):
     attention = state[f"{encoder}0.self_attn.attention_weights.weight"].shape[0]
     args.device = str(device)
     args.text_encoder_type = str(bert)
-    args.use_checkpoint = args.use_transformer_ckpt = False  # of use in training only
+    args.use_checkpoint = args.use_transformer_ckpt = False  # for training only
     args.enc_layers = _count(state, encoder)
     args.dec_layers = _count(state, decoder)
     args.dim_feedforward = state[f"{encoder}0.linear1.weight"].shape[0]
@@ -133,8 +134,10 @@ def _build(state: dict[str, Tensor], bert: Path, device: torch.device):
 
 @contextlib.contextmanager
 def _bert_without_weights() -> Iterator[None]:
-    """Let the library build its BERT from the sizes alone, without 440 MB of weights
-    that the checkpoint replaces at once."""
+    """Let the library build BERT from its sizes alone.
+
+    It would load 440 MB of weights, which the checkpoint replaces at once.
+    """
     official = get_tokenlizer.get_pretrained_language_model
     get_tokenlizer.get_pretrained_language_model = lambda folder: BertModel(
         BertConfig.from_pretrained(folder, local_files_only=True)
@@ -147,14 +150,16 @@ def _bert_without_weights() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Standard output belongs to the caller; the library prints to it."""
+    """Suppress what the library prints to standard output, which is the caller's."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # meshgrid without indexing
-        warnings.simplefilter("ignore", FutureWarning)  # arguments transformers 5 drops
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # arguments that transformers 5 drops
         yield
 
 
-def _prepared(image: UInt8[np.ndarray, "h w 3"], shorter_px: int) -> Tensor:
+def _input_tensor(image: UInt8[np.ndarray, "h w 3"], shorter_px: int) -> Tensor:
     longest = round(shorter_px * _LONGEST_PER_SHORTEST)
     steps = [
         T.RandomResize([shorter_px], max_size=longest),  # one size: nothing is random
@@ -169,7 +174,7 @@ def _prepared(image: UInt8[np.ndarray, "h w 3"], shorter_px: int) -> Tensor:
 def _corners(
     boxes: Float[np.ndarray, "n 4"], height: int, width: int
 ) -> Float[np.ndarray, "n 4"]:
-    """From relative centre and size to corners in pixels, cut to the image."""
+    """Corners in pixels, within the image, from relative centres and sizes."""
     centre, size = boxes[:, :2], boxes[:, 2:]
     corners = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
     limits = np.array([width, height, width, height], np.float32)

@@ -1,4 +1,4 @@
-"""Perlin noise of any size: two matrix products an octave, no loop over pixels."""
+"""Perlin noise of any size: matrix products per octave, no loop over pixels."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -7,16 +7,16 @@ from jaxtyping import Float32
 def perlin_noise(
     shape: tuple[int, int], cells: tuple[float, float], rng: np.random.Generator
 ) -> Float32[np.ndarray, "h w"]:
-    """Gradient noise (Perlin 2002) at a random phase, about in [-1, 1].
+    """Gradient noise (Perlin 2002) at a random phase, approximately in [-1, 1].
 
     The noise of a pixel is the sum over its four lattice corners of weight times
-    (gradient . offset). Weight and offset separate into rows and columns, so all
-    pixels together are W_y G_x D_x^T + D_y G_y W_x^T, where W holds the weights and
+    (gradient . offset). Weight and offset separate into rows and columns, so the noise
+    of all pixels is W_y G_x D_x^T + D_y G_y W_x^T, where W holds the weights and
     D the weights times the offsets.
 
     Args:
       shape: height and width in pixels.
-      cells: lattice cells down and across; fractions are welcome.
+      cells: lattice cells down and across, which need not be whole numbers.
     """
     weight_y, offset_y = _lattice(shape[0], cells[0], rng.random())
     weight_x, offset_x = _lattice(shape[1], cells[1], rng.random())
@@ -35,7 +35,11 @@ def fractal_noise(
     *,
     persistence: float = 0.5,
 ) -> Float32[np.ndarray, "h w"]:
-    """Perlin noise with finer and fainter copies of itself on top."""
+    """Sum of octaves of Perlin noise, each finer and fainter than the previous one.
+
+    Args:
+      persistence: amplitude of an octave relative to the previous one.
+    """
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
         finer = (cells[0] * 2**octave, cells[1] * 2**octave)
@@ -48,7 +52,10 @@ def fractal_noise(
 def random_cells(
     rng: np.random.Generator, *, low: float = 1.0, high: float = 32.0
 ) -> tuple[float, float]:
-    """Lattice cells log-uniform an axis, so that streaks come as often as spots."""
+    """Numbers of lattice cells down and across, each log-uniform in [low, high].
+
+    They are drawn separately, so that streaks are as frequent as spots.
+    """
     down, across = np.exp(rng.uniform(np.log(low), np.log(high), size=2))
     return float(down), float(across)
 
@@ -56,6 +63,7 @@ def random_cells(
 def _lattice(
     pixels: int, cells: float, phase: float
 ) -> tuple[Float32[np.ndarray, "p c"], Float32[np.ndarray, "p c"]]:
+    """W and D of one axis: weights of the corners, and weights times offsets."""
     position = (np.arange(pixels, dtype=np.float32) + 0.5) * (cells / pixels) + phase
     corner = np.floor(position).astype(np.intp)
     offset = position - corner

@@ -1,7 +1,7 @@
-"""Segment Anything: boxes in, outlines out. The official implementation.
+"""Segment Anything: boxes in, outlines out. Uses the official implementation.
 
-The architecture is read from the checkpoint itself, so one loader takes vit_b, vit_l,
-vit_h and any other size of the same family.
+The architecture is read from the checkpoint, so one loader handles vit_b, vit_l, vit_h
+and any other size of the family.
 """
 
 import agm_torch.libraries  # noqa: F401  (before all that imports torchvision)
@@ -23,31 +23,33 @@ from segment_anything.modeling import (
 )
 from torch import Tensor
 
-from agm_torch.weights import Found, load_checkpoint
+from agm_torch.weights.verification import Found, load_checkpoint
 
 _PIXEL_MEAN = [123.675, 116.28, 103.53]
 _PIXEL_STD = [58.395, 57.12, 57.375]
 _DECODER_HEADS = 8
-"""The one number that no tensor shows; all published checkpoints have it."""
+"""The only size that no tensor shows. All published checkpoints have it."""
 
 
 class Proposal(NamedTuple):
-    """One outline that SAM proposes for a box."""
+    """An outline that SAM proposes for a box."""
 
     mask: Bool[np.ndarray, "h w"]
     score: float
-    """SAM's own estimate of the overlap with the object, about [0, 1]."""
+    """SAM's estimate of the overlap with the object, approximately in [0, 1]."""
 
 
 def load_sam(found: Found, device: torch.device) -> SamPredictor:
-    """Build the model that a checked checkpoint holds.
+    """Load the model of a checked checkpoint.
 
     Raises:
       ValueError: the file is not a SAM checkpoint.
     """
     state = load_checkpoint(found)
     try:
-        with torch.device("meta"):  # no time for random numbers nobody keeps
+        with torch.device(
+            "meta"
+        ):  # no random weights, which take time and are replaced
             sam = _build(state)
         sam.load_state_dict(state, assign=True)
     except (KeyError, RuntimeError, ZeroDivisionError) as error:
@@ -64,7 +66,7 @@ def propose(
     image: UInt8[np.ndarray, "h w 3"],
     boxes: Float[np.ndarray, "n 4"],
 ) -> list[Proposal]:
-    """Three outlines a box: the whole object, a part, a part of that.
+    """Three outlines per box: the whole object, a part, a part of the part.
 
     Args:
       boxes: (left, top, right, bottom) in pixels.
@@ -113,7 +115,7 @@ def _build(state: dict[str, Tensor]) -> Sam:
 
 
 def _encoder_options(state: dict[str, Tensor]) -> dict[str, Any]:
-    """What `ImageEncoderViT` was built with, from the shapes of its tensors."""
+    """Arguments of `ImageEncoderViT`, from the shapes of its tensors."""
     blocks = "image_encoder.blocks"
     depth = _count(state, blocks)
     dim, _, patch, _ = state["image_encoder.patch_embed.proj.weight"].shape
@@ -138,7 +140,7 @@ def _encoder_options(state: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def _count(state: dict[str, Tensor], prefix: str) -> int:
-    """How many numbered layers lie under a prefix."""
+    """Number of numbered layers below a prefix."""
     start = len(prefix) + 1
     numbers = {key[start:].split(".")[0] for key in state if key.startswith(prefix)}
     return len(numbers)

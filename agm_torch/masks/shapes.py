@@ -1,7 +1,7 @@
-"""Outlines of anomalies: each gives a mask of about the area asked for.
+"""Outlines of anomalies: each is a mask of approximately the wanted area.
 
-A shape is a function (canvas, rng) -> f32[h w] in [0, 1], where the canvas says how
-large, around which point, and inside which region.
+A shape is a function (canvas, rng) -> f32[h w] in [0, 1]. The canvas gives the area,
+the centre and the allowed pixels.
 """
 
 from collections.abc import Callable
@@ -15,17 +15,17 @@ from scipy import ndimage
 from agm_torch.masks.perlin import fractal_noise, perlin_noise, random_cells
 
 _FINER = 2
-"""Drawn shapes are drawn this much larger and averaged: smooth edges."""
+"""Drawn shapes are drawn larger by this factor and averaged, for smooth edges."""
 
 
 class Canvas(NamedTuple):
-    """What a shape is asked for."""
+    """What a shape must fit."""
 
     allowed: Bool[np.ndarray, "h w"]
     area: int
     """Wanted area, pixels."""
     centre: tuple[float, float]
-    """Row and column that a local shape lies around."""
+    """Row and column of the centre of a local shape."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -37,16 +37,16 @@ class Canvas(NamedTuple):
 
 
 def perlin(canvas: Canvas, rng: np.random.Generator) -> Float32[np.ndarray, "h w"]:
-    """Peaks of Perlin noise, ragged by injected noise, dilated (paper 3.2)."""
+    """Peaks of Perlin noise, made ragged by injected noise, dilated (paper, 3.2)."""
     height = fractal_noise(
         canvas.shape, random_cells(rng), int(rng.integers(1, 4)), rng
     )
     if rng.random() < 0.3:
-        height = _turned(height, rng)
+        height = _rotated(height, rng)
     if rng.random() < 0.5:  # Gaussian-noise injection
         strength = np.float32(rng.uniform(0.02, 0.25))
         height += strength * rng.standard_normal(canvas.shape, np.float32)
-    if rng.random() < 0.6:  # keep the peaks near the centre: one place, not many
+    if rng.random() < 0.6:  # one place: only the peaks near the centre
         reach = rng.uniform(0.8, 4.0) * np.sqrt(canvas.area)
         height -= np.square(_distance(canvas, 1.0, 0.0) / np.float32(reach))
     mask = _highest(height, canvas)
@@ -57,7 +57,7 @@ def perlin(canvas: Canvas, rng: np.random.Generator) -> Float32[np.ndarray, "h w
 
 
 def spot(canvas: Canvas, rng: np.random.Generator) -> Float32[np.ndarray, "h w"]:
-    """One blob: round, long, smooth or ragged."""
+    """One blob: round or long, smooth or ragged."""
     distance = _distance(canvas, rng.uniform(1.0, 3.0), rng.uniform(0, np.pi))
     radius = np.sqrt(canvas.area / np.pi)
     cells = min(canvas.side / 4, canvas.side / radius * rng.uniform(0.5, 2.0))
@@ -68,7 +68,7 @@ def spot(canvas: Canvas, rng: np.random.Generator) -> Float32[np.ndarray, "h w"]
 
 
 def band(canvas: Canvas, rng: np.random.Generator) -> Float32[np.ndarray, "h w"]:
-    """A stripe through the centre, straight or wavy, some of it or all of it."""
+    """A stripe through the centre, straight or wavy, short or across the image."""
     angle = rng.choice([0.0, np.pi / 2, rng.uniform(0, np.pi)])
     rows, columns = _offsets(canvas)
     across = rows * np.float32(np.cos(angle)) + columns * np.float32(np.sin(angle))
@@ -90,7 +90,7 @@ def scatter(canvas: Canvas, rng: np.random.Generator) -> Float32[np.ndarray, "h 
     radii *= np.sqrt(canvas.area / np.pi / np.square(radii).sum())
     reach = max(rng.uniform(0.05, 0.3) * canvas.side, 2 * np.sqrt(canvas.area))
     points = rng.normal(0.0, reach, (count, 2)) + canvas.centre
-    picture, draw = _blank(canvas)
+    picture, draw = _blank_picture(canvas)
     for (row, column), radius in zip(points, radii, strict=True):
         flat = radius * rng.uniform(0.7, 1.4)
         box = (column - radius, row - flat, column + radius, row + flat)
@@ -99,7 +99,7 @@ def scatter(canvas: Canvas, rng: np.random.Generator) -> Float32[np.ndarray, "h 
 
 
 def polygon(canvas: Canvas, rng: np.random.Generator) -> Float32[np.ndarray, "h w"]:
-    """A straight-edged piece: a turned rectangle, or corners at random radii."""
+    """A straight-edged piece: a rotated rectangle, or corners at random radii."""
     if rng.random() < 0.4:
         aspect = np.sqrt(rng.uniform(1.0, 5.0))
         corners = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]) * (aspect, 1 / aspect)
@@ -114,14 +114,14 @@ def polygon(canvas: Canvas, rng: np.random.Generator) -> Float32[np.ndarray, "h 
     corners = corners @ rotation
     scale = np.sqrt(canvas.area / max(_polygon_area(corners), 0.05))
     points = corners * scale + canvas.centre
-    picture, draw = _blank(canvas)
+    picture, draw = _blank_picture(canvas)
     draw.polygon([(_FINER * x, _FINER * y) for y, x in points], fill=255)
     return _averaged(picture)
 
 
 def curve(canvas: Canvas, rng: np.random.Generator) -> Float32[np.ndarray, "h w"]:
-    """Scratches and cracks: walks of smooth or jagged course, some with branches."""
-    picture, draw = _blank(canvas)
+    """Scratches and cracks: smooth or jagged random walks, some with branches."""
+    picture, draw = _blank_picture(canvas)
     width = max(1.0, canvas.side / 256) * rng.choice([1.0, 1.5, 2.0, 3.0, 5.0])
     length = float(np.clip(canvas.area / width, 0.06 * canvas.side, 2 * canvas.side))
     walks = int(rng.choice([1, 1, 1, 2, 4]))
@@ -158,7 +158,7 @@ def _walk(
     jagged: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Points [n 2] of a random walk of `length` pixels, its middle at `start`."""
+    """Points [n 2] of a random walk of `length` pixels, with its middle at `start`."""
     count = max(4, int(length / 4))
     steps = rng.lognormal(0.0, 0.5, count)
     steps *= length / steps.sum()
@@ -174,7 +174,7 @@ def _stroke(
     width: float,
     rng: np.random.Generator,
 ) -> None:
-    """Draw a walk whose width swells and thins."""
+    """Draw a walk of varying width."""
     swell = np.exp(0.35 * np.sin(np.linspace(0, rng.uniform(2, 12), len(points))))
     for start, end, factor in zip(points[:-1], points[1:], swell[1:], strict=True):
         ends = [_FINER * start[1], _FINER * start[0], _FINER * end[1], _FINER * end[0]]
@@ -182,6 +182,7 @@ def _stroke(
 
 
 def _offsets(canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [h 1] and columns [1 w] relative to the centre."""
     rows = np.arange(canvas.shape[0], dtype=np.float32)[:, None]
     columns = np.arange(canvas.shape[1], dtype=np.float32)[None]
     return rows - np.float32(canvas.centre[0]), columns - np.float32(canvas.centre[1])
@@ -198,18 +199,19 @@ def _distance(canvas: Canvas, aspect: float, angle: float) -> np.ndarray:
 
 
 def _highest(field: np.ndarray, canvas: Canvas) -> np.ndarray:
-    """The `area` highest allowed pixels: a threshold that never leaves nothing."""
+    """The `area` highest allowed pixels, never none."""
     values = field[canvas.allowed]
     count = min(max(1, canvas.area), values.size)
     threshold = np.partition(values, values.size - count)[values.size - count]
     return canvas.allowed & (field >= threshold)
 
 
-def _turned(field: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _rotated(field: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The field at a random angle, with its minimum in the new corners."""
     angle = rng.uniform(0, 360)
-    turned = Image.fromarray(field).rotate(angle, Image.Resampling.BILINEAR)
-    seen = Image.new("L", turned.size, 1).rotate(angle)
-    return np.where(np.asarray(seen), np.asarray(turned), field.min())
+    rotated = Image.fromarray(field).rotate(angle, Image.Resampling.BILINEAR)
+    covered = Image.new("L", rotated.size, 1).rotate(angle)
+    return np.where(np.asarray(covered), np.asarray(rotated), field.min())
 
 
 def _polygon_area(corners: np.ndarray) -> float:
@@ -217,7 +219,7 @@ def _polygon_area(corners: np.ndarray) -> float:
     return abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
 
 
-def _blank(canvas: Canvas) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+def _blank_picture(canvas: Canvas) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     height, width = canvas.shape
     picture = Image.new("L", (_FINER * width, _FINER * height))
     return picture, ImageDraw.Draw(picture)

@@ -1,4 +1,4 @@
-"""Textures: an anomaly may lie anywhere."""
+"""Textures: an anomaly may be anywhere."""
 
 import numpy as np
 from jaxtyping import UInt8

@@ -1,12 +1,12 @@
-"""How fast anomalies are made and shards are written and read.
+"""Measures how fast anomalies are made and how fast shards are written and read.
 
     python -m experiments.bench.agm
 
-The generator without weights is measured on one core against a straightforward
-version of what DRAEM's loader does (Perlin noise by loops over the four corners of
-every pixel, a rotation, three of nine photometric changes, blending), written here
-with numpy, scipy and Pillow in the way of the peers. With `--diffusion` the paper's
-generator is measured too: see `agm_diffusion.py`.
+The generator without weights is compared with a direct implementation of DRAEM's
+loader, both on one core. The loader makes Perlin noise from the four corners of every
+pixel, rotates it, applies three of nine photometric changes to a texture, and blends.
+It is written here with numpy, scipy and Pillow, as published implementations are. With
+`--diffusion` the paper's generator is measured too: see `agm_diffusion.py`.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from agm_torch.config import GeneratorConfig, Kind
-from experiments.command_line import read_flags
+from experiments.run.command_line import read_flags
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,26 @@ class Settings:
     image_px: int = 256
     """Side of the images."""
     seconds: float = 5.0
-    """How long each generator is measured."""
+    """Seconds for which each generator is measured."""
     shard_mb: int = 256
-    """How much is written and read."""
+    """Megabytes to write and read."""
     kind: Kind = "object"
-    """What the generator is given."""
+    """Kind of the part that the generator is given."""
     diffusion: bool = False
-    """Measure the generator of Stable Diffusion as well: wants a GPU and weights."""
+    """Also measure the generator with Stable Diffusion. Needs a GPU and weights."""
     random_weights: bool = False
-    """With --diffusion: paint with random weights of Stable Diffusion v1-4's sizes, in
-    the same time. 2.1 GB are written to a temporary folder. Masks without weights, and
-    no gate for contrast."""
+    """With --diffusion: use random weights in the sizes of Stable Diffusion v1-4, which
+    take the same time. 2.1 GB are written to a temporary folder. Masks are made without
+    weights, and low contrast is not rejected."""
     agm: GeneratorConfig = field(default_factory=GeneratorConfig)
-    """With --diffusion: which models, where, and with which options."""
+    """With --diffusion: the models, their device and their options."""
 
 
 def main() -> None:
     """Measure and print one JSON object."""
     settings = read_flags(Settings, prog="python -m experiments.bench.agm")
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"  # a figure for one core; numpy is imported after this
+        os.environ[name] = "1"  # measures one core; must precede the import of numpy
     from datasets.errors import one_line_errors
 
     with one_line_errors():
@@ -58,14 +58,14 @@ def main() -> None:
 
 
 def _measure(settings: Settings) -> None:
-    """Measure and print, after numpy's threads are settled."""
-    ours = _rate(_ours(settings), settings.seconds)
-    peer = _rate(_draem_style(settings.image_px), settings.seconds)
+    """Measure and print. numpy's number of threads must be set before."""
+    rate = _rate(_generator(settings), settings.seconds)
+    draem_rate = _rate(_draem_style(settings.image_px), settings.seconds)
     figures = {
         "image_px": settings.image_px,
         "kind": settings.kind,
-        "records_per_second": round(ours, 1),
-        "draem_style_records_per_second": round(peer, 1),
+        "records_per_second": round(rate, 1),
+        "draem_style_records_per_second": round(draem_rate, 1),
         **_shards(settings),
     }
     if settings.diffusion:
@@ -74,17 +74,17 @@ def _measure(settings: Settings) -> None:
 
 
 def _diffusion(settings: Settings) -> dict[str, Any]:
-    """The paper's generator, where the flags say what with."""
+    """Measurements of the paper's generator, with models from the flags or random."""
     from experiments.bench.agm_diffusion import diffusion_figures
 
-    measured = functools.partial(
+    measure = functools.partial(
         diffusion_figures,
         _photograph(settings.image_px),
         kind=settings.kind,
         seconds=settings.seconds,
     )
     if not settings.random_weights:
-        return measured(config=settings.agm)
+        return measure(config=settings.agm)
     from experiments.bench.random_stable_diffusion import save_random_stable_diffusion
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -94,11 +94,11 @@ def _diffusion(settings: Settings) -> dict[str, Any]:
         config = dataclasses.replace(
             settings.agm, diffusion=model, masks=masks, min_contrast=0.0
         )
-        return measured(config=config) | {"diffusion_weights": "random"}
+        return measure(config=config) | {"diffusion_weights": "random"}
 
 
 def _rate(make: Callable[[int], object], seconds: float) -> float:
-    """Records a second of one core's time, after ten to warm up."""
+    """Records per second of one core's time, after ten records to warm up."""
     for number in range(10):
         make(number)
     started, number = time.process_time(), 0
@@ -109,7 +109,7 @@ def _rate(make: Callable[[int], object], seconds: float) -> float:
 
 
 def _photograph(px: int):
-    """A dark, grained disc on a light table: u8[px px 3]."""
+    """A picture of a dark, grainy disc on a light table: u8[px px 3]."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -119,7 +119,8 @@ def _photograph(px: int):
     return image.clip(0, 255).astype(np.uint8)
 
 
-def _ours(settings: Settings) -> Callable[[int], object]:
+def _generator(settings: Settings) -> Callable[[int], object]:
+    """A function that makes one anomaly with our generator."""
     import numpy as np
 
     from agm_torch.generator import AnomalyGenerator
@@ -131,7 +132,7 @@ def _ours(settings: Settings) -> Callable[[int], object]:
 
 
 def _draem_style(px: int) -> Callable[[int], tuple[Any, Any]]:
-    """One anomalous image a call, by the peers' recipe."""
+    """A function that makes one anomalous image as DRAEM's loader does."""
     import numpy as np
 
     image = _photograph(px)
@@ -144,7 +145,7 @@ def _draem_style(px: int) -> Callable[[int], tuple[Any, Any]]:
             mask = (noise > 0.5).astype(np.float32)[..., None]
             if mask.any():
                 break
-        source = _changed(texture, px, rng).astype(np.float32) / 255
+        source = _photometric_changes(texture, px, rng).astype(np.float32) / 255
         beta = rng.uniform(0, 0.8)
         normal = image.astype(np.float32) / 255
         mixed = normal * (1 - mask) + mask * ((1 - beta) * source + beta * normal)
@@ -154,7 +155,7 @@ def _draem_style(px: int) -> Callable[[int], tuple[Any, Any]]:
 
 
 def _corner_perlin(px: int, rng):
-    """Perlin noise with the four corner products on the full grid."""
+    """Perlin noise, computed from four corner products on the full grid."""
     import numpy as np
 
     down, across = (int(2 ** rng.integers(0, 6)) for _ in range(2))
@@ -182,8 +183,8 @@ def _rotated(noise, degrees: float):
     return ndimage.rotate(noise, degrees, reshape=False, order=1)
 
 
-def _changed(texture, px: int, rng):
-    """The texture resized, with three of nine photometric changes."""
+def _photometric_changes(texture, px: int, rng):
+    """The texture resized and changed by three of nine photometric operations."""
     import numpy as np
     from PIL import Image, ImageEnhance, ImageOps
 
@@ -207,7 +208,7 @@ def _changed(texture, px: int, rng):
 
 
 def _shards(settings: Settings) -> dict[str, float]:
-    """MB/s of writing, and of opening and reading every byte from the page cache."""
+    """MB/s of writing, of verifying, and of reading every byte from the page cache."""
     import numpy as np
 
     from datasets.shards import Records, ShardWriter, open_shards

@@ -1,9 +1,10 @@
-"""How fast the paper's generator makes anomalies, and what memory it takes.
+"""Measures how fast the paper's generator makes anomalies, and its memory.
 
     python -m experiments.bench.agm --diffusion [--random-weights]
 
-Whole records are measured: outlines, crops, inversion, denoising, blending and gates,
-in full batches, with the weights that the flags name. Loading is timed apart.
+Complete records are measured: outlines, crops, inversion, denoising, blending and
+quality checks, in full batches, with the weights that the flags name. Loading is timed
+separately.
 """
 
 import dataclasses
@@ -25,19 +26,19 @@ def diffusion_figures(
     kind: Kind,
     seconds: float,
 ) -> dict[str, Any]:
-    """Records a second and peak memory of the diffusion generator on this machine.
+    """Records per second and peak memory of the diffusion generator on this machine.
 
     Args:
-      seconds: how long it is measured, at least; one batch always runs to its end.
+      seconds: shortest time to measure. At least one batch is completed.
 
     Raises:
-      FileNotFoundError: weights or libraries are missing. Says how to get them.
+      FileNotFoundError: if weights or libraries are missing. Says how to get them.
     """
     from agm_torch.device import placement
     from agm_torch.generator import AnomalyGenerator
 
     config = dataclasses.replace(config, generator="diffusion")
-    where = placement(config.device)
+    place = placement(config.device)
     started = time.perf_counter()
     generator = AnomalyGenerator(config, kind=kind)
     (scene,) = generator.scenes([image], category="bench")
@@ -49,33 +50,39 @@ def diffusion_figures(
         drawn = generator.draw([scene] * batch, rngs)
         return batch + sum(sum(a.provenance["rejects"].values()) for a in drawn)
 
-    make(0)  # loads, and lets the GPU choose its kernels
+    make(0)  # loads the weights, and the GPU chooses its kernels
     loaded = time.perf_counter()
-    records, painted = _counted(make, batch, seconds)
-    took = time.perf_counter() - loaded
+    records, paintings = _count_records(make, batch, seconds)
+    elapsed = time.perf_counter() - loaded
     return {
-        "diffusion_device": _name(where.device),
-        "diffusion_precision": str(where.dtype).removeprefix("torch."),
+        "diffusion_device": _device_name(place.device),
+        "diffusion_precision": str(place.dtype).removeprefix("torch."),
         "diffusion_batch": batch,
         "diffusion_steps": config.diffusion.steps,
         "diffusion_load_seconds": round(loaded - started, 1),
-        "diffusion_records_per_second": round(records / took, 3),
-        "diffusion_paintings_per_second": round(painted / took, 3),
-        "diffusion_peak_memory_mb": round(_peak_memory(where.device) / 1e6),
+        "diffusion_records_per_second": round(records / elapsed, 3),
+        "diffusion_paintings_per_second": round(paintings / elapsed, 3),
+        "diffusion_peak_memory_mb": round(_peak_memory(place.device) / 1e6),
     }
 
 
-def _counted(make: Callable[[int], int], batch: int, seconds: float) -> tuple[int, int]:
-    """Records made in a time, and draws with those that a gate refused."""
-    number, painted = 0, 0
+def _count_records(
+    make: Callable[[int], int], batch: int, seconds: float
+) -> tuple[int, int]:
+    """Records made within `seconds`, and paintings, including the rejected ones.
+
+    Args:
+      make: makes the batch of this number and returns its number of paintings.
+    """
+    number, paintings = 0, 0
     until = time.perf_counter() + seconds
     while number == 0 or time.perf_counter() < until:
         number += 1
-        painted += make(number)
-    return number * batch, painted
+        paintings += make(number)
+    return number * batch, paintings
 
 
-def _name(device) -> str:
+def _device_name(device) -> str:
     import torch
 
     if device.type == "cuda":
@@ -84,7 +91,7 @@ def _name(device) -> str:
 
 
 def _peak_memory(device) -> int:
-    """Bytes: what torch allocated on a GPU, or what the process held at most."""
+    """Peak memory in bytes: allocated by torch on a GPU, or resident in the process."""
     import torch
 
     if device.type == "cuda":

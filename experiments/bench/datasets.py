@@ -1,13 +1,14 @@
-"""How fast data sets are prepared and read.
+"""Measures how fast data sets are prepared and read.
 
     python -m experiments.bench.datasets
 
 Photographs are rendered, saved as PNG in the layout of MVTec AD, and prepared by the
-`folder` builder. Reading them back as `Example`s, in order and one by one, is held
-against decoding the same PNGs directly with Pillow. All read good and defective images
-with their masks, turn by turn; the files are in the page cache. In order, the next
-images are decoded by other threads, so that this is timed by the clock; what takes one
-thread is also timed by the processor, which other programs disturb less.
+`folder` builder. Reading them as `Example`s, in order and one by one, is compared with
+decoding the same PNGs directly with Pillow. All three read good and defective images
+with their masks and take turns; the files are in the page cache. Reading in order
+decodes the next images in other threads and is therefore compared by wall-clock time.
+Reading one by one uses one thread and is compared by processor time, which other
+programs disturb less.
 """
 
 import json
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.command_line import read_flags
+from experiments.run.command_line import read_flags
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ class Settings:
     """Measure preparation and reading of one category."""
 
     images: int = 60
-    """How many: a third to train with, a third good, a third defective."""
+    """Number of images: a third for training, a third good, a third defective."""
     image_px: int = 700
     """Side of the images."""
     repetitions: int = 5
-    """How often everything is read; the medians are reported."""
+    """How often everything is read. Medians are reported."""
 
 
 def main() -> None:
@@ -45,6 +46,7 @@ def main() -> None:
 
 
 def _measure(settings: Settings) -> None:
+    """Write the photographs, prepare and read them, and print the measurements."""
     import datasets
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -89,7 +91,10 @@ def _measure(settings: Settings) -> None:
 
 
 def _write(folder: Path, settings: Settings) -> None:
-    """Photographs with smooth shapes and sensor noise, so that PNG has work to do."""
+    """Write photographs with smooth shapes and sensor noise.
+
+    Without noise, PNG files would be decoded faster than those of real photographs.
+    """
     import numpy as np
     from PIL import Image
     from scipy import ndimage
@@ -114,7 +119,7 @@ def _write(folder: Path, settings: Settings) -> None:
 
 
 def _decode_with_pillow(folder: Path) -> None:
-    """Every image and mask, as arrays."""
+    """Decode every image and mask into an array."""
     import numpy as np
     from PIL import Image
 
@@ -124,12 +129,14 @@ def _decode_with_pillow(folder: Path) -> None:
 
 
 class _Seconds(NamedTuple):
+    """Time by the wall clock and by the processor."""
+
     clock: float
     processor: float
 
 
 def _seconds(jobs: list[Callable[[], None]], repetitions: int) -> list[_Seconds]:
-    """Median times of each job, done in turn."""
+    """Median times of each job. The jobs take turns."""
     taken: list[list[_Seconds]] = [[] for _ in jobs]
     for _ in range(repetitions + 1):
         for job, times in zip(jobs, taken, strict=True):
@@ -138,7 +145,7 @@ def _seconds(jobs: list[Callable[[], None]], repetitions: int) -> list[_Seconds]
             times.append(
                 _Seconds(time.perf_counter() - clock, time.process_time() - processor)
             )
-    # The first warms up.
+    # The first round only warms up.
     columns = [zip(*times[1:], strict=True) for times in taken]
     return [_Seconds(*map(statistics.median, column)) for column in columns]
 

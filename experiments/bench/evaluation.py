@@ -1,13 +1,13 @@
-"""How fast pixel metrics are computed, and in how much memory.
+"""Measures how fast pixel metrics are computed, and in how much memory.
 
     python -m experiments.bench.evaluation
 
 Maps are rendered: a smooth background, grain, and a response over each defect that does
-not quite fit its mask. Each way of measuring runs in a process of its own, one thread,
-over the same maps. Rendering is not timed. `streaming` and `exact` give AUROC, AP,
-F1-max and PRO; `global_sort` gives the same from all pixels at once as anomalib does,
-but with a single sort where anomalib sorts again for every metric and every region;
-`sklearn` gives the AUROC alone.
+not match its mask exactly. Each method runs in its own process with one thread, over
+the same maps. Rendering is not timed. `streaming` and `exact` compute AUROC, AP, F1-max
+and PRO. `global_sort` computes the same metrics from all pixels at once, as anomalib
+does. It sorts only once, while anomalib sorts again for every metric and every region.
+`sklearn` computes the AUROC only.
 """
 
 import json
@@ -18,28 +18,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from experiments.command_line import read_flags
+from experiments.run.command_line import read_flags
 
 Method = Literal["streaming", "exact", "global_sort", "sklearn"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Measure streaming, exact, sklearn and a global sort, in one run."""
+    """Measure the methods streaming, exact, sklearn and global sort in one run."""
 
     maps: int = 1000
-    """How many maps."""
+    """Number of maps."""
     map_px: int = 512
     """Side of a map."""
     methods: tuple[Method, ...] = ("streaming", "exact", "global_sort", "sklearn")
-    """What to measure."""
+    """Methods to measure."""
     streaming_maps: tuple[int, ...] = (4000,)
-    """More numbers of maps for `streaming` alone: its memory should not grow."""
+    """Further numbers of maps, for `streaming` only: its memory should not grow."""
     sklearn_maps: int | None = None
-    """Another number of maps for `sklearn`, which needs 15 MiB for each; as `maps`
-    where None."""
+    """Number of maps for `sklearn`, which needs 15 MiB for each. Default: `maps`."""
     worker: Method | None = None
-    """Measure this one here and print its row; what the processes are started with."""
+    """Internal: measure this method in this process and print its row."""
 
 
 def main() -> None:
@@ -52,24 +51,25 @@ def main() -> None:
 
 
 def _measure(settings: Settings) -> None:
+    """Measure every method in its own process, or one of them in this process."""
     if settings.worker:
-        print(json.dumps(_measured(settings.worker, settings)))
+        print(json.dumps(_row(settings.worker, settings)))
         return
-    number = {"sklearn": settings.sklearn_maps or settings.maps}
+    counts = {"sklearn": settings.sklearn_maps or settings.maps}
     runs: list[tuple[Method, int]] = [
-        (method, number.get(method, settings.maps)) for method in settings.methods
+        (method, counts.get(method, settings.maps)) for method in settings.methods
     ]
     for count in settings.streaming_maps:
         runs.append(("streaming", count))
     rows = []
     for method, count in runs:
-        rows.append(_in_process(method, count, settings.map_px))
-        print(json.dumps(rows[-1]), file=sys.stderr)  # the whole takes minutes
+        rows.append(_row_from_process(method, count, settings.map_px))
+        print(json.dumps(rows[-1]), file=sys.stderr)  # all rows take minutes
     print(json.dumps({"map_px": settings.map_px, "rows": rows}, indent=1))
 
 
-def _in_process(method: Method, count: int, map_px: int) -> dict[str, Any]:
-    """One row, measured in a process of its own so that peaks do not mix."""
+def _row_from_process(method: Method, count: int, map_px: int) -> dict[str, Any]:
+    """One row, measured in its own process so that memory peaks stay separate."""
     command = [sys.executable, "-m", "experiments.bench.evaluation"]
     command += ["--worker", method, "--maps", str(count), "--map-px", str(map_px)]
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -80,10 +80,10 @@ def _in_process(method: Method, count: int, map_px: int) -> dict[str, Any]:
 
 
 def rendered(count: int, px: int) -> Iterator[tuple[Any, Any]]:
-    """`count` maps float32 [px px] in [0, 1] and masks, with 1 to 5 regions each.
+    """`count` pairs of a map, f32 [px px] in [0, 1], and a mask with 1 to 5 regions.
 
-    Only the first few are drawn from noise; the others are shifted, rescaled mixtures
-    of them, so that rendering a map costs milliseconds.
+    Only a few fields are drawn from noise. Maps are shifted mixtures of them, so that
+    rendering a map takes milliseconds.
     """
     import numpy as np
     from scipy import ndimage
@@ -104,22 +104,25 @@ def rendered(count: int, px: int) -> Iterator[tuple[Any, Any]]:
             radius = rng.uniform(0.01, 0.08) * px
             top, left = (max(0, int(c - 3 * radius)) for c in (centre_y, centre_x))
             window = np.s_[top : top + int(6 * radius), left : left + int(6 * radius)]
-            far = np.hypot(y[window] - centre_y, x[window] - centre_x) / radius
-            mask[window] |= far < 1
-            response = rng.uniform(1, 6) * np.exp(-((far / rng.uniform(0.7, 1.3)) ** 4))
+            radii = np.hypot(y[window] - centre_y, x[window] - centre_x) / radius
+            mask[window] |= radii < 1
+            response = rng.uniform(1, 6) * np.exp(
+                -((radii / rng.uniform(0.7, 1.3)) ** 4)
+            )
             logit[window] += response
         yield 1 / (1 + np.exp(-logit)), mask
 
 
 def _shifted(fields: list[Any], rng: Any) -> Any:
+    """One of the fields, shifted cyclically."""
     import numpy as np
 
     field = fields[rng.integers(len(fields))]
     return np.roll(field, rng.integers(0, len(field), 2), (0, 1))
 
 
-def _measured(method: Method, settings: Settings) -> dict[str, Any]:
-    """Seconds, peak memory and figures of one way of measuring."""
+def _row(method: Method, settings: Settings) -> dict[str, Any]:
+    """Seconds, peak memory and metrics of one method."""
     measure = {
         "streaming": _streaming,
         "exact": _exact,
@@ -142,48 +145,53 @@ def _measured(method: Method, settings: Settings) -> dict[str, Any]:
 def _streaming(pairs: Iterator[tuple[Any, Any]]) -> tuple[float, dict[str, float]]:
     from lfq_jax.metrics.evaluation import StreamingPixelMetrics
 
-    return _ours(StreamingPixelMetrics(), pairs)
+    return _update_and_compute(StreamingPixelMetrics(), pairs)
 
 
 def _exact(pairs: Iterator[tuple[Any, Any]]) -> tuple[float, dict[str, float]]:
     from lfq_jax.metrics.evaluation import ExactPixelMetrics
 
-    return _ours(ExactPixelMetrics(), pairs)
+    return _update_and_compute(ExactPixelMetrics(), pairs)
 
 
-def _ours(metrics: Any, pairs: Iterator[tuple[Any, Any]]):
-    """All pixel figures; one map at a time is in memory, beside what is kept."""
+def _update_and_compute(
+    metrics: Any, pairs: Iterator[tuple[Any, Any]]
+) -> tuple[float, dict[str, float]]:
+    """Seconds and all pixel metrics.
+
+    Besides what `metrics` stores, one map at a time is in memory.
+    """
     clock = _Clock()
     for anomaly_map, mask in pairs:
         with clock:
             metrics.update([anomaly_map], [mask])
     with clock:
-        found = metrics.compute()
-    errors = {f"{k}_error_bound": v for k, v in found.error_bounds.items()}
-    return clock.seconds, found.values | errors
+        result = metrics.compute()
+    errors = {f"{k}_error_bound": v for k, v in result.error_bounds.items()}
+    return clock.seconds, result.values | errors
 
 
 def _global_sort(pairs: Iterator[tuple[Any, Any]]) -> tuple[float, dict[str, float]]:
-    """Every pixel in one array, one descending sort, cumulated sums."""
+    """Seconds and metrics, from one descending sort and cumulative sums."""
     import numpy as np
     from scipy import ndimage
 
     scores, weights, clock = [], [], _Clock()
     for anomaly_map, mask in pairs:
         with clock:
-            found: Any = ndimage.label(mask, structure=np.ones((3, 3)))
-            labels = found[0]
+            labelled: Any = ndimage.label(mask, structure=np.ones((3, 3)))
+            labels = labelled[0]
             sizes = np.bincount(labels.ravel())
-            share = np.where(mask, 1 / sizes[labels], 0).astype(np.float32)
+            weight = np.where(mask, 1 / sizes[labels], 0).astype(np.float32)
             scores.append(anomaly_map.ravel())
-            weights.append(share.ravel())
+            weights.append(weight.ravel())
     with clock:
         figures = _from_one_sort(_joined(scores), _joined(weights))
     return clock.seconds, figures
 
 
 def _joined(parts: list[Any]) -> Any:
-    """All of them in one array; the list is emptied, so that nothing is held twice."""
+    """The parts in one array. Empties the list, so that no part is stored twice."""
     import numpy as np
 
     whole = np.concatenate(parts)
@@ -192,12 +200,17 @@ def _joined(parts: list[Any]) -> Any:
 
 
 def _from_one_sort(scores: Any, weights: Any) -> dict[str, float]:
+    """Pixel metrics from flat arrays.
+
+    Args:
+      weights: 1 / size of the region for anomalous pixels, 0 for good ones.
+    """
     import numpy as np
 
     order = np.flip(np.argsort(scores))
     scores = scores[order]
     weights = weights[order]
-    del order  # as soon as may be: each of these arrays takes gigabytes
+    del order  # as early as possible: each of these arrays takes gigabytes
     last_of_ties = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)
     del scores
     true = np.cumsum(weights > 0)[last_of_ties].astype(np.float64)
@@ -223,7 +236,7 @@ def _from_one_sort(scores: Any, weights: Any) -> dict[str, float]:
 
 
 def _area(x: Any, y: Any, limit: float) -> float:
-    """Under the curve from (0, 0) through these points, as far as `limit`."""
+    """Area under the curve from (0, 0) through these points, up to x = `limit`."""
     import numpy as np
 
     end = int(np.searchsorted(x, limit, "right"))
@@ -248,7 +261,7 @@ def _sklearn(pairs: Iterator[tuple[Any, Any]]) -> tuple[float, dict[str, float]]
 
 
 class _Clock:
-    """Sums the seconds that this process was given inside `with`."""
+    """Adds up the processor seconds of this process inside `with`."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -1,9 +1,9 @@
-"""Latency and throughput of one detector: ours, its exports, and PyTorch, in one run.
+"""Measures latency and throughput of one detector in jax, its exports, and PyTorch.
 
     python -m experiments.bench.inference --run runs/<id> --category gear
 
-From a decoded square of bytes to map and score on the CPU. The ways take turns, round
-by round, so that what else the machine does falls on all of them alike.
+Times the CPU from a decoded square of bytes to map and score. The implementations take
+turns, so that other work on the machine slows all of them equally.
 """
 
 import json
@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.command_line import read_flags
+from experiments.run.command_line import read_flags
 
 if TYPE_CHECKING:
     import numpy as np
 
 Call = Callable[["np.ndarray"], Any]
 PROJECT = Path(__file__).resolve().parent.parent.parent
-WAYS = ("jax", "stablehlo", "onnxruntime", "torch")
-_START = {
+IMPLEMENTATIONS = ("jax", "stablehlo", "onnxruntime", "torch")
+_START_UP_PROGRAMS = {
     "jax": (
-        "from experiments.run import cache_folder, keep_compiled\n"
+        "from experiments.run.compile_cache import cache_folder, keep_compiled\n"
         "keep_compiled(cache_folder())\n"
         "import lfq_jax, numpy as np\n"
         "lfq_jax.load({folder!r})(np.zeros((320, 320, 3), np.uint8))\n"
@@ -53,28 +53,27 @@ _START = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Time one detector in every way that it can be run."""
+    """Time one detector in every implementation that can run it."""
 
     run: Path
     """A finished run of preset `cpu`."""
     category: str | None = None
-    """Which category, where the run has several."""
+    """The category to time. Needed if the run has several."""
     calls: int = 100
-    """Calls at batch 1; a quarter as many at the other batch sizes."""
+    """Calls at batch size 1. A quarter as many at the other batch sizes."""
     turn: int = 5
-    """Calls before the next way has its turn."""
+    """Calls of one implementation before the next one's turn."""
     batch_sizes: tuple[int, ...] = (1, 4)
-    """Batch sizes to try."""
+    """Batch sizes to time."""
     start_ups: int = 3
-    """How often each way is started anew."""
+    """How often the start-up of each implementation is timed."""
     worker: str = ""
-    """For the processes that this one starts: the way to time."""
+    """Internal: the implementation to time in this process."""
     scratch: Path = Path()
-    """For those processes: where the exports lie."""
+    """Internal: the folder of the exports."""
     cores: int = 2
-    """Cores, and threads, that every way may use. On a machine with other work on it
-    one core compares more fairly: threads that wait for each other wait for the others'
-    work too."""
+    """Cores and threads that every implementation may use. On a busy machine one core
+    compares more fairly: threads that wait for each other also wait for other work."""
 
 
 def main() -> None:
@@ -87,22 +86,24 @@ def main() -> None:
 
 
 def _measure(settings: Settings) -> None:
+    """Export, time and print; or, in a worker process, serve one implementation."""
     from lfq_jax.inference.run_folder import detector_folder
 
     folder = detector_folder(settings.run, settings.category)
     if settings.worker:
-        _work(settings, folder)
+        _serve(settings, folder)
         return
     with tempfile.TemporaryDirectory() as scratch:
         _write_exports(folder, Path(scratch), settings.batch_sizes)
-        start_up = _start_ups(settings, folder, scratch)
-        times = _all_timed(settings, folder.parent, scratch)
+        start_up = _time_start_ups(settings, folder, scratch)
+        times = _time_calls(settings, folder.parent, scratch)
     figures = _figures(times, start_up)
     print(_table(figures))
     print(json.dumps(figures, indent=1))
 
 
 def _write_exports(folder: Path, scratch: Path, sizes: tuple[int, ...]) -> None:
+    """Write an export per format and batch size: scratch/<format>-<size>."""
     from lfq_jax.export.formats import WRITERS, Format
     from lfq_jax.inference.detector import load
 
@@ -116,8 +117,8 @@ def _write_exports(folder: Path, scratch: Path, sizes: tuple[int, ...]) -> None:
             (out / "export.json").write_text(json.dumps({"format": kind}))
 
 
-def _work(settings: Settings, folder: Path) -> None:
-    """Answer lines `[batch size, calls]` with the seconds of every call."""
+def _serve(settings: Settings, folder: Path) -> None:
+    """Answer every input line `[batch size, calls]` with the seconds of every call."""
     from lfq_jax.inference.detector_files import read_validation
 
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: settings.cores])
@@ -138,7 +139,7 @@ def _work(settings: Settings, folder: Path) -> None:
 
 
 def _call(settings: Settings, folder: Path, size: int) -> Call:
-    """One way to run the detector on `size` images."""
+    """A function that runs the detector on `size` images, in this implementation."""
     if settings.worker == "torch":
         import torch
 
@@ -157,32 +158,35 @@ def _call(settings: Settings, folder: Path, size: int) -> Call:
     return open_export(settings.scratch / f"{kind}-{size}", threads=settings.cores)
 
 
-def _all_timed(
+def _time_calls(
     settings: Settings, folder: Path, scratch: str
 ) -> dict[str, dict[int, list[float]]]:
-    """Seconds of every call by way and batch size. A process a way: the threads of one
-    must not wait in the way of another's."""
+    """Seconds of every call, by implementation and batch size.
+
+    Each implementation has its own process, so that its idle threads do not slow
+    another one.
+    """
     command = [sys.executable, "-m", "experiments.bench.inference"]
     command += ["--run", str(folder), "--scratch", scratch]
     command += ["--cores", str(settings.cores), "--worker"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     workers = {
-        way: subprocess.Popen([*command, way], cwd=PROJECT, text=True, **pipes)
-        for way in WAYS
+        name: subprocess.Popen([*command, name], cwd=PROJECT, text=True, **pipes)
+        for name in IMPLEMENTATIONS
     }
-    times: dict[str, dict[int, list[float]]] = {way: {} for way in WAYS}
+    times: dict[str, dict[int, list[float]]] = {name: {} for name in IMPLEMENTATIONS}
     try:
         for size in settings.batch_sizes:
             calls = settings.calls if size == 1 else settings.calls // 4
             for _ in range(-(-calls // settings.turn)):
-                for way, worker in workers.items():
+                for name, worker in workers.items():
                     assert worker.stdin and worker.stdout
                     worker.stdin.write(f"[{size}, {settings.turn}]\n")
                     worker.stdin.flush()
                     answer = worker.stdout.readline()
                     if not answer:
-                        raise SystemExit(f"{way} failed; its message stands above")
-                    times[way].setdefault(size, []).extend(json.loads(answer))
+                        raise SystemExit(f"{name} failed; see its message above")
+                    times[name].setdefault(size, []).extend(json.loads(answer))
     finally:
         for worker in workers.values():
             worker.kill()
@@ -190,27 +194,27 @@ def _all_timed(
     return times
 
 
-def _start_ups(
+def _time_start_ups(
     settings: Settings, folder: Path, scratch: str
 ) -> dict[str, list[float]]:
-    """Seconds from starting Python to the first decision, by way."""
+    """Seconds from starting Python to the first decision, by implementation."""
     from lfq_jax.inference.detector_files import read_detector
 
     px = read_detector(folder).model.image_px
-    found: dict[str, list[float]] = {}
-    for name, code in _START.items():
+    seconds: dict[str, list[float]] = {}
+    for name, code in _START_UP_PROGRAMS.items():
         program = code.format(folder=str(folder.parent), scratch=scratch, px=px)
         for _ in range(settings.start_ups):
             started = time.perf_counter()
             subprocess.run([sys.executable, "-c", program], check=True, cwd=PROJECT)
-            found.setdefault(name, []).append(time.perf_counter() - started)
-    return found
+            seconds.setdefault(name, []).append(time.perf_counter() - started)
+    return seconds
 
 
 def _figures(
     times: dict[str, dict[int, list[float]]], start_up: dict[str, list[float]]
 ) -> dict[str, Any]:
-    """Percentiles in milliseconds; images a second at the best batch size."""
+    """Percentiles of latency, and images per second at the best batch size."""
     import numpy as np
 
     figures = {}
@@ -227,16 +231,19 @@ def _figures(
                 round(min(start_up[name]), 2) if name in start_up else None
             ),
         }
-    for each in figures.values():
-        each["p50_to_torch"] = round(each["p50_ms"] / figures["torch"]["p50_ms"], 2)
+    for row in figures.values():
+        row["p50_to_torch"] = round(row["p50_ms"] / figures["torch"]["p50_ms"], 2)
     return figures
 
 
 def _table(figures: dict[str, Any]) -> str:
     heads = list(next(iter(figures.values())))
-    lines = [f"| way | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-    for name, each in figures.items():
-        cells = ["-" if value is None else str(value) for value in each.values()]
+    lines = [
+        f"| implementation | {' | '.join(heads)} |",
+        "|---" * (len(heads) + 1) + "|",
+    ]
+    for name, row in figures.items():
+        cells = ["-" if value is None else str(value) for value in row.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -1,14 +1,17 @@
-"""What LFQ's entropies cost: factorised, dense, and in vector-quantize-pytorch.
+"""Measures the cost of LFQ's loss: factorised, dense, and vector-quantize-pytorch.
 
     python -m experiments.bench.quantizers
 
-Forward and backward of LFQ's whole loss on normal z, on one core. `dense` is the
-textbook formulation in jax, a softmax over all 2^bits codes; `peer` is the LFQ of
-vector-quantize-pytorch (extra `peers`), which computes the same. Seconds are the least
-of some repetitions, of this process' own time, so that other work on the machine counts
-little. Memory beyond input and output: XLA's own figure for jax, and for all the growth
-of the process while it computes, read from /proc. A row that would take more than
-`--memory-gib` is not run; its memory is what XLA says it would take.
+Times forward and backward of LFQ's complete loss on normally distributed z, on one
+core. `ours` is this project's factorised LFQ. `dense` is the textbook formulation in
+jax, a softmax over all 2^bits codes. `peer` is the LFQ of vector-quantize-pytorch
+(extra `peers`), which computes the same loss.
+
+The time is the shortest of several repetitions, in processor time of the process, so
+that other work on the machine has little effect. Memory excludes input and output. For
+jax it is XLA's own figure. For all methods, the growth of the process during the
+computation is read from /proc. A row that would need more than `--memory-gib` is
+skipped; its memory is what XLA reports for it.
 """
 
 import functools
@@ -23,31 +26,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from experiments.command_line import read_flags
+from experiments.run.command_line import read_flags
 
 Method = Literal["ours", "dense", "peer"]
 ARRAYS = {"ours": 0, "dense": 4, "peer": 8}
-"""Arrays of samples x codes that a method has at once, to foresee what fits."""
+"""Arrays of samples x codes that a method holds at once, to estimate its memory."""
 TEMPERATURE = 1.0
 PEER = "vector_quantize_pytorch"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Measure LFQ's loss and gradient in three ways, in one run."""
+    """Measure three implementations of LFQ's loss and gradient in one run."""
 
     bits: tuple[int, ...] = (10, 12, 14, 16, 18)
     """Numbers of sign bits."""
     samples: tuple[int, ...] = (256, 1024, 4096)
-    """Numbers of positions quantised at once."""
+    """Numbers of positions to quantise at once."""
     methods: tuple[Method, ...] = get_args(Method)
-    """What to measure."""
+    """Implementations to measure."""
     seconds: float = 1.0
-    """How long a row is repeated, at least three times."""
+    """Seconds for which a row is repeated. At least three repetitions are made."""
     memory_gib: float = 6.0
-    """Rows that take more are not run."""
+    """Rows that need more memory are skipped."""
     worker: Method | None = None
-    """Measure this one here and print its rows; what the processes are started with."""
+    """Internal: measure this implementation in this process and print its rows."""
 
     def __post_init__(self) -> None:
         for name in ("bits", "samples"):
@@ -66,6 +69,7 @@ def main() -> None:
 
 
 def _measure(settings: Settings) -> None:
+    """Measure every method in its own process, or one of them in this process."""
     if settings.worker:
         for row in _rows(settings.worker, settings):
             print(json.dumps(row), flush=True)
@@ -74,14 +78,16 @@ def _measure(settings: Settings) -> None:
         row
         for bits in settings.bits
         for method in settings.methods
-        for row in _in_process(method, bits, settings)
+        for row in _rows_from_process(method, bits, settings)
     ]
     print(json.dumps({"temperature": TEMPERATURE, "rows": rows}, indent=1))
     print(table(rows), file=sys.stderr)
 
 
-def _in_process(method: Method, bits: int, settings: Settings) -> list[dict[str, Any]]:
-    """The rows of one method and width, in a process of its own on one core."""
+def _rows_from_process(
+    method: Method, bits: int, settings: Settings
+) -> list[dict[str, Any]]:
+    """The rows of one method and number of bits, from its own process on one core."""
     command = [sys.executable, "-m", "experiments.bench.quantizers"]
     command += ["--worker", method, "--bits", str(bits)]
     command += ["--samples", *map(str, settings.samples)]
@@ -95,26 +101,28 @@ def _in_process(method: Method, bits: int, settings: Settings) -> list[dict[str,
 
 
 def _rows(method: Method, settings: Settings) -> list[dict[str, Any]]:
-    # before jax or torch count the cores
+    """The rows of one method, measured in this process on one core."""
+    # must precede the imports of jax and torch, which count the cores
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     measure = {"ours": _ours, "dense": _dense, "peer": _peer}[method]
     rows = []
     for bits in settings.bits:
         for samples in settings.samples:
-            foreseen = ARRAYS[method] * samples * 4 * 2**bits / 2**30
+            estimate_gib = ARRAYS[method] * samples * 4 * 2**bits / 2**30
             row: dict[str, Any] = {"method": method, "bits": bits, "samples": samples}
             if method == "peer" and importlib.util.find_spec(PEER) is None:
                 row["skipped"] = "not installed: pip install -e '.[peers]'"
             else:
-                fits = foreseen <= settings.memory_gib
+                fits = estimate_gib <= settings.memory_gib
                 row |= measure(bits, samples, settings.seconds if fits else 0.0)
                 if not fits:
-                    row["skipped"] = f"takes about {foreseen:.1f} GiB"
+                    row["skipped"] = f"takes about {estimate_gib:.1f} GiB"
             rows.append(row)
     return rows
 
 
 def _z(bits: int, samples: int) -> Any:
+    """Normally distributed z of deviation 0.5: f32 [samples bits]."""
     import numpy as np
 
     rng = np.random.default_rng((bits, samples))
@@ -130,11 +138,11 @@ def _ours(bits: int, samples: int, seconds: float) -> dict[str, Any]:
         quantized = quantizer.quantize({}, (), z, training=True)
         return quantized.loss, quantized
 
-    return _of_jax(loss, _z(bits, samples), seconds)
+    return _measure_jax(loss, _z(bits, samples), seconds)
 
 
 def _dense(bits: int, samples: int, seconds: float) -> dict[str, Any]:
-    return _of_jax(functools.partial(dense_loss, bits), _z(bits, samples), seconds)
+    return _measure_jax(functools.partial(dense_loss, bits), _z(bits, samples), seconds)
 
 
 def dense_loss(bits: int, z: Any) -> Any:
@@ -144,18 +152,22 @@ def dense_loss(bits: int, z: Any) -> Any:
     import numpy as np
 
     shifts = np.arange(bits - 1, -1, -1)
-    # made when it runs: as a constant of the program it would take as much again
+    # Computed by the program: as its constant the codes would need the memory twice.
     codes = ((jnp.arange(1 << bits)[:, None] >> shifts) & 1) * 2.0 - 1.0
     log_p = jax.nn.log_softmax(2.0 * z @ codes.T / TEMPERATURE)
-    of_sample = -jnp.mean(jnp.sum(jnp.exp(log_p) * log_p, axis=-1))
+    sample_entropy = -jnp.mean(jnp.sum(jnp.exp(log_p) * log_p, axis=-1))
     mean = jnp.mean(jnp.exp(log_p), axis=0)
-    of_batch = -jnp.sum(jax.scipy.special.xlogy(mean, mean))
+    batch_entropy = -jnp.sum(jax.scipy.special.xlogy(mean, mean))
     hard = jnp.where(z >= 0, 1.0, -1.0)
     commitment = jnp.mean((z - hard) ** 2)
-    return 0.02 * (of_sample - of_batch) + 0.25 * commitment, (hard, of_batch)
+    return 0.02 * (sample_entropy - batch_entropy) + 0.25 * commitment, (
+        hard,
+        batch_entropy,
+    )
 
 
-def _of_jax(loss: Callable[[Any], Any], z: Any, seconds: float) -> dict[str, Any]:
+def _measure_jax(loss: Callable[[Any], Any], z: Any, seconds: float) -> dict[str, Any]:
+    """XLA's memory of loss and gradient; time and growth unless `seconds` is 0."""
     import jax
 
     on_device = jax.numpy.asarray(z)
@@ -163,14 +175,17 @@ def _of_jax(loss: Callable[[Any], Any], z: Any, seconds: float) -> dict[str, Any
     compiled = gradient.lower(on_device).compile()
     analysis: Any = compiled.memory_analysis()
     temporary = analysis.temp_size_in_bytes
-    found: dict[str, Any] = {"xla_mib": round(temporary / 2**20, 2)}
+    row: dict[str, Any] = {"xla_mib": round(temporary / 2**20, 2)}
     if seconds:
-        found |= _measured(lambda: jax.block_until_ready(compiled(on_device)), seconds)
-        found["loss"] = round(float(compiled(on_device)[0][0]), 6)
-    return found
+        row |= _time_and_growth(
+            lambda: jax.block_until_ready(compiled(on_device)), seconds
+        )
+        row["loss"] = round(float(compiled(on_device)[0][0]), 6)
+    return row
 
 
 def _peer(bits: int, samples: int, seconds: float) -> dict[str, Any]:
+    """Time and growth of the peer; nothing if `seconds` is 0."""
     if not seconds:
         return {}
     import torch
@@ -188,29 +203,30 @@ def _peer(bits: int, samples: int, seconds: float) -> dict[str, Any]:
         loss.backward()
         return loss
 
-    return _measured(step, seconds) | {"loss": round(step().item(), 6)}
+    return _time_and_growth(step, seconds) | {"loss": round(step().item(), 6)}
 
 
-def _measured(step: Callable[[], Any], seconds: float) -> dict[str, Any]:
-    """Least milliseconds of a step, and how far the process grew in it."""
+def _time_and_growth(step: Callable[[], Any], seconds: float) -> dict[str, Any]:
+    """Shortest milliseconds of a step, and the growth of the process in its first."""
     before = _reset_peak()
     step()
-    grown = _status_mib("VmHWM") - before
+    growth = _status_mib("VmHWM") - before
     times: list[float] = []
     while len(times) < 3 or sum(times) < seconds:
         started = time.process_time()
         step()
         times.append(time.process_time() - started)
-    return {"milliseconds": round(1e3 * min(times), 3), "grown_mib": round(grown, 1)}
+    return {"milliseconds": round(1e3 * min(times), 3), "grown_mib": round(growth, 1)}
 
 
 def _reset_peak() -> float:
-    """Forget the process' largest size so far, and return its size now in MiB."""
+    """Reset the process' recorded peak memory, and return its current memory in MiB."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status_mib("VmRSS")
 
 
 def _status_mib(name: str) -> float:
+    """A field of /proc/self/status in MiB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
@@ -218,12 +234,12 @@ def _status_mib(name: str) -> float:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Milliseconds and MiB of every method, and how many times ours the others take."""
+    """Milliseconds and MiB of every method, and their ratios to ours."""
     by_size: dict[tuple[int, int], dict[str, dict[str, Any]]] = {}
     for row in rows:
         by_size.setdefault((row["bits"], row["samples"]), {})[row["method"]] = row
     methods = [
-        m for m in get_args(Method) if any(m in each for each in by_size.values())
+        m for m in get_args(Method) if any(m in found for found in by_size.values())
     ]
     heads = ["bits", "samples", *(f"{m} ms" for m in methods)]
     heads += [f"{m} MiB" for m in methods]
@@ -231,14 +247,14 @@ def table(rows: list[dict[str, Any]]) -> str:
         heads += [f"{m} / ours, time, memory" for m in methods if m != "ours"]
     lines = [heads, ["---"] * len(heads)]
     for (bits, samples), found in by_size.items():
-        got = [found.get(method, {}) for method in methods]
+        rows_found = [found.get(method, {}) for method in methods]
         cells = [str(bits), str(samples)]
-        cells += [_cell(row.get("milliseconds")) for row in got]
-        cells += [_cell(_memory(row)) for row in got]
+        cells += [_cell(row.get("milliseconds")) for row in rows_found]
+        cells += [_cell(_memory(row)) for row in rows_found]
         ours = found.get("ours", {})
         for method in methods:
             if method != "ours":
-                cells.append(_times(found.get(method, {}), ours))
+                cells.append(_ratios(found.get(method, {}), ours))
         lines.append(cells)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -251,7 +267,7 @@ def _cell(value: float | None) -> str:
     return "-" if value is None else f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
 
 
-def _times(row: dict[str, Any], ours: dict[str, Any]) -> str:
+def _ratios(row: dict[str, Any], ours: dict[str, Any]) -> str:
     pairs = [
         (row.get("milliseconds"), ours.get("milliseconds")),
         (_memory(row), _memory(ours)),

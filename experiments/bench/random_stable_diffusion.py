@@ -1,7 +1,7 @@
 """Stable Diffusion v1-4 in its published sizes, with random weights.
 
-It paints noise, in the time and memory that the published weights take: what a speed
-needs where nothing can be fetched.
+The model paints noise, but needs the time and memory of the published weights. With it,
+speed can be measured where the weights cannot be downloaded.
 """
 
 import importlib
@@ -11,18 +11,21 @@ from typing import Any
 
 
 def save_random_stable_diffusion(folder: Path) -> Path:
-    """A folder as `CompVis/stable-diffusion-v1-4` has it, 2.1 GB in float16.
+    """`folder`, with the files of `CompVis/stable-diffusion-v1-4`: 2.1 GB in float16.
 
-    UNet of 860 million weights, VAE of 84, text encoder of 123.
+    The UNet has 860 million weights, the VAE 84 million, the text encoder 123 million.
+    The function is long because it lists the published sizes.
     """
     import torch
 
-    from agm_torch.content.pipelines import quiet  # settles how libraries load
+    from agm_torch.content.pipelines import quiet  # sets how the libraries load
 
     # isort: split
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    diffusers: Any = importlib.import_module("diffusers")  # its stubs are too narrow
+    diffusers: Any = importlib.import_module(
+        "diffusers"
+    )  # its type stubs are incomplete
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     with torch.device(device):
@@ -65,7 +68,7 @@ def save_random_stable_diffusion(folder: Path) -> Path:
 
 
 def letters_tokenizer(folder: Path):
-    """Byte pairs without merges: one token a letter, as many as the encoder reads."""
+    """A byte-pair tokenizer without merges: one token per letter, 77 at most."""
     from transformers import CLIPTokenizer
 
     folder.mkdir(parents=True)

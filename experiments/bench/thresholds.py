@@ -1,9 +1,9 @@
-"""What thresholds promise and what they keep, on fresh renderings of good parts.
+"""Measures thresholds' false-alarm rates on new renderings of good parts.
 
     python -m experiments.bench.thresholds --runs runs/<id> runs/<id> ...
 
-The runs must be of `rendered_ad`. No run has seen the images that are rendered here.
-Prints the realised false-alarm rates, and which image score is right when.
+The runs must be of `rendered_ad`. The images that are rendered here are in no split of
+the data set. Prints the realised false-alarm rates, and the AUROC of every image score.
 """
 
 import json
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.command_line import read_flags
+from experiments.run.command_line import read_flags
 
 RULES = ("max_f1", "false_alarm_rate", "margin")
-FIRST = 1000  # renderings from here on are in no split
+FIRST = 1000  # renderings from this number on are in no split
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class Settings:
     runs: tuple[Path, ...]
     """Finished runs on rendered_ad."""
     fresh: int = 120
-    """Good parts to measure on, a category."""
+    """Good parts to measure on, per category."""
     calibration: tuple[int, ...] = (19, 59)
-    """How many other good parts `calibrate` is given."""
+    """Numbers of other good parts to calibrate with."""
     rate: float = 0.05
     """The nominal false-alarm rate."""
 
 
 def good_parts(category: str, count: int) -> list:
-    """Fresh renderings of good parts."""
+    """New renderings of good parts."""
     from concurrent.futures import ThreadPoolExecutor
 
     from datasets.rendered_ad.builder import _Job, render
@@ -52,7 +52,8 @@ def main() -> None:
 
 
 def _measure(settings: Settings) -> None:
-    from experiments.run import cache_folder, keep_compiled
+    """Measure every detector of the runs and print the results."""
+    from experiments.run.compile_cache import cache_folder, keep_compiled
     from lfq_jax.inference.run_folder import trained_categories
 
     keep_compiled(cache_folder())
@@ -66,7 +67,7 @@ def _measure(settings: Settings) -> None:
         for category in categories:
             if category not in images:
                 images[category] = good_parts(category, settings.fresh + more)
-            rows.append(measured(settings, run, category, images[category]))
+            rows.append(measure(settings, run, category, images[category]))
     rows.sort(key=lambda row: (row["category"], row["seed"]))
     print(rates_table(rows))
     print()
@@ -74,10 +75,10 @@ def _measure(settings: Settings) -> None:
     print(json.dumps(rows))
 
 
-def measured(
+def measure(
     settings: Settings, run: Path, category: str, images: list
 ) -> dict[str, Any]:
-    """One detector: the rate of every threshold, and the defects it then finds."""
+    """False-alarm and detection rate of every threshold of one detector."""
     from lfq_jax.calibration.calibrate import of_photographs
     from lfq_jax.inference.detector_files import read_detector, read_thresholds
     from lfq_jax.inference.predictor import Predictor
@@ -86,24 +87,28 @@ def measured(
     thresholds = read_thresholds(folder)
     missing = [rule for rule in RULES if rule not in thresholds.image]
     if missing:
-        raise ValueError(f"{folder} has no threshold by {missing[0]}: train it anew")
+        raise ValueError(f"{folder} has no threshold by {missing[0]}: train it again")
     saved = read_detector(folder)
-    found = [each.scores for each in Predictor(saved).analyse(images)]
+    all_scores = [result.scores for result in Predictor(saved).analyse(images)]
     name = thresholds.image_score
-    fresh, rest = found[: settings.fresh], found[settings.fresh :]
+    fresh = all_scores[: settings.fresh]
+    calibration = all_scores[settings.fresh :]
     lines = (run / category / "predictions.jsonl").read_text().splitlines()
     tested = [json.loads(line) for line in lines]
-    defects = [each["scores"][name] for each in tested if each["label"]]
+    defects = [line["scores"][name] for line in tested if line["label"]]
 
     def shares(threshold: float) -> list[float]:
-        alarms = [each[name] >= threshold for each in fresh]
+        alarms = [scores[name] >= threshold for scores in fresh]
         caught = [score >= threshold for score in defects]
         return [sum(alarms) / len(alarms), sum(caught) / len(caught)]
 
     rates = {rule: shares(thresholds.image[rule].value) for rule in RULES}
     for count in settings.calibration:
-        good = {key: [each[key] for each in rest[:count]] for key in rest[0]}
-        after = of_photographs(
+        good = {
+            key: [scores[key] for scores in calibration[:count]]
+            for key in calibration[0]
+        }
+        calibrated = of_photographs(
             thresholds,
             good,
             image_score=name,
@@ -111,18 +116,21 @@ def measured(
             rate=settings.rate,
             tile_px=0,
         )
-        rates[f"calibrated_{count}"] = shares(after.image_threshold)
+        rates[f"calibrated_{count}"] = shares(calibrated.image_threshold)
     return {
         "category": category,
         "seed": saved.seed,
         "rates": rates,
-        "aurocs": _aurocs(found, tested, thresholds.evidence),
+        "aurocs": _aurocs(all_scores, tested, thresholds.evidence),
     }
 
 
-def _aurocs(found: list, tested: list, evidence: dict[str, Any]) -> dict[str, Any]:
-    """AUROC of every image score: fresh good parts against the test's defects, and on
-    the synthetic validation, by which a score could be chosen."""
+def _aurocs(all_scores: list, tested: list, evidence: dict[str, Any]) -> dict[str, Any]:
+    """Two AUROCs of every image score.
+
+    The first is of new good parts against the defects of the test split. The second is
+    of the synthetic validation, which may be used to choose a score.
+    """
     from lfq_jax.calibration.calibrate import image_auroc
     from lfq_jax.config import IMAGE_SCORES
 
@@ -130,8 +138,8 @@ def _aurocs(found: list, tested: list, evidence: dict[str, Any]) -> dict[str, An
     return {
         name: [
             image_auroc(
-                [each[name] for each in found],
-                [each["scores"][name] for each in tested if each["label"]],
+                [scores[name] for scores in all_scores],
+                [line["scores"][name] for line in tested if line["label"]],
             ),
             image_auroc(good[name], bad[name]),
         ]
@@ -140,7 +148,7 @@ def _aurocs(found: list, tested: list, evidence: dict[str, Any]) -> dict[str, An
 
 
 def rates_table(rows: list[dict[str, Any]]) -> str:
-    """False alarms / found defects, a row a detector, and the mean."""
+    """A table of false alarms / detected defects: a row per detector, and the mean."""
     rules = list(rows[0]["rates"])
     lines = [f"| category | seed | {' | '.join(rules)} |"]
     lines.append("|---" * (len(rules) + 2) + "|")
@@ -157,15 +165,17 @@ def rates_table(rows: list[dict[str, Any]]) -> str:
 
 
 def scores_table(rows: list[dict[str, Any]]) -> str:
-    """AUROC of every image score by category, on the images / on the synthetic ones."""
+    """A table of every image score's AUROC, by category: real / synthetic images."""
     names = list(rows[0]["aurocs"])
     lines = [f"| category | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for category in dict.fromkeys(row["category"] for row in rows):
-        of_it = [row["aurocs"] for row in rows if row["category"] == category]
+        aurocs = [row["aurocs"] for row in rows if row["category"] == category]
         cells = []
         for name in names:
-            real, made = (sum(a[name][i] for a in of_it) / len(of_it) for i in (0, 1))
-            cells.append(f"{real:.3f} / {made:.3f}")
+            real, synthetic = (
+                sum(a[name][i] for a in aurocs) / len(aurocs) for i in (0, 1)
+            )
+            cells.append(f"{real:.3f} / {synthetic:.3f}")
         lines.append(f"| {category} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

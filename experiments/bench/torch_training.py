@@ -1,9 +1,10 @@
-"""The training step written anew in PyTorch, to be timed beside ours.
+"""The training step in PyTorch, to compare its speed with ours.
 
-The same networks, losses, quantizer and optimiser in the way of PyTorch: NCHW tensors,
-`conv2d`, `batch_norm`, `interpolate`, `max_pool2d`, autograd, fused AdamW. What is
-known to be cheaper than the usual way is taken over, so that nothing is won by it:
-SSIM's window as two banded matrices, and the entropy of all codes from two halves.
+Networks, losses, quantizer and optimizer are ours. The code uses PyTorch's own means:
+NCHW tensors, `conv2d`, `batch_norm`, `interpolate`, `max_pool2d`, autograd, fused
+AdamW. Two shortcuts of our step are used here as well, so that the comparison does not
+depend on them: SSIM's window as two banded matrices, and the entropy of all codes from
+two halves.
 """
 
 import functools
@@ -14,14 +15,14 @@ import jax
 import torch
 import torch.nn.functional as F
 
-from experiments.bench.torch_detector import (
-    _conv,
-    _depth_to_space,
-    _space_to_depth,
-    _stage,
-    _tensor,
-    _tensors,
-    _upsampled,
+from experiments.bench.torch_layers import (
+    apply_stage,
+    as_tensor,
+    conv,
+    depth_to_space,
+    space_to_depth,
+    tree_as_tensors,
+    upsampled,
 )
 from experiments.bench.training_setup import Setup
 from lfq_jax.config import LossConfig, ModelConfig, TrainConfig
@@ -33,11 +34,11 @@ from lfq_jax.training.data import TrainingData
 from lfq_jax.training.sampling import CENTRED_SHARE
 
 Layout = Literal["nchw", "channels_last"]
-_trained = functools.partial(_stage, training=True)
+_training_stage = functools.partial(apply_stage, training=True)
 
 
 class TorchStep:
-    """One step of the optimisation, from a drawn batch to new weights."""
+    """Performs one step of the optimisation, from a batch to new weights."""
 
     def __init__(
         self,
@@ -52,14 +53,14 @@ class TorchStep:
         if not isinstance(model.quantizer, LFQConfig) or (
             model.quantizer.normalisation != "none"
         ):
-            raise ValueError("only LFQ without normalisation is written anew")
+            raise ValueError("only LFQ without normalisation is implemented in PyTorch")
         self.model, self.train, self.device = model, train, device
         self.quantizer = model.quantizer
         self.distances = channels(model.memory_bank, is_texture=True)
-        last = layout == "channels_last"
-        self.format = torch.channels_last if last else torch.contiguous_format
-        self.params = self._placed(_tensors(variables.params))
-        self.statistics = self._placed(_tensors(variables.statistics))
+        is_last = layout == "channels_last"
+        self.format = torch.channels_last if is_last else torch.contiguous_format
+        self.params = self._to_device(tree_as_tensors(variables.params))
+        self.statistics = self._to_device(tree_as_tensors(variables.statistics))
         leaves = {
             name: list(_leaves(self.params[name]))
             for name in ("reconstructive", "discriminative")
@@ -70,8 +71,8 @@ class TorchStep:
         }
         groups = []
         for name, found in leaves.items():
-            for decay, kernels in ((train.weight_decay, True), (0.0, False)):
-                chosen = [x for x in found if (x.ndim == 4) == kernels]
+            for decay, is_kernel in ((train.weight_decay, True), (0.0, False)):
+                chosen = [x for x in found if (x.ndim == 4) == is_kernel]
                 group = {"params": chosen, "lr": rates[name], "weight_decay": decay}
                 groups.append(group)
         self.optimizer = torch.optim.AdamW(groups, fused=True)
@@ -79,18 +80,19 @@ class TorchStep:
         self.terms = torch.compile(self._terms) if is_compiled else self._terms
 
     def __call__(self, batch: "Batch") -> dict[str, torch.Tensor]:
-        """The weighted terms of the loss, of before the step."""
-        low = self.model.compute_dtype == "bfloat16"
-        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=low):
+        """Perform the step, and return the weighted terms of the loss before it."""
+        is_bfloat16 = self.model.compute_dtype == "bfloat16"
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=is_bfloat16):
             terms = self.terms(*batch)
         self.optimizer.zero_grad(set_to_none=True)
         sum(terms.values(), torch.zeros((), device=self.device)).backward()
         self.optimizer.step()
         return {name: term.detach() for name, term in terms.items()}
 
-    def _placed(self, tree: Any) -> Any:
+    def _to_device(self, tree: Any) -> Any:
+        """The tree on the device, kernels in this step's memory format."""
         if isinstance(tree, dict):
-            return {name: self._placed(each) for name, each in tree.items()}
+            return {name: self._to_device(child) for name, child in tree.items()}
         array = tree.to(self.device)
         if array.ndim == 4:
             array = array.contiguous(memory_format=self.format)
@@ -104,7 +106,7 @@ class TorchStep:
         reference: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         image = image.contiguous(memory_format=self.format)
-        reconstruction, of_quantizer = self._reconstructed(image)
+        reconstruction, quantizer_loss = self._reconstructed(image)
         logits = self._discriminated(image, reconstruction, reference).float()
         config = self.train.loss
         margin = logits[:, 1] - logits[:, 0]
@@ -120,28 +122,30 @@ class TorchStep:
             "ssim": config.ssim_weight * similarity,
             "dice": config.dice_weight * dice,
             "focal": config.focal_weight * focal,
-            "quantizer": of_quantizer,
+            "quantizer": quantizer_loss,
         }
 
     def _reconstructed(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         params = self.params["reconstructive"]
         statistics = self.statistics["reconstructive"]
-        x = self._deep(image)
+        x = self._to_cells(image)
         encoder = params["encoder"]["stages"]
         for i in sorted(encoder):
             x = F.max_pool2d(x, 2) if i else x
-            x = _trained(x, encoder[i], statistics["encoder"]["stages"][i])
-        z = _conv(x, params["pre"]).float()
+            x = _training_stage(x, encoder[i], statistics["encoder"]["stages"][i])
+        z = conv(x, params["pre"]).float()
         codes = torch.where(z >= 0, 1.0, -1.0)
         loss = _lfq_loss(
             z.permute(0, 2, 3, 1), codes.permute(0, 2, 3, 1), self.quantizer
         )
-        x = _conv(codes + (z - z.detach()), params["post"])
+        x = conv(codes + (z - z.detach()), params["post"])
         decoder = params["decoder"]["stages"]
         for i in sorted(decoder):
-            x = _trained(_upsampled(x), decoder[i], statistics["decoder"]["stages"][i])
-        x = _conv(x, params["decoder"]["head"])
-        return _depth_to_space(x, self.model.stem).float(), loss
+            x = _training_stage(
+                upsampled(x), decoder[i], statistics["decoder"]["stages"][i]
+            )
+        x = conv(x, params["decoder"]["head"])
+        return depth_to_space(x, self.model.stem).float(), loss
 
     def _discriminated(
         self, image: torch.Tensor, reconstruction: torch.Tensor, reference: torch.Tensor
@@ -153,21 +157,21 @@ class TorchStep:
             cells = torch.cat([cells, self._residual(image, reconstruction)], 1)
             x = cells
         else:
-            seen = {"both": [reconstruction, image], "image": [image]}
-            pixels = torch.cat(seen[self.model.discriminator_input], 1)
-            x = torch.cat([self._deep(pixels), cells], 1)
+            inputs = {"both": [reconstruction, image], "image": [image]}
+            pixels = torch.cat(inputs[self.model.discriminator_input], 1)
+            x = torch.cat([self._to_cells(pixels), cells], 1)
         x, skips = x.contiguous(memory_format=self.format), []
         for i in sorted(params["down"]):
             x = F.max_pool2d(x, 2) if i else x
-            x = _trained(x, params["down"][i], statistics["down"][i])
+            x = _training_stage(x, params["down"][i], statistics["down"][i])
             skips.append(x)
         skips.pop()
         for i in sorted(params["up"]):
-            x = _trained(_upsampled(x), params["up"][i], statistics["up"][i])
+            x = _training_stage(upsampled(x), params["up"][i], statistics["up"][i])
             x = torch.cat([x, skips.pop()], 1)
-            x = _trained(x, params["join"][i], statistics["join"][i])
-        x = _conv(torch.cat([x, cells], 1), params["head"])
-        return _depth_to_space(x, self.model.stem)
+            x = _training_stage(x, params["join"][i], statistics["join"][i])
+        x = conv(torch.cat([x, cells], 1), params["head"])
+        return depth_to_space(x, self.model.stem)
 
     def _residual(
         self, image: torch.Tensor, reconstruction: torch.Tensor
@@ -177,8 +181,9 @@ class TorchStep:
         detail = F.avg_pool2d(difference.abs(), self.model.stem).mean(1, keepdim=True)
         return 10 * torch.cat([colour, detail], 1)
 
-    def _deep(self, x: torch.Tensor) -> torch.Tensor:
-        x = _space_to_depth(x, self.model.stem) if self.model.stem > 1 else x
+    def _to_cells(self, x: torch.Tensor) -> torch.Tensor:
+        """Pixels as channels of the stem's cells, in this step's memory format."""
+        x = space_to_depth(x, self.model.stem) if self.model.stem > 1 else x
         return x.contiguous(memory_format=self.format)
 
     def _ssim(
@@ -187,24 +192,27 @@ class TorchStep:
         side = x.shape[-1]
         if side not in self._matrices:
             window = config.ssim_window_px, config.ssim_sigma_px
-            made = losses._window_matrix(side, *window)
-            self._matrices[side] = _tensor(made).to(self.device)
+            matrix = losses._window_matrix(side, *window)
+            self._matrices[side] = as_tensor(matrix).to(self.device)
         matrix = self._matrices[side]
         stacked = torch.cat([x, y, x * x, y * y, x * y], 1).contiguous()
         mean_x, mean_y, xx, yy, xy = (matrix @ stacked @ matrix.T).chunk(5, 1)
         c1, c2 = losses.SSIM_C1, losses.SSIM_C2
         luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-        varied = xx - mean_x**2 + yy - mean_y**2
-        structure = (2 * (xy - mean_x * mean_y) + c2) / (varied + c2)
+        variance = xx - mean_x**2 + yy - mean_y**2
+        structure = (2 * (xy - mean_x * mean_y) + c2) / (variance + c2)
         return (luminance * structure).mean()
 
 
 def torch_stepper(
-    made: Setup, *, layout: Layout, is_compiled: bool
+    setup: Setup, *, layout: Layout, is_compiled: bool
 ) -> Callable[[], None]:
-    """One whole step, from drawing to new weights, waited for."""
+    """A function that performs one complete step, from drawing to new weights.
+
+    The function returns when the step is finished.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    trainer = made.trainer
+    trainer = setup.trainer
     step = TorchStep(
         trainer.model.init(jax.random.key(0)),
         trainer.model.config,
@@ -213,7 +221,7 @@ def torch_stepper(
         is_compiled=is_compiled,
         device=device,
     )
-    data = TorchData(made.data, trainer.config, device)
+    data = TorchData(setup.data, trainer.config, device)
 
     def run() -> None:
         step(data.draw(turns=trainer.is_texture))
@@ -224,7 +232,7 @@ def torch_stepper(
 
 
 class Batch(NamedTuple):
-    """Drawn images in [0, 1], NCHW."""
+    """A batch of samples. Images are NCHW, in [0, 1]."""
 
     image: torch.Tensor
     normal: torch.Tensor
@@ -233,19 +241,19 @@ class Batch(NamedTuple):
 
 
 class TorchData:
-    """The training data on the device as bytes; draws, crops, mirrors and turns."""
+    """The training data on the device, as bytes. Draws, crops, mirrors and rotates."""
 
     def __init__(self, data: TrainingData, train: TrainConfig, device: str) -> None:
-        # images, normals, masks, references; anomalous first
+        # anomalous, then good samples: images, normals, masks, distance maps
         self.parts: list[list[torch.Tensor]] = [
-            [_tensor(each).to(device) for each in part] for part in data
+            [as_tensor(array).to(device) for array in part] for part in data
         ]
         self.train = train
         self.generator = torch.Generator().manual_seed(0)
 
     def draw(self, *, turns: bool) -> Batch:
-        """`batch_size` images, a square of `crop_px` of each."""
-        drawn = [self._one(turns=turns) for _ in range(self.train.batch_size)]
+        """A batch of `batch_size` samples, each cropped to a square of `crop_px`."""
+        drawn = [self._draw_one(turns=turns) for _ in range(self.train.batch_size)]
         image, normal, mask, reference = (
             torch.stack(x) for x in zip(*drawn, strict=True)
         )
@@ -259,10 +267,11 @@ class TorchData:
     def _uniform(self) -> float:
         return float(torch.rand((), generator=self.generator))
 
-    def _one(self, *, turns: bool) -> list[torch.Tensor]:
+    def _draw_one(self, *, turns: bool) -> list[torch.Tensor]:
+        """Image, normal image, mask and distance maps of one sample."""
         part = self.parts[int(self._uniform() >= self.train.anomalous_share)]
         i = int(self._uniform() * len(part[0]))
-        planes = [each[i] for each in part]
+        planes = [array[i] for array in part]
         if self.train.crop_px:
             planes = self._cropped(planes)
         if not turns:
@@ -277,6 +286,7 @@ class TorchData:
         )
 
     def _cropped(self, planes: list[torch.Tensor]) -> list[torch.Tensor]:
+        """A square of `crop_px` from all planes, often placed on an anomalous cell."""
         grid, side = planes[3].shape[0], planes[0].shape[0]
         cell = side // grid
         cells = self.train.crop_px // cell
@@ -296,32 +306,34 @@ class TorchData:
 
 
 def _leaves(tree: Any) -> Any:
+    """The tensors of the tree, set to require gradients."""
     if isinstance(tree, dict):
-        for each in tree.values():
-            yield from _leaves(each)
+        for child in tree.values():
+            yield from _leaves(child)
     else:
         yield tree.requires_grad_()
 
 
 def _lfq_loss(z: torch.Tensor, codes: torch.Tensor, config: LFQConfig) -> torch.Tensor:
-    """commitment |z - z_q|^2 + weight (H_sample - gamma H_batch)."""
+    """LFQ's loss: commitment |z - z_q|^2 + weight (H_sample - gamma H_batch)."""
     flat = z.reshape(-1, config.bits)
     commitment = ((z - codes) ** 2).mean()
     log_odds = (4 * flat / config.temperature).clamp(-128, 128)
     on, off = F.logsigmoid(log_odds), F.logsigmoid(-log_odds)
-    of_sample = -(on.exp() * on + off.exp() * off).sum(-1).mean()
+    sample_entropy = -(on.exp() * on + off.exp() * off).sum(-1).mean()
     half = (config.bits + 1) // 2
     upper, lower = (
-        _half(on[:, part], off[:, part]) for part in (slice(0, half), slice(half, None))
+        _word_probabilities(on[:, part], off[:, part])
+        for part in (slice(0, half), slice(half, None))
     )
     p = (upper.T @ lower / len(flat)).clamp_min(torch.finfo(torch.float32).tiny)
-    of_batch = -(p * p.log()).sum()
-    entropy = of_sample - config.gamma * of_batch
+    batch_entropy = -(p * p.log()).sum()
+    entropy = sample_entropy - config.gamma * batch_entropy
     return config.commitment_weight * commitment + config.entropy_weight * entropy
 
 
-def _half(on: torch.Tensor, off: torch.Tensor) -> torch.Tensor:
-    """Probability of every word of these bits, first bit highest."""
+def _word_probabilities(on: torch.Tensor, off: torch.Tensor) -> torch.Tensor:
+    """Probability of every word of these bits, b 2^bits. The first bit is highest."""
     bits = on.shape[1]
     index = torch.arange(1 << bits, device=on.device)
     shifts = torch.arange(bits - 1, -1, -1, device=on.device)

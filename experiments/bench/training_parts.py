@@ -1,4 +1,4 @@
-"""Single figures of the training step: Python's share, memory, where the time goes."""
+"""Measurements of the training step: Python's share, memory, time by operation."""
 
 import collections
 import dataclasses
@@ -13,7 +13,13 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from experiments.bench.training_setup import Dtype, PresetName, Setup, ready, setup
+from experiments.bench.training_setup import (
+    Dtype,
+    PresetName,
+    Setup,
+    make_setup,
+    wait_for,
+)
 from lfq_jax.config import TrainConfig
 from lfq_jax.model.variables import parameter_count
 from lfq_jax.training.data import TrainingData
@@ -21,8 +27,8 @@ from lfq_jax.training.sharding import make_mesh, place
 from lfq_jax.training.state import TrainState
 from lfq_jax.training.step import Trainer
 
-# Where an operation's name says it belongs; the first that fits counts.
-_SCOPES = (
+# Kinds of operations, by a pattern of their name. The first match counts.
+_KINDS = (
     ("convolutions", r"conv_general_dilated"),
     ("upsampling", r"\bupsample\b"),
     ("SSIM", r"\bssim\b"),
@@ -36,40 +42,47 @@ _SHARED_STEPS = 20
 _KEY = jax.random.key(1)
 
 
-def jax_stepper(made: Setup, *, devices: int = 1) -> Callable[[], None]:
-    """Our step, as a run dispatches it, waited for."""
-    # one step in a scan where the steps are scanned, so that all ways do alike
-    one = dataclasses.replace(made.trainer.config, log_every=1)
-    stepping, state, data, key = _placed(ready(made), one, devices)
+def jax_stepper(setup: Setup, *, devices: int = 1) -> Callable[[], None]:
+    """A function that performs our step as a run does, and returns when it is done."""
+    # A logging interval of one step, so that every way performs one step per call.
+    config = dataclasses.replace(setup.trainer.config, log_every=1)
+    trainer, state, data, key = _to_devices(wait_for(setup), config, devices)
 
     def step() -> None:
         nonlocal state
-        state, metrics = stepping.run(state, data, key)
+        state, metrics = trainer.run(state, data, key)
         jax.block_until_ready((state, metrics))
 
     return step
 
 
-def _placed(
-    made: Setup, config: TrainConfig, devices: int
+def _to_devices(
+    setup: Setup, config: TrainConfig, devices: int
 ) -> tuple[Trainer, TrainState, TrainingData, Array]:
-    """A trainer whose batch this many devices share (0: all), a fresh state, the data
-    and a key, where they compute."""
-    trainer, data = made
+    """A trainer whose batches are shared by this many devices, with its inputs there.
+
+    The inputs are an initial state, the data and a random key.
+
+    Args:
+      devices: 0: all of them.
+    """
+    trainer, data = setup
     mesh = make_mesh(devices, batch_size=config.batch_size)
-    sharing = Trainer(
+    shared_trainer = Trainer(
         trainer.model,
         config,
         steps=trainer.steps,
         is_texture=trainer.is_texture,
         mesh=mesh,
     )
-    return sharing, *place((sharing.init(jax.random.key(0)), data, _KEY), mesh)
+    return shared_trainer, *place(
+        (shared_trainer.init(jax.random.key(0)), data, _KEY), mesh
+    )
 
 
-def overhead(made: Setup, rounds: int) -> dict[str, float]:
-    """A logging interval as training runs it, over as many bare compiled steps."""
-    trainer, data = ready(made)
+def measure_overhead(setup: Setup, rounds: int) -> dict[str, float]:
+    """Time of a logging interval divided by that of as many bare compiled steps."""
+    trainer, data = wait_for(setup)
     state = trainer.init(jax.random.key(0))
     lowered = jax.jit(trainer.step, donate_argnums=0).lower(state, data, _KEY)
     bare, steps = lowered.compile(), trainer.config.log_every
@@ -93,32 +106,32 @@ def overhead(made: Setup, rounds: int) -> dict[str, float]:
     }
 
 
-def losses_shared(made: Setup) -> list[float]:
-    """The losses of some steps on as many devices as there are."""
-    sharing, state, data, key = _placed(made, made.trainer.config, devices=0)
-    step, found = jax.jit(sharing.step, donate_argnums=0), []
+def losses_on_all_devices(setup: Setup) -> list[float]:
+    """Losses of the first steps, with batches shared by all devices."""
+    trainer, state, data, key = _to_devices(setup, setup.trainer.config, devices=0)
+    step, losses = jax.jit(trainer.step, donate_argnums=0), []
     for _ in range(_SHARED_STEPS):
         state, metrics = step(state, data, key)
-        found.append(float(metrics["loss"]))
-    return found
+        losses.append(float(metrics["loss"]))
+    return losses
 
 
-def memory(dtype: Dtype) -> list[dict[str, Any]]:
-    """What the compiler plans for one step of every preset; nothing is allocated."""
+def measure_memory(dtype: Dtype) -> list[dict[str, Any]]:
+    """The compiler's plan for one step of every preset. Allocates nothing."""
     rows = []
     presets: tuple[PresetName, ...] = ("cpu", "paper")
     for name, batch_size in zip(presets, (0, 1), strict=True):
-        made = setup(name, batch_size=batch_size, dtype=dtype, anomalous=8)
-        trainer = made.trainer
+        setup = make_setup(name, batch_size=batch_size, dtype=dtype, anomalous=8)
+        trainer = setup.trainer
         state = jax.eval_shape(trainer.init, jax.random.key(0))
         step = jax.jit(trainer.step, donate_argnums=0)
-        compiled = step.lower(state, made.data, _KEY).compile()
+        compiled = step.lower(state, setup.data, _KEY).compile()
         plan = compiled.memory_analysis()
         assert plan is not None
         new = plan.output_size_in_bytes - plan.alias_size_in_bytes
         peak = plan.argument_size_in_bytes + plan.temp_size_in_bytes + new
         weights = 4 * parameter_count(state.variables.params)
-        data = sum(leaf.nbytes for leaf in jax.tree.leaves(made.data))
+        data = sum(leaf.nbytes for leaf in jax.tree.leaves(setup.data))
         rows.append(
             {
                 "preset": name,
@@ -133,16 +146,17 @@ def memory(dtype: Dtype) -> list[dict[str, Any]]:
     return rows
 
 
-def where(made: Setup, steps: int) -> list[dict[str, Any]]:
-    """Shares of the processors' time in one step, by what it was spent on.
+def time_by_operation(setup: Setup, steps: int) -> list[dict[str, Any]]:
+    """Processor time and share of one step, by kind of operation.
 
-    From jax's profiler: the time of every operation, by the named scope it came from.
+    jax's profiler gives the time of every operation. The operation's named scope gives
+    its kind.
     """
-    trainer, data = ready(made)
+    trainer, data = wait_for(setup)
     state = trainer.init(jax.random.key(0))
     step = jax.jit(trainer.step, donate_argnums=0)
     compiled = step.lower(state, data, _KEY).compile()
-    scopes = _scopes_of(compiled.as_text() or "")
+    kinds = _operation_kinds(compiled.as_text() or "")
     state, metrics = compiled(state, data, _KEY)
     jax.block_until_ready((state, metrics))
     with tempfile.TemporaryDirectory() as folder:
@@ -152,7 +166,7 @@ def where(made: Setup, steps: int) -> list[dict[str, Any]]:
                 state, metrics = compiled(state, data, _KEY)
                 jax.block_until_ready((state, metrics))
             seconds = (time.perf_counter() - started) / steps
-        spent = _spent(Path(folder), scopes)
+        spent = _time_spent(Path(folder), kinds)
     total = sum(spent.values())
     rows = [
         {
@@ -163,29 +177,32 @@ def where(made: Setup, steps: int) -> list[dict[str, Any]]:
         for name, nanoseconds in spent.most_common()
     ]
     rows.append(
-        {"what": "by the clock", "ms_a_step": round(1e3 * seconds, 2), "share": "-"}
+        {"what": "wall clock", "ms_a_step": round(1e3 * seconds, 2), "share": "-"}
     )
     return rows
 
 
-def _spent(folder: Path, scopes: dict[str, str]) -> collections.Counter[str]:
-    """Nanoseconds of all operations of a trace, by scope."""
-    found = sorted(folder.rglob("*.xplane.pb"))
+def _time_spent(folder: Path, kinds: dict[str, str]) -> collections.Counter[str]:
+    """Nanoseconds of all operations in a trace, by kind."""
+    traces = sorted(folder.rglob("*.xplane.pb"))
     spent: collections.Counter[str] = collections.Counter()
-    for plane in jax.profiler.ProfileData.from_file(str(found[-1])).planes:
+    for plane in jax.profiler.ProfileData.from_file(str(traces[-1])).planes:
         for line in plane.lines:
             for event in line.events:
                 stats = dict(event.stats)
                 name = str(stats.get("hlo_op", event.name))
-                if name in scopes:
-                    spent[scopes[name]] += event.duration_ns
+                if name in kinds:
+                    spent[kinds[name]] += event.duration_ns
     return spent
 
 
-def _scopes_of(hlo: str) -> dict[str, str]:
-    """The scope of every instruction of a compiled module, loops left out: what is in
-    them is listed itself."""
-    computation, of_computation, found = "", collections.defaultdict(list), {}
+def _operation_kinds(hlo: str) -> dict[str, str]:
+    """The kind of every instruction of a compiled module.
+
+    Loops are ignored: their instructions are listed separately.
+    """
+    computation, names_in = "", collections.defaultdict(list)
+    op_names: dict[str, str] = {}
     called: dict[str, str] = {}
     for line in hlo.splitlines():
         header = re.match(r"(?:ENTRY )?%?([\w.\-]+) \(.*\{$", line)
@@ -197,23 +214,22 @@ def _scopes_of(hlo: str) -> dict[str, str]:
             continue
         name = instruction.group(1)
         op = re.search(r'op_name="([^"]*)"', line)
-        found[name] = op.group(1) if op else ""
-        of_computation[computation].append(found[name])
+        op_names[name] = op.group(1) if op else ""
+        names_in[computation].append(op_names[name])
         calls = re.search(r"calls=%?([\w.\-]+)", line)
         if calls:
             called[name] = calls.group(1)
-    # a fusion is named after its last operation; where that has no name, what it holds
+    # A fusion is named after its last operation. Without a name, the names of all its
+    # operations are used.
     for name, inner in called.items():
-        found[name] = (
-            " ".join([found[name], *of_computation[inner]])
-            if (not found[name])
-            else found[name]
-        )
-    return {name: _scope(op) for name, op in found.items()}
+        if not op_names[name]:
+            op_names[name] = " ".join(["", *names_in[inner]])
+    return {name: _kind(op_name) for name, op_name in op_names.items()}
 
 
-def _scope(op_name: str) -> str:
-    for scope, pattern in _SCOPES:
+def _kind(op_name: str) -> str:
+    """The kind of an operation with this name."""
+    for kind, pattern in _KINDS:
         if re.search(pattern, op_name):
-            return scope
+            return kind
     return "everything else"

@@ -1,4 +1,4 @@
-"""What the measurements of training share: a preset's step on random photographs."""
+"""A preset's trainer and random training data, for the benchmarks of training."""
 
 import dataclasses
 from typing import Literal, NamedTuple
@@ -15,20 +15,26 @@ from lfq_jax.training.step import Trainer
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 PresetName = Literal["cpu", "paper"]
-STEPS = 10_000  # that the schedules are made for: no timed step reaches a decay
+STEPS = 10_000  # length of the schedules; no timed step reaches a decay
 
 
 class Setup(NamedTuple):
-    """A trainer and what it learns from."""
+    """A trainer and its training data."""
 
     trainer: Trainer
     data: TrainingData
 
 
-def setup(
+def make_setup(
     name: PresetName, *, batch_size: int, dtype: Dtype, anomalous: int = 192
 ) -> Setup:
-    """Preset `name`; `batch_size` 0 is the preset's own, dtype `auto` too."""
+    """The setup of preset `name`.
+
+    Args:
+      batch_size: 0: the preset's.
+      dtype: `auto`: the preset's.
+      anomalous: number of anomalous samples.
+    """
     preset = PRESETS[name]
     model, train = preset.model, preset.train
     if dtype != "auto":
@@ -45,7 +51,7 @@ def training_data(
     """Random images with one square anomaly each, in the shapes of a real run."""
     rng = np.random.default_rng(0)
     px, grid = model.image_px, model.image_px // model.stem
-    compared = known_channels(model.memory_bank, is_texture=True)
+    channels = known_channels(model.memory_bank, is_texture=True)
 
     def samples(count: int, side: int) -> Samples:
         images = rng.integers(0, 256, (count, px, px, 3)).astype(np.uint8)
@@ -54,15 +60,15 @@ def training_data(
             masks, rng.integers(0, px - side + 1, (count, 2)), strict=True
         ):
             mask[row : row + side, column : column + side] = 1
-        distances = rng.random((count, grid, grid, compared)).astype(np.float16)
+        distances = rng.random((count, grid, grid, channels)).astype(np.float16)
         normals = rng.integers(0, 256, images.shape).astype(np.uint8)
         arrays = images, normals, masks, distances
-        return Samples(*(jnp.asarray(each) for each in arrays))
+        return Samples(*(jnp.asarray(array) for array in arrays))
 
     good = train.good_images if model.memory_bank else 2
     return TrainingData(samples(anomalous, px // 8), samples(good, 0))
 
 
-def ready(made: Setup) -> Setup:
-    """`made`, with everything on the device."""
-    return jax.block_until_ready(made)
+def wait_for(setup: Setup) -> Setup:
+    """`setup`, after all its arrays are computed."""
+    return jax.block_until_ready(setup)

@@ -55,7 +55,7 @@ def test_the_walk_through_s_file_and_line_make_a_quantizer(walked_through):
     program = """
 import jax, jax.numpy as jnp
 import numpy as np
-from experiments.quantizer_variants import read_variant
+from experiments.quantizers.variants import read_variant
 from lfq_jax.quantizers import make, name_of
 config = read_variant("ternary:digits=4")
 assert name_of(config) == "ternary"

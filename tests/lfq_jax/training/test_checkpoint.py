@@ -24,7 +24,7 @@ folder, cache, epochs = sys.argv[1:]
 os.environ["XLA_FLAGS"] = ""
 import dataclasses
 import jax, numpy as np
-from experiments.run import keep_compiled
+from experiments.run.compile_cache import keep_compiled
 keep_compiled(Path(cache))
 from lfq_jax import train
 from tests.lfq_jax.training.test_loop import TRAIN, run

@@ -1,0 +1,1 @@
+"""The published weights: where they come from, where they are, and whether whole."""

@@ -1,0 +1,1 @@
+"""The fixed evaluation: candidates measured on three data sets over several seeds."""

@@ -1,0 +1,154 @@
+"""The fixed, small evaluation that decides what is kept: 2-shot, three data sets.
+
+    python -m experiments.accuracy --leather-dir DIR --tiles-dir DIR
+    python -m experiments.accuracy --seeds 0 --categories gear -- --train.epochs 20
+
+Every candidate is given the same shots and is measured by the same code. Flags after
+`--` are the main job's own. Finished runs are skipped.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from experiments.accuracy.baseline import (
+    Result,
+    read_baseline,
+    summarise,
+    write_baseline,
+)
+from experiments.accuracy.candidates import Job, candidate_job, open_run, run_jobs
+from experiments.accuracy.data_sets import DataSet, find_sets
+from experiments.accuracy.settings import (
+    PROG,
+    Accuracy,
+    read_settings,
+    resumed_settings,
+)
+from experiments.accuracy.table import candidate_table, defect_table, summary
+from experiments.run.compile_cache import keep_compiled
+from experiments.run.folder import make_or_open
+from experiments.run.interruption import resumable
+from lfq_jax.config import as_json
+
+
+def _select_categories(
+    sets: Sequence[DataSet], categories: Sequence[str]
+) -> list[DataSet]:
+    """The data sets reduced to the named categories; all of them if none is named.
+
+    Raises:
+      ValueError: if no data set has a named category.
+    """
+    if not categories:
+        return list(sets)
+    known = [category for data in sets for category in data.categories]
+    unknown = [category for category in categories if category not in known]
+    if unknown:
+        raise ValueError(
+            f"--categories must be some of {', '.join(known)}, got {unknown[0]}"
+        )
+    kept = [
+        data._replace(categories=tuple(c for c in data.categories if c in categories))
+        for data in sets
+    ]
+    return [data for data in kept if data.categories]
+
+
+def run(
+    settings: Accuracy,
+    jobs: Mapping[str, Job],
+    sets: Sequence[DataSet],
+    folder: Path,
+) -> dict[str, Result]:
+    """Results of every candidate, after the runs that `folder` lacks."""
+    return {
+        candidate: _run_candidate(settings, job, sets, folder / candidate)
+        for candidate, job in jobs.items()
+    }
+
+
+def _run_candidate(
+    settings: Accuracy, job: Job, sets: Sequence[DataSet], folder: Path
+) -> Result:
+    """The result of one candidate; one run per data set and seed, in `folder`."""
+    jobs, data_set_of = {}, {}  # by the name of the run
+    for data in sets:
+        for seed in settings.seeds:
+            name = f"{data.name}-seed{seed}"
+            data_set_of[name] = data.name
+            jobs[name] = dataclasses.replace(
+                job,
+                shots=settings.shots,
+                seed=seed,
+                dataset=data.dataset,
+                data_dir=data.data_dir,
+                categories=data.categories,
+                cache_dir=settings.cache_dir,
+            )
+    folders = {name: open_run(job, folder / name) for name, job in jobs.items()}
+    print(f"{folder.name}: {', '.join(jobs)}", file=sys.stderr)
+    run_jobs(jobs, folders)
+    rows = [
+        {**row, "part": data_set_of[name]}
+        for name, run_folder in folders.items()
+        for row in run_folder.results()
+    ]
+    commits = [run_folder.commit for run_folder in folders.values()]
+    return summarise(rows, commits)
+
+
+def show(results: Mapping[str, Result], baseline: Mapping[str, Result]) -> None:
+    """Print every table."""
+    for name, result in results.items():
+        print(f"\n{candidate_table(name, result, baseline.get(name))}")
+        if table := defect_table(result):
+            print(f"\n{table}")
+        if len(result.commits) > 1:
+            print(f"measured at different commits: {', '.join(result.commits)}")
+    print(f"\n{summary(results, baseline)}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command. Returns only if the evaluation is complete."""
+    argv = sys.argv[1:] if argv is None else argv
+    settings = read_settings(argv)
+    from datasets.errors import one_line_errors
+
+    with one_line_errors():
+        settings = resumed_settings(settings, argv)
+        jobs = {
+            candidate: candidate_job(candidate, settings.flags, settings.features)
+            for candidate in settings.candidates
+        }
+        baseline = read_baseline(settings.baseline)
+        sets, skipped = find_sets(
+            settings.leather_dir,
+            settings.tiles_dir,
+            cache_dir=settings.cache_dir / "accuracy",
+        )
+        if settings.write_baseline and skipped:
+            raise ValueError(f"--write-baseline needs every data set; {skipped[0]}")
+        sets = _select_categories(sets, settings.categories)
+        keep_compiled(settings.cache_dir)
+        folder = make_or_open(
+            as_json(settings),
+            command="accuracy",
+            out=settings.out,
+            resume=settings.resume,
+            name="accuracy",
+        )
+        for line in skipped:
+            print(line)
+        with resumable(PROG, folder.path):
+            results = run(settings, jobs, sets, folder.path)
+        show(results, baseline)
+        print(f"\nruns      {folder.path}/<candidate>/<data set>-seed<seed>")
+        if settings.write_baseline:
+            write_baseline(settings.baseline, results)
+            print(f"baseline  {settings.baseline}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The main job: train a detector on a few good parts and measure it."""

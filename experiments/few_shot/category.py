@@ -1,0 +1,293 @@
+"""One category: generate anomalies, train, score the test images, measure, draw."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.few_shot.settings import FewShot
+from experiments.run.concurrency import shows_bars
+from experiments.run.data_options import load_test_images
+
+if TYPE_CHECKING:
+    from datasets import Shots
+    from datasets.example import Example
+    from experiments.measure.category_metrics import Measured
+    from experiments.measure.ground_truths import GroundTruth
+    from lfq_jax.inference.predictor import RawPrediction
+    from lfq_jax.training.data import Photographs
+    from lfq_jax.training.loop import OnStep, Trained
+
+
+def run_category(
+    settings: FewShot,
+    category: str,
+    shots: "Shots",
+    *,
+    folder: Path,
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """Run one category, and return its line of results.jsonl."""
+    from experiments.report.pictures import training_curves
+
+    started = time.monotonic()
+    settings = settings.for_shots(shots)
+    folder.mkdir(parents=True, exist_ok=True)
+    data, held_out, inputs = _generate(settings, shots, should_stop)
+    generated = time.monotonic() - started
+
+    trained = _train(
+        settings,
+        data,
+        held_out,
+        shots=shots,
+        inputs=inputs,
+        folder=folder,
+        should_stop=should_stop,
+    )
+    _save(settings, category, trained, data, shots=shots, folder=folder)
+    training_curves(folder / "metrics.jsonl", folder / "training_curves.png")
+
+    test = load_test_images(settings, category)
+    scoring_started = time.monotonic()
+    truths, predictions = _score(settings, trained, test, category=category)
+    scored = time.monotonic() - scoring_started
+    measured = _measure(settings, trained, test, truths, predictions, folder=folder)
+
+    seconds = {
+        "generate": generated,
+        "train": trained.seconds,
+        "predict": scored,
+        "total": time.monotonic() - started,
+    }
+    return {
+        **_settings_of_line(settings, category, shots),
+        **measured._asdict(),
+        **_detector_of_line(trained),
+        "inputs": {**inputs, "test_images": len(test)},
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+    }
+
+
+def _generate(
+    settings: FewShot, shots: "Shots", should_stop: Callable[[], bool]
+) -> "tuple[Photographs, Photographs, dict[str, Any]]":
+    """Generate anomalies from the shots.
+
+    Returns:
+      The data to train on, the held-out data, and hashes of what both were made from.
+    """
+    from experiments.run.anomaly_process import shards_for_shots
+    from lfq_jax.training.data import load_shards, split
+
+    shards = shards_for_shots(
+        settings,
+        shots,
+        seed=settings.seed,
+        image_px=settings.model.image_px,
+        cache_dir=settings.cache_dir,
+        show_progress=shows_bars(settings.at_once),
+        should_stop=should_stop,
+    )
+    data, held_out = split(load_shards(shards), held_out=settings.validation_anomalies)
+    return data, held_out, {"shots": shots.by_key, "shards": shards.name}
+
+
+def _train(
+    settings: FewShot,
+    data: "Photographs",
+    held_out: "Photographs",
+    *,
+    shots: "Shots",
+    inputs: dict[str, Any],
+    folder: Path,
+    should_stop: Callable[[], bool],
+) -> "Trained":
+    """Train a detector with a progress bar.
+
+    Args:
+      data: good images and synthetic anomalies to train on.
+      held_out: good images and synthetic anomalies for validation.
+      inputs: hashes of what both were made from. A checkpoint of other inputs is not
+        resumed.
+    """
+    from lfq_jax.backbones import load_backbone
+    from lfq_jax.training.loop import train
+
+    category, kind = shots.examples[0].category, shots.examples[0].kind
+    path = settings.backbone_path
+    with _training_bar(category, is_shown=shows_bars(settings.at_once)) as on_step:
+        return train(
+            data,
+            held_out,
+            model_config=settings.model,
+            train_config=settings.train,
+            score_config=settings.score,
+            is_texture=kind == "texture",
+            seed=settings.seed,
+            folder=folder,
+            devices=settings.devices,
+            at_once=settings.at_once,
+            profile=folder / "profile" if settings.profile else None,
+            encoder=load_backbone(path) if path else None,
+            inputs=inputs,
+            on_step=on_step,
+            should_stop=should_stop,
+        )
+
+
+@contextlib.contextmanager
+def _training_bar(category: str, *, is_shown: bool) -> "Iterator[OnStep]":
+    """A progress bar; yields the function that `train` calls after some steps."""
+    from tqdm import tqdm
+
+    with tqdm(
+        desc=f"{category}: comparing with the shots and compiling, a minute",
+        bar_format="{desc}",
+        unit="step",
+        leave=False,
+        disable=not is_shown,
+    ) as bar:
+
+        def on_step(step: int, steps: int, figures: dict[str, float]) -> None:
+            bar.total, bar.bar_format = steps, None
+            bar.set_description(f"{category}: training", refresh=False)
+            bar.set_postfix(loss=f"{figures['loss']:.3f}", refresh=False)
+            bar.update(step - bar.n)
+
+        yield on_step
+
+
+def _save(
+    settings: FewShot,
+    category: str,
+    trained: "Trained",
+    data: "Photographs",
+    *,
+    shots: "Shots",
+    folder: Path,
+) -> None:
+    """Write the detector, with what prediction and export need, into `folder`."""
+    import datasets
+    from lfq_jax.inference.appearance import appearance
+    from lfq_jax.inference.detector_files import DetectorRecord, save_detector
+    from lfq_jax.inference.run_folder import DETECTOR
+
+    height, width = shots.examples[0].image.shape[:2]
+    save_detector(
+        folder / DETECTOR,
+        DetectorRecord(
+            category=category,
+            kind=shots.examples[0].kind,
+            shots=settings.shots,
+            seed=settings.seed,
+            photograph_px=(height, width),
+            bit_depth=datasets.camera_bits(
+                settings.dataset, category, settings.data_dir
+            ),
+            model=settings.model,
+            score=settings.score,
+            appearance=appearance(data.normals),
+            variables=trained.variables,
+        ),
+        thresholds=trained.thresholds,
+        validation=trained.validation_images,
+    )
+
+
+def _score(
+    settings: FewShot,
+    trained: "Trained",
+    examples: "Sequence[Example]",
+    *,
+    category: str,
+) -> "tuple[list[GroundTruth], list[RawPrediction]]":
+    """Score the test images: ground truths and predictions, one each per image."""
+    from tqdm import tqdm
+
+    from experiments.measure.ground_truths import GroundTruth, photographs
+    from lfq_jax.inference.predictor import predict
+
+    progress = tqdm(
+        examples,
+        desc=f"{category}: scoring",
+        unit="image",
+        leave=False,
+        disable=not shows_bars(settings.at_once),
+    )
+    truths: list[GroundTruth] = []
+    predictions = predict(
+        trained.scorer,
+        trained.variables,
+        photographs(progress, truths),
+        batch_size=settings.score.batch_size,
+    )
+    return truths, list(predictions)
+
+
+def _measure(
+    settings: FewShot,
+    trained: "Trained",
+    examples: "Sequence[Example]",
+    truths: "Sequence[GroundTruth]",
+    predictions: "Sequence[RawPrediction]",
+    *,
+    folder: Path,
+) -> "Measured":
+    """Measure the predictions, and write curves and pictures into `folder`."""
+    from experiments.measure.category_metrics import measure
+    from experiments.measure.curves_file import write_curves
+    from experiments.report.code_report import draw_codes_of_test
+    from experiments.report.pictures import draw_predictions
+
+    image_score = settings.score.image_score
+    measured = measure(truths, predictions, image_score=image_score)
+    write_curves(folder, truths, predictions)
+    draw_predictions(
+        folder,
+        examples,
+        truths,
+        predictions,
+        image_score=image_score,
+        limit=settings.pictures,
+    )
+    model = trained.scorer.model
+    draw_codes_of_test(folder, model, trained.variables, examples, truths)
+    return measured
+
+
+def _settings_of_line(
+    settings: FewShot, category: str, shots: "Shots"
+) -> dict[str, Any]:
+    """The fields of a line of results.jsonl that say what was run."""
+    from experiments.few_shot.backbone_option import backbone_name
+    from lfq_jax.quantizers import name_of
+
+    return {
+        "dataset": settings.dataset,
+        "preset": settings.preset,
+        "category": category,
+        "kind": shots.examples[0].kind,
+        "image_px": settings.model.image_px,
+        "shots": settings.shots,
+        "seed": settings.seed,
+        "backbone": backbone_name(settings.model),
+        "quantizer": name_of(settings.model.quantizer),
+        "image_score": settings.score.image_score,
+    }
+
+
+def _detector_of_line(trained: "Trained") -> dict[str, Any]:
+    """The fields of a line of results.jsonl that describe the trained detector."""
+    return {
+        "validation": trained.validation,
+        "threshold": trained.thresholds.image_threshold,
+        "threshold_rule": trained.thresholds.rule,
+        "thresholds": {
+            rule: dataclasses.asdict(threshold)
+            for rule, threshold in trained.thresholds.image.items()
+        },
+        "best_step": trained.step,
+    }

@@ -1,0 +1,45 @@
+"""Checks that a run makes before it prepares anything."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from experiments.few_shot.settings import FewShot
+
+if TYPE_CHECKING:
+    from datasets import Shots
+
+
+def check_machine(settings: FewShot) -> None:
+    """Refuse numbers of devices that this machine or the batch size does not allow."""
+    from lfq_jax.training.sharding import make_mesh
+
+    make_mesh(settings.devices, batch_size=settings.train.batch_size)
+
+
+def check_networks(settings: FewShot, shots: "Iterable[Shots]") -> None:
+    """Refuse networks that cannot be trained on these shots.
+
+    Several categories at the same time also need enough memory.
+    """
+    from lfq_jax.model.lfquiad import Model
+    from lfq_jax.training.memory_budget import require_memory
+    from lfq_jax.training.step import Trainer
+
+    kinds = dict.fromkeys(
+        (settings.for_shots(chosen).model, chosen.examples[0].kind == "texture")
+        for chosen in shots
+    )
+    models = [Model(config, is_texture=is_texture) for config, is_texture in kinds]
+    steps = settings.train.steps(settings.shots)
+    for model in models:
+        Trainer(model, settings.train, steps=steps, is_texture=model.is_texture)
+    if settings.at_once > 1 and models:
+        # At equal size an object needs more: it is also compared in place.
+        largest = max(models, key=lambda m: (m.config.image_px, not m.is_texture))
+        require_memory(
+            settings.at_once,
+            largest,
+            settings.train,
+            anomalies=settings.anomalies + settings.validation_anomalies,
+            shots=settings.shots,
+        )

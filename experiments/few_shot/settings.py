@@ -1,0 +1,183 @@
+"""The settings of the main job, and how they are read from the command line."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from experiments.few_shot.hosts import HostsConfig, join, share_cores
+from experiments.run.anomaly_options import AnomalyOptions
+from experiments.run.command_line import (
+    flag_value,
+    read_command_line,
+    require_at_least,
+)
+from experiments.run.data_options import CheckedDataOptions
+from lfq_jax.config import PRESETS, ModelConfig, ScoreConfig, TrainConfig
+
+if TYPE_CHECKING:  # imports jax, which --help must not wait for
+    from datasets import Shots
+
+PresetName = Literal["best", "cpu", "paper"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShot(AnomalyOptions, CheckedDataOptions):
+    """Train a few-shot anomaly detector, measure it, and draw its predictions."""
+
+    shots: int = 2
+    """Good images to learn from, per category."""
+    seed: int = 0
+    """Seed of the shots, the anomalies, the initial weights and every random draw."""
+    preset: PresetName = "best"
+    """`best`: the most accurate settings so far. `cpu`: as `best`, with textures at 256
+    px. `paper`: the paper's sizes and schedule, trained from scratch."""
+    backbone: str = "none"
+    """File with the weights of a pretrained network (.npz or .safetensors), whose
+    features are also compared with those of the shots. `none`: only the shots are
+    learnt from, no other images."""
+    out: Path | None = None
+    """The run's folder. Default: runs/<date>-<time>-<what>."""
+    resume: Path | None = None
+    """Resume the run in this folder, with the settings it was started with."""
+    devices: int = 1
+    """Devices that share every batch, on each host. 0: all of them. Without an
+    accelerator, up to one device per core: each device gets its own threads. With
+    --resume, the default is the run's number."""
+    hosts: HostsConfig = field(default_factory=HostsConfig)
+    """Several machines that train together."""
+    at_once: int = 1
+    """Categories that run at the same time, on one device. The results do not depend on
+    this number."""
+    profile: bool = False
+    """Write a trace of one logging interval per category, for jax's profiler."""
+    pictures: int = 40
+    """Largest number of test images to draw, per category."""
+    texture_px: int = PRESETS["best"].texture_px
+    """Textures are resized to the size of their shots, but to at most this side of the
+    square. Objects, and textures with smaller shots, are resized to --model.image-px.
+    With 0, or if --model.image-px is named, so is every category."""
+    model: ModelConfig = PRESETS["best"].model
+    """The networks."""
+    train: TrainConfig = PRESETS["best"].train
+    """The optimisation."""
+    score: ScoreConfig = PRESETS["best"].score
+    """From anomaly maps to decisions."""
+
+    def __post_init__(self) -> None:
+        require_at_least(self, shots=1, anomalies=1, validation_anomalies=1, at_once=1)
+        require_at_least(
+            self, agm_workers=1, seed=0, devices=0, texture_px=0, pictures=0
+        )
+        if self.at_once > 1:
+            self._check_shared_device()
+        path = self.backbone_path
+        if path and path.suffix not in (".npz", ".safetensors"):
+            raise ValueError(
+                "--backbone must be none or the path of a file of weights (.npz or "
+                f".safetensors), got {self.backbone}"
+            )
+        if self.out and self.resume:
+            raise ValueError(
+                "--out and --resume exclude each other: a run keeps its folder"
+            )
+
+    def _check_shared_device(self) -> None:
+        """Refuse what does not work with several categories at the same time."""
+        for flag, value, needed in (
+            ("devices", self.devices, 1),  # two threads would wait for each other
+            ("hosts.count", self.hosts.count, 1),  # hosts' orders would differ
+            ("profile", self.profile, False),  # jax traces one thing at a time
+        ):
+            if value != needed:
+                given = f"--{flag}" if value is True else f"--{flag} {value}"
+                raise ValueError(
+                    f"--at-once must be 1 with {given}, got {self.at_once}"
+                )
+
+    def for_category(self, kind: str, sides_px: Sequence[int]) -> "FewShot":
+        """The settings for one category: with its image size.
+
+        Args:
+          kind: `texture` or `object`.
+          sides_px: heights and widths of all shots.
+        """
+        if kind != "texture":
+            return self
+        px = min(self.texture_px, *sides_px)
+        px -= px % self.model.px_divisor
+        return self._at(max(px, self.model.image_px))
+
+    def for_shots(self, shots: "Shots") -> "FewShot":
+        """The settings for the category that `shots` show."""
+        sides_px = [
+            side for example in shots.examples for side in example.image.shape[:2]
+        ]
+        return self.for_category(shots.examples[0].kind, sides_px)
+
+    def _at(self, image_px: int) -> "FewShot":
+        model = dataclasses.replace(self.model, image_px=image_px)
+        return dataclasses.replace(self, model=model, texture_px=0)
+
+    @property
+    def backbone_path(self) -> Path | None:
+        """The file with the pretrained network's weights."""
+        return None if self.backbone == "none" else Path(self.backbone)
+
+    @classmethod
+    def of_preset(cls, name: PresetName, *, has_accelerator: bool = False) -> "FewShot":
+        """The default settings of a preset; with bfloat16 on an accelerator."""
+        preset = PRESETS[name]
+        model = preset.model
+        if has_accelerator:
+            model = dataclasses.replace(model, compute_dtype="bfloat16")
+        return cls(
+            preset=name,
+            texture_px=preset.texture_px,
+            model=model,
+            train=preset.train,
+            score=preset.score,
+        )
+
+
+def _finds_accelerator() -> bool:
+    import jax
+
+    return jax.default_backend() != "cpu"
+
+
+def read_settings(
+    argv: Sequence[str], *, has_accelerator: Callable[[], bool] = _finds_accelerator
+) -> FewShot:
+    """The settings in `argv`; a mistake exits with status 2.
+
+    The preset decides the defaults of the other flags, so it is read first. On an
+    accelerator convolutions are in bfloat16, unless a flag says otherwise. The question
+    for an accelerator starts jax, so hosts are joined and cores are shared before.
+    """
+    prog = "python -m experiments.few_shot"
+    default = _default(argv)
+    settings = read_command_line(default, prog=prog, argv=argv)
+    if settings.hosts.count > 1:
+        from datasets.errors import one_line_errors
+
+        with one_line_errors():
+            join(settings.hosts)
+    if settings.resume:
+        return settings
+    share_cores(settings.devices)
+    if not has_accelerator():
+        return settings
+    default = _default(argv, has_accelerator=True)
+    return read_command_line(default, prog=prog, argv=argv)
+
+
+def _default(argv: Sequence[str], *, has_accelerator: bool = False) -> FewShot:
+    """The settings of the preset that `argv` names."""
+    named = flag_value(argv, "--preset")
+    name = cast(PresetName, named) if named in PRESETS else "best"
+    of_preset = FewShot.of_preset(name, has_accelerator=has_accelerator)
+    if flag_value(argv, "--model.image-px") is None:
+        return of_preset
+    return dataclasses.replace(of_preset, texture_px=0)

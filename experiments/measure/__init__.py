@@ -1,0 +1,1 @@
+"""What is measured of one category: metrics, ground truths, reconstructions, codes."""

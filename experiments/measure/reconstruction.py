@@ -1,0 +1,137 @@
+"""How well good parts and defects are reconstructed.
+
+The question is the paper's. An autoencoder that copies any input (the identical
+shortcut) also reconstructs defects, and so hides them from the discriminator.
+"""
+
+import functools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from datasets.images import to_square
+from lfq_jax.metrics.evaluation import StreamingPixelMetrics
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.model.variables import Variables
+from lfq_jax.training.data import Photographs
+from lfq_jax.training.losses import ssim
+
+if TYPE_CHECKING:
+    from datasets.example import Example
+
+BATCH = 8
+
+
+class Reconstructed(NamedTuple):
+    """Images of one size, their reconstructions and their codes."""
+
+    images: np.ndarray
+    """f32 [n h w 3] in [0, 1]."""
+    reconstructions: np.ndarray
+    """f32 [n h w 3], clipped to [0, 1]."""
+    codes: np.ndarray
+    """[n gh gw ...], as the quantizer gives them."""
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _pass(model: Model, variables: Variables, images: jax.Array) -> Any:
+    unit = images.astype(jnp.float32) / 255.0
+    outputs, _ = model.apply(variables, unit, training=False)
+    return unit, jnp.clip(outputs.reconstruction, 0.0, 1.0), outputs.codes
+
+
+def reconstruct(
+    model: Model, variables: Variables, images: np.ndarray
+) -> Reconstructed:
+    """Reconstruct u8 [n h w 3] images of the model's size, in batches.
+
+    The last batch is filled up with the last image: one shape is compiled.
+    """
+    count = len(images)
+    order = np.minimum(np.arange(-(-count // BATCH) * BATCH), count - 1)
+    parts = [
+        jax.device_get(_pass(model, variables, images[chunk]))
+        for chunk in np.split(order, len(order) // BATCH)
+    ]
+    joined = (np.concatenate(arrays)[:count] for arrays in zip(*parts, strict=True))
+    return Reconstructed(*joined)
+
+
+def squares(
+    examples: "Iterable[Example]", image_px: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The examples' images, u8 [n p p 3], and their masks, bool [n p p].
+
+    A pixel is defective if the mask is set at its centre. Each example is read once.
+    """
+    size = (image_px, image_px)
+    images, masks = [], []
+    for example in examples:
+        images.append(to_square(example.image, image_px))
+        mask = Image.fromarray(example.mask).resize(size, Image.Resampling.NEAREST)
+        masks.append(np.asarray(mask))
+    return np.stack(images), np.stack(masks)
+
+
+def fidelity(found: Reconstructed, labels: np.ndarray) -> dict[str, float | None]:
+    """Mean PSNR in dB and mean SSIM, over good images and over defective images."""
+    error = ((found.images - found.reconstructions) ** 2).mean((1, 2, 3))
+    psnr = -10 * np.log10(np.maximum(error, 1e-10))
+    maps = ssim(jnp.asarray(found.images), jnp.asarray(found.reconstructions))
+    similarity = np.asarray(maps).mean((1, 2, 3))
+    groups = {"good": labels == 0, "defective": labels != 0}
+    return {
+        f"{name}_{group}": _mean(values[chosen])
+        for name, values in (("psnr", psnr), ("ssim", similarity))
+        for group, chosen in groups.items()
+    }
+
+
+def shortcut(found: Reconstructed, masks: np.ndarray) -> dict[str, float | None]:
+    """Reconstruction errors inside and outside of defects.
+
+    Returns:
+      `error_inside` and `error_outside`: squared error of a pixel inside and outside
+      of the defects, averaged over an image's pixels, then over the images with a
+      defect. `error_ratio`: the first divided by the second. `error_pixel_auroc`: pixel
+      AUROC of the squared error, over all images.
+    """
+    error = ((found.images - found.reconstructions) ** 2).mean(-1)
+    shown = np.flatnonzero(masks.any((1, 2)) & ~masks.all((1, 2)))
+    inside = _mean([error[i][masks[i]].mean() for i in shown])
+    outside = _mean([error[i][~masks[i]].mean() for i in shown])
+    pixels = StreamingPixelMetrics()
+    pixels.update(list(error), list(masks))
+    return {
+        "error_inside": inside,
+        "error_outside": outside,
+        "error_ratio": inside / outside if inside and outside else None,
+        "error_pixel_auroc": pixels.compute().values.get("pixel_auroc"),
+    }
+
+
+def survival(model: Model, variables: Variables, held_out: Photographs) -> float | None:
+    """Share of a synthetic defect that the reconstruction copies.
+
+    Let a be an image with a defect of mask M, n the same image without the defect, and
+    R the reconstruction. The result is the mean over the images of
+    sum_M (R(a) - R(n)).(a - n) / sum_M |a - n|^2. 1 is the identical shortcut, 0 a
+    complete repair.
+    """
+    with_defect = reconstruct(model, variables, held_out.images)
+    without = reconstruct(model, variables, held_out.normals)
+    sources = held_out.sources
+    change = with_defect.images - without.images[sources]
+    repeated = with_defect.reconstructions - without.reconstructions[sources]
+    inside = (held_out.masks > 0)[..., None]
+    whole = (change**2 * inside).sum((1, 2, 3))
+    kept = (repeated * change * inside).sum((1, 2, 3))
+    return _mean(kept[whole > 0] / whole[whole > 0])
+
+
+def _mean(values: Any) -> float | None:
+    return float(np.mean(values)) if len(values) else None

@@ -1,0 +1,1 @@
+"""PatchCore on a frozen backbone, measured like the main job."""

@@ -1,0 +1,62 @@
+"""The settings of PatchCore's command."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from experiments.run.command_line import read_command_line, require_at_least
+from experiments.run.data_options import CheckedDataOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchCore(CheckedDataOptions):
+    """Measure PatchCore on a few good parts, and draw its anomaly maps."""
+
+    features: Path
+    """Weights of the frozen backbone: a .npz or .safetensors file."""
+    stages: tuple[str, ...] = ()
+    """Stages of the backbone. Default: the last of stride 8 and the last of 16."""
+    image_px: int = 256
+    """Side of the square images that the backbone is given, in pixels."""
+    unit_length: bool = False
+    """Scale the features of every stage to length 1 in every cell. The paper does not:
+    its network has batch norms. Without them the stages' scales differ much."""
+    coreset: float = 1.0
+    """Share of the shots' patches that the memory bank keeps. Default: all of them,
+    since a few shots have few patches."""
+    neighbours: int = 9
+    """Patches of the memory bank in the softmax that weights the image score (the
+    paper's b)."""
+    smoothing_px: float = 4.0
+    """Standard deviation of the Gaussian that smooths the map, in pixels of an image of
+    `image_px`."""
+    image_score: Literal["reweighted", "max"] = "reweighted"
+    """Image score. `max`: the largest distance of a patch. `reweighted`: that distance,
+    weighted by the paper's eq. 7."""
+    shots: int = 2
+    """Good parts to learn from, per category."""
+    seed: int = 0
+    """Chooses the shots, the first patch of the coreset and its projection."""
+    kind: Literal["auto", "texture", "object"] = "auto"
+    """For `folder`: what the photographs show. It is recorded, and changes no result
+    here."""
+    out: Path | None = None
+    """The run's folder. Default: runs/<date>-<time>-<settings>-patchcore."""
+    pictures: int = 40
+    """Largest number of test images to draw, per category."""
+
+    def __post_init__(self) -> None:
+        require_at_least(self, shots=1, seed=0, image_px=32, neighbours=2)
+        require_at_least(self, smoothing_px=0, pictures=0)
+        if not 0 < self.coreset <= 1:
+            raise ValueError(f"--coreset must be in (0, 1], got {self.coreset}")
+
+
+def read_settings(argv: Sequence[str]) -> PatchCore:
+    """The settings that `argv` asks for. Exits with status 2 on a mistake."""
+    prog = "python -m experiments.patchcore"
+    default = PatchCore(features=tyro.MISSING)
+    return read_command_line(default, prog=prog, argv=argv)

@@ -1,0 +1,1 @@
+"""Score a folder of photographs with a trained detector."""

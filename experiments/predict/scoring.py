@@ -1,0 +1,114 @@
+"""Scores photographs in batches and yields one row of the table for each."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.predict.outputs import ImageFiles, row_of, unreadable_row
+
+if TYPE_CHECKING:  # these import jax, which --help must not wait for
+    import numpy as np
+
+    from lfq_jax.inference.detector import Detector, Prediction
+
+BATCH_PIXELS = 32_000_000
+"""Most pixels of all photographs of a batch; one larger photograph is a batch alone."""
+
+
+def score_all(
+    detector: "Detector",
+    arrivals: Iterable[Path | None],
+    *,
+    folder: Path,
+    files: ImageFiles,
+    tile_px: int,
+    on_image: Callable[["np.ndarray"], None] = lambda _: None,
+) -> Iterator[dict[str, Any]]:
+    """One row for each photograph, in the order of their arrival.
+
+    Args:
+      detector: the detector that scores them.
+      arrivals: paths of photographs. None means that no more is waiting at the moment.
+      folder: the folder that the names in the rows are relative to.
+      files: writes the overlays and maps.
+      tile_px: width of the tiles; 0 scores photographs as a whole.
+      on_image: called with every photograph that could be read.
+    """
+    thresholds = detector.thresholds
+    with ThreadPoolExecutor(2) as pool:
+        for paths in _batches(arrivals, detector.saved.score.batch_size):
+            started = time.monotonic()
+            names = [path.relative_to(folder).as_posix() for path in paths]
+            images: dict[str, np.ndarray] = {}
+            errors: dict[str, str] = {}
+            loaded = pool.map(lambda path: _load(path, detector), paths)
+            for name, image in zip(names, list(loaded), strict=True):
+                if isinstance(image, str):
+                    errors[name] = image
+                else:
+                    images[name] = image
+            predictions = _predictions(detector, images, tile_px)
+            for name, image in images.items():
+                on_image(image)
+                files.write(
+                    name,
+                    image,
+                    predictions[name],
+                    pixel_threshold=thresholds.pixel_threshold,
+                )
+            seconds = (time.monotonic() - started) / len(paths)
+            for name in names:
+                if name in errors:
+                    yield unreadable_row(name, errors[name])
+                else:
+                    yield row_of(
+                        name,
+                        predictions[name],
+                        threshold=thresholds.image_threshold,
+                        seconds=seconds,
+                    )
+
+
+def _batches(arrivals: Iterable[Path | None], size: int) -> Iterator[list[Path]]:
+    """Photographs to score together, at most `size` and within BATCH_PIXELS.
+
+    A batch is also complete when nothing more is waiting (None in `arrivals`).
+    """
+    from datasets.images import pixel_count
+
+    batch: list[Path] = []
+    batch_pixels = 0
+    for path in arrivals:
+        pixels = pixel_count(path) if path else 0
+        is_full = len(batch) == size or batch_pixels + pixels > BATCH_PIXELS
+        if batch and (path is None or is_full):
+            yield batch
+            batch, batch_pixels = [], 0
+        if path:
+            batch.append(path)
+            batch_pixels += pixels
+    if batch:
+        yield batch
+
+
+def _load(path: Path, detector: "Detector") -> "np.ndarray | str":
+    """The photograph, or the reason why it cannot be scored."""
+    from datasets.images import read_image
+
+    try:
+        return detector.rgb(read_image(path, depth=detector.saved.wide_bit_depth))
+    except ValueError as error:
+        reason = str(error)
+        return reason if str(path) in reason else f"{path}: {reason}"
+
+
+def _predictions(
+    detector: "Detector", images: "dict[str, np.ndarray]", tile_px: int
+) -> "dict[str, Prediction]":
+    """The predictions by name; empty if no image could be read."""
+    if not images:
+        return {}
+    predictions = detector(list(images.values()), tile_px=tile_px)
+    return dict(zip(images, predictions, strict=True))

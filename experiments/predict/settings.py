@@ -1,0 +1,47 @@
+"""The flags of `python -m experiments.predict`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from experiments.predict.outputs import MapFormat, OverlayFormat
+from experiments.run.compile_cache import cache_folder
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Score a folder of photographs with a trained run."""
+
+    run: Path | None = None
+    """The run's folder, runs/<id>, or the folder of one of its categories."""
+    category: str | None = None
+    """Category of the detector; needed if the run has several."""
+    images: Path | None = None
+    """The photographs: every image file in this folder and in its sub-folders."""
+    out: Path | None = None
+    """A new folder for scores, overlays and maps."""
+    rule: Literal["auto", "margin", "max_f1", "false_alarm_rate", "labelled"] = "auto"
+    """Which of the run's thresholds decides. `auto`: the run's own choice."""
+    overlays: OverlayFormat = "jpg"
+    """Format of the heat maps drawn over the photographs, at full resolution."""
+    maps: MapFormat = "none"
+    """Format of the raw maps at full resolution: npy is float32; png and tiff are 16
+    bit, with 65535 for probability 1."""
+    tile_px: int | None = None
+    """Score photographs in overlapping tiles of this width, for photographs far larger
+    than the shots. 0: score them as a whole. Default: as calibrated; a run that was
+    never calibrated scores them as a whole."""
+    watch: bool = False
+    """Also score photographs that arrive in the folder later, until Ctrl-C."""
+    poll_seconds: float = 0.5
+    """Seconds between two looks at a watched folder."""
+    cache_dir: Path = field(default_factory=cache_folder)
+    """Folder that keeps compiled programs, which makes the next start faster."""
+
+    def __post_init__(self) -> None:
+        if self.tile_px is not None and self.tile_px != 0 and self.tile_px < 16:
+            raise ValueError(f"--tile-px must be 0 or at least 16, got {self.tile_px}")
+        if not self.poll_seconds > 0:
+            raise ValueError(
+                f"--poll-seconds must be positive, got {self.poll_seconds}"
+            )

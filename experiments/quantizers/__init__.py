@@ -1,0 +1,1 @@
+"""Quantizers compared as the bottleneck of one detector."""

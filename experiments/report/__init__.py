@@ -1,0 +1,1 @@
+"""The page about a run: its metrics, pictures, plots and tables."""

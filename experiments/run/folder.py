@@ -1,0 +1,152 @@
+"""The folder of a run: its settings, its results, how it is created and opened."""
+
+import datetime
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.run.json_files import read_json, read_json_lines
+from experiments.run.provenance import provenance
+
+RESUMABLE = ("accuracy", "few_shot", "quantizers")
+"""Commands that have --resume."""
+
+
+class RunFolder:
+    """`runs/<id>`: config.json, results.jsonl, report.html, a folder per category."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(
+        cls, path: Path, config: dict[str, Any], device: str, *, command: str
+    ) -> "RunFolder":
+        """Make a new folder.
+
+        Args:
+          command: the command that makes the run: the module's name in `experiments`.
+
+        Raises:
+          ValueError: `path` is a file, or a folder that is not empty.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            resume = f", or --resume {path} to resume the run in it"
+            raise ValueError(
+                f"--out {path} already holds something: choose another folder"
+                f"{resume if command in RESUMABLE else ''}"
+            )
+        from datasets.files import write_atomically
+
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path)
+        content = {
+            "command": command,
+            "config": config,
+            "provenance": provenance(device),
+        }
+        text = json.dumps(content, indent=2) + "\n"
+        write_atomically(run.config_path, text.encode())
+        return run
+
+    @classmethod
+    def open(cls, path: Path, *commands: str) -> "RunFolder":
+        """Open a run of one of `commands`.
+
+        A run whose config.json names no command is accepted, too.
+
+        Raises:
+          ValueError: `path` holds no run, a damaged run, or a run of another command.
+        """
+        run = cls(path)
+        if not run.config_path.is_file():
+            raise ValueError(f"{path} holds no run: it has no config.json")
+        content = read_json(run.config_path)
+        if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+            raise ValueError(f"{path} holds no run: its config.json has no config")
+        made_by = content.get("command", commands[0])
+        if made_by not in commands:
+            raise ValueError(
+                f"{path} holds a run of experiments.{made_by}, not of experiments."
+                f"{' or '.join(commands)}"
+            )
+        return run
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def results_path(self) -> Path:
+        return self.path / "results.jsonl"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return read_json(self.config_path)["config"]
+
+    @property
+    def commit(self) -> str:
+        """The commit that the run was started at: seven digits."""
+        return str(read_json(self.config_path)["provenance"]["git_commit"])[:7]
+
+    def results(self, *fields: str) -> list[dict[str, Any]]:
+        """The lines of the finished categories, in their order.
+
+        Raises:
+          ValueError: a line is damaged or lacks one of `fields`.
+        """
+        return read_json_lines(self.results_path, fields=fields)
+
+    def add_result(
+        self, line: dict[str, Any], *, order: Sequence[str] | None = None
+    ) -> None:
+        """Add the line of a finished category; the file is complete at any moment.
+
+        Args:
+          order: the order of the categories in the file. Default: as they finish.
+        """
+        from datasets.files import write_atomically
+
+        lines = [*self.results(), line]
+        if order is not None:
+            lines.sort(key=lambda result: order.index(result["category"]))
+        text = "".join(json.dumps(result, sort_keys=True) + "\n" for result in lines)
+        write_atomically(self.results_path, text.encode())
+
+
+def make_or_open(
+    config: dict[str, Any],
+    *,
+    command: str,
+    out: Path | None,
+    resume: Path | None,
+    name: str,
+) -> RunFolder:
+    """Make a run's folder, or open the folder to resume.
+
+    Args:
+      config: the settings, for a new folder.
+      command: the command that makes the run: the module's name in `experiments`.
+      out: the new folder. Default: runs/<date>-<time>-<name>.
+      resume: the folder to resume.
+    """
+    import jax
+
+    if resume:
+        print(f"resuming {resume}")
+        return RunFolder.open(resume, command)
+    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
+    path = out or new_run_path(Path("runs"), name)
+    return RunFolder.create(path, config, device, command=command)
+
+
+def new_run_path(runs: Path, name: str) -> Path:
+    """`runs/<date>-<time>-<name>`, with a number if that exists already."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    path = runs / f"{stamp}-{name}"
+    number = 2
+    while path.exists():
+        path = runs / f"{stamp}-{name}-{number}"
+        number += 1
+    return path

@@ -1,0 +1,24 @@
+"""The inference benchmark's PyTorch detector computes what ours computes."""
+
+import numpy as np
+import pytest
+
+from lfq_jax.model.lfquiad import Model
+from lfq_jax.model.scoring import Scorer
+from tests.tiny_detector import tiny
+
+
+@pytest.mark.parametrize("kind", ["object", "texture"])
+def test_pytorch_computes_the_same_maps_and_scores(kind):
+    pytest.importorskip("torch", reason="the agm extra is not installed")
+    from experiments.bench.torch_detector import TorchDetector
+
+    saved, _, images = tiny(kind=kind)
+    memory = saved.variables.memory_bank
+    assert memory is not None and (memory.usual is None) == (kind == "object")
+    scorer = Scorer(Model(saved.model, is_texture=kind == "texture"), saved.score)
+    ours = scorer(saved.variables, images)
+    maps, scores = TorchDetector(saved)(images)
+    np.testing.assert_allclose(maps, np.asarray(ours.maps), atol=1e-4)
+    np.testing.assert_allclose(scores, ours.scores["smoothed_max"], atol=1e-4)
+    assert np.ptp(maps) > 0.1

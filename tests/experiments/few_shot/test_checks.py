@@ -1,0 +1,65 @@
+"""What a run refuses before it prepares anything."""
+
+import pytest
+
+from tests.tiny_run import TINY, elsewhere, parts, refusal
+
+__all__ = ["elsewhere", "parts"]  # fixtures
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model.image-px", "64"], "at most the side of the images, 64, got 96"),
+        (["--train.crop-px", "100"], "train.crop_px must be a multiple of"),
+        (["--model.quantizer.bits", "44"], "takes 196,608.0 GiB"),
+    ],
+)
+def test_networks_that_do_not_fit_are_refused_before_anomalies_are_made(
+    capsys, parts, tmp_path, arguments, said
+):
+    where = ("--dataset", "folder", "--data-dir", str(parts))
+    assert said in refusal(capsys, *where, *arguments)
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "cache" / "anomalies").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--at-once", "0"], "--at-once must be at least 1, got 0"),
+        (["--at-once", "-2"], "--at-once must be at least 1, got -2"),
+        (["--at-once", "2", "--devices", "0"], "must be 1 with --devices 0, got 2"),
+        (["--at-once", "2", "--profile"], "must be 1 with --profile, got 2"),
+        (
+            ["--at-once", "2", "--hosts.count", "2", "--hosts.coordinator", "first:1"],
+            "must be 1 with --hosts.count 2, got 2",
+        ),
+        (["--at-once", "100000", *TINY], "--at-once 100000 needs about"),
+    ],
+)
+def test_what_cannot_run_at_once_is_refused_before_a_run_exists(
+    capsys, tmp_path, arguments, said
+):
+    assert said in refusal(capsys, "--categories", "gear", *arguments)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--devices", "9000"], "devices must be in [0,"),
+        (["--devices", "-1"], "--devices must be at least 0, got -1"),
+        (["--devices", "8", "--train.batch-size", "4"], "1, 2, 4 would do"),
+        (["--hosts.count", "0"], "--hosts.count must be at least 1, got 0"),
+        (["--hosts.count", "2"], "--hosts.coordinator must be an address with a port"),
+        (["--hosts.index", "1"], "--hosts.index must be in [0, 1), got 1"),
+        (["--cache-dir", "/dev/null/cache"], "/dev/null/cache"),
+    ],
+)
+def test_devices_hosts_and_caches_that_do_not_exist_are_refused_before_a_run_exists(
+    capsys, tmp_path, arguments, said
+):
+    assert said in refusal(capsys, "--categories", "gear", *arguments)
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "cache" / "datasets").exists(), "it was prepared in vain"

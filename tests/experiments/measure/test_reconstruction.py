@@ -1,0 +1,67 @@
+"""Measurements of reconstructions, computed by hand."""
+
+import numpy as np
+import pytest
+
+from experiments.measure.reconstruction import (
+    Reconstructed,
+    fidelity,
+    shortcut,
+    survival,
+)
+from lfq_jax.training.data import Photographs
+
+
+def test_psnr_and_ssim_are_means_over_good_and_over_defective_images():
+    images = np.full((3, 16, 16, 3), 0.5, np.float32)
+    reconstructions = images.copy()
+    reconstructions[0] += 0.1  # 20 dB
+    reconstructions[1] += 0.01  # 40 dB
+    found = Reconstructed(images, reconstructions, np.zeros(0))
+    figures = fidelity(found, np.array([0, 0, 1]))
+    assert figures["psnr_good"] == pytest.approx(30.0, abs=1e-3)
+    assert figures["psnr_defective"] == pytest.approx(100.0)
+    assert figures["ssim_defective"] == pytest.approx(1.0, abs=1e-6)
+    assert fidelity(found, np.array([0, 0, 0]))["psnr_defective"] is None
+
+
+def test_errors_are_measured_inside_and_outside_of_defects():
+    images = np.zeros((2, 4, 4, 3), np.float32)
+    masks = np.zeros((2, 4, 4), bool)
+    masks[1, :2, :2] = True
+    reconstructions = np.full_like(images, 0.1)
+    reconstructions[1, :2, :2] = 0.4
+    found = Reconstructed(images, reconstructions, np.zeros(0))
+    figures = shortcut(found, masks)
+    assert figures["error_inside"] == pytest.approx(0.16)
+    assert figures["error_outside"] == pytest.approx(0.01)
+    assert figures["error_ratio"] == pytest.approx(16.0, rel=1e-4)
+    assert figures["error_pixel_auroc"] == pytest.approx(1.0)
+    without = shortcut(found, np.zeros_like(masks))
+    assert without["error_inside"] is None
+    assert without["error_pixel_auroc"] is None
+
+
+@pytest.mark.parametrize(("share", "expected"), [(1.0, 1.0), (0.25, 0.25), (0.0, 0.0)])
+def test_survival_is_the_share_of_a_defect_that_the_reconstruction_shows(
+    monkeypatch, share, expected
+):
+    rng = np.random.default_rng(0)
+    normals = rng.integers(0, 200, (2, 8, 8, 3)).astype(np.uint8)
+    masks = np.zeros((3, 8, 8), np.uint8)
+    masks[:, 2:5, 3:6] = 1
+    sources = np.array([0, 1, 1], np.int32)
+    images = normals[sources] + 50 * masks[..., None]
+
+    def partly_repaired(model, variables, shown):
+        """Reconstructions that keep `share` of a defect, at low contrast."""
+        unit = shown / np.float32(255)
+        plain = normals[sources if len(shown) == 3 else [0, 1]] / np.float32(255)
+        return Reconstructed(unit, 0.3 * plain + share * (unit - plain), np.zeros(0))
+
+    monkeypatch.setattr("experiments.reconstruction.reconstruct", partly_repaired)
+    held_out = Photographs(normals, images, masks, sources)
+    nothing: dict = {}
+    assert survival(nothing, nothing, held_out) == pytest.approx(  # pyright: ignore
+        expected, abs=1e-5
+    )

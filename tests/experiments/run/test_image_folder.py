@@ -1,0 +1,45 @@
+"""Photographs of a folder, yielded once their files are complete."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from experiments.run.image_folder import arriving
+from tests.tiny_detector import part
+
+
+def write(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_a_stop_ends_the_arrivals_at_once(tmp_path):
+    for i in range(5):
+        write(tmp_path / f"{i}.png", part(i))
+    taken = []
+    stops = lambda: len(taken) == 2  # noqa: E731
+    for path in arriving(tmp_path, poll_seconds=0.001, should_stop=stops):
+        taken += [path] if path else []
+    assert [path.name for path in taken] == ["0.png", "1.png"]
+
+
+def test_a_growing_file_arrives_once_its_size_is_stable(tmp_path):
+    folder = tmp_path / "images"
+    first = write(folder / "a.png", part(0))
+    growing = folder / "b.png"
+    growing.write_bytes(b"12")
+    found = []
+
+    def should_stop():
+        return found.count(None) > 5
+
+    for each in arriving(folder, poll_seconds=0.001, should_stop=should_stop):
+        found.append(each)
+        if found == [None]:
+            growing.write_bytes(b"1234")
+    pauses = [i for i, each in enumerate(found) if each is None]
+    assert [each for each in found if each] == [first, growing]
+    # a.png arrives at the second look; b.png had grown by then
+    assert pauses[0] < found.index(first) < pauses[1] < found.index(growing)

@@ -1,0 +1,186 @@
+"""`python -m experiments.calibrate`: thresholds set again from photographs."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lfq_jax
+from experiments import calibrate
+from tests.tiny_detector import part, write_run
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("LFQUIAD_CACHE", str(tmp_path / "cache"))
+    return write_run(tmp_path / "run", "plate")
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """20 good parts and 5 defective ones with masks."""
+    for name, count, spot in (("good", 20, False), ("bad", 5, True)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            image = part(200 + i, px=40, spot=spot)
+            Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:20, 10:20] = 255
+    (tmp_path / "masks").mkdir()
+    for i in range(4):
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{i}_mask.png")
+    return tmp_path
+
+
+def refusal(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        calibrate.main(list(arguments))
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_good_parts_alone_set_the_false_alarm_rate(run, photographs, capsys):
+    before = lfq_jax.load(run).thresholds
+    calibrate.main(["--run", str(run), "--good", str(photographs / "good")])
+    detector = lfq_jax.load(run)
+    after = detector.thresholds
+    assert after.rule == "false_alarm_rate"
+    assert after.image["max_f1"] == before.image["max_f1"]
+    scores = [detector(part(200 + i, px=40)).score for i in range(20)]
+    # of 20 scores, at 5 %: the highest is still classified as good
+    assert after.image_threshold == pytest.approx(max(scores), abs=1e-5)
+    printed = capsys.readouterr().out
+    assert "conformal, from 20 good images" in printed
+    assert "in force" in printed
+    assert "synthetic anomalies of the training" in printed
+
+
+def test_pixels_of_good_parts_stay_unmarked(run, photographs):
+    calibrate.main(["--run", str(run), "--good", str(photographs / "good")])
+    detector = lfq_jax.load(run)
+    marked = [detector(part(200 + i, px=32)).mask.any() for i in range(20)]
+    assert sum(marked) <= 2
+
+
+def test_defective_parts_set_the_largest_f1_and_the_best_score(
+    run, photographs, capsys
+):
+    calibrate.main(
+        [
+            *("--run", str(run), "--good", str(photographs / "good")),
+            *("--defective", str(photographs / "bad")),
+            *("--masks", str(photographs / "masks"), "--image-score", "auto"),
+        ]
+    )
+    thresholds = lfq_jax.load(run).thresholds
+    assert thresholds.rule == "labelled"
+    assert "5 of 5 anomalies found, 0 of 20 good" in (
+        thresholds.image["labelled"].statement
+    )
+    assert "over the pixels" in thresholds.pixel["labelled"].statement
+    assert "mean 1.000" in thresholds.image_score_reason
+    assert "labelled" in capsys.readouterr().out
+    calibrate.main(["--run", str(run), "--good", str(photographs / "good")])
+    after = lfq_jax.load(run).thresholds
+    assert after.rule == "false_alarm_rate"
+    assert not {"labelled"} & {*after.image, *after.pixel}
+
+
+def test_another_image_score_removes_the_previous_scores_thresholds(run, photographs):
+    calibrate.main(
+        [
+            *("--run", str(run), "--good", str(photographs / "good")),
+            *("--image-score", "mean", "--tile-px", "32"),
+        ]
+    )
+    thresholds = lfq_jax.load(run).thresholds
+    assert thresholds.image_score == "mean"
+    assert thresholds.tile_px == 32
+    assert set(thresholds.image) == {"false_alarm_rate"}
+
+
+def test_mistakes_get_one_line_and_change_nothing(run, photographs, capsys):
+    path = run / "plate" / "detector" / "thresholds.json"
+    before = path.read_text()
+    good = ("--run", str(run), "--good", str(photographs / "good"))
+    (photographs / "empty").mkdir()
+    for arguments, expected in (
+        (good[2:], "--run must name"),
+        (good[:2], "--good must name a folder"),
+        ((*good[:2], "--good", str(photographs / "no")), "does not exist"),
+        ((*good[:2], "--good", str(photographs / "empty")), "holds no photograph"),
+        ((*good, "--false-alarm-rate", "0"), "must be in (0, 1), got 0"),
+        ((*good, "--false-alarm-rate", "5"), "must be in (0, 1), got 5"),
+        ((*good, "--masks", str(photographs / "masks")), "needs --defective"),
+        ((*good, "--defective", str(photographs / "good")), "and in --defective"),
+        (
+            (
+                *good,
+                "--defective",
+                str(photographs),
+                "--masks",
+                str(photographs / "masks"),
+            ),
+            "where its masks would be read as photographs",
+        ),
+        ((*good, "--tile-px", "3"), "must be 0 or at least 16, got 3"),
+        ((*good, "--image-score", "median"), "median"),
+        ((*good, "--category", "ring"), "category must be one of plate"),
+    ):
+        message = refusal(capsys, *arguments)
+        assert expected in message
+        assert "Traceback" not in message
+    (photographs / "good" / "broken.png").write_bytes(b"none")
+    assert "broken.png cannot be read" in refusal(capsys, *good)
+    assert path.read_text() == before
+    assert json.loads(before)["rule"]
+
+
+def test_a_mask_of_another_size_or_of_no_photograph_is_named(run, photographs, capsys):
+    valid = (
+        *("--run", str(run), "--good", str(photographs / "good")),
+        *("--defective", str(photographs / "bad")),
+        *("--masks", str(photographs / "masks")),
+    )
+    wrong = photographs / "masks" / "0_mask.png"
+    Image.fromarray(np.zeros((3, 3), np.uint8)).save(wrong)
+    assert "0_mask.png must have the size of" in refusal(capsys, *valid)
+    for path in (photographs / "masks").iterdir():
+        path.rename(path.with_name(f"x{path.name}"))
+    assert "matches no photograph" in refusal(capsys, *valid)
+
+
+def test_an_empty_mask_does_not_count_for_the_pixels(run, photographs):
+    valid = ["--run", str(run), "--good", str(photographs / "good")]
+    valid += ["--defective", str(photographs / "bad")]
+    valid += ["--masks", str(photographs / "masks")]
+    thresholds = []
+    Image.new("L", (40, 40)).save(photographs / "masks" / "3_mask.png")
+    for _ in range(2):
+        calibrate.main(valid)
+        thresholds.append(lfq_jax.load(run).thresholds.pixel["labelled"].value)
+        (photographs / "masks" / "3_mask.png").unlink(missing_ok=True)
+    assert thresholds[0] == thresholds[1]
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        (1, "_mask.png has values up to 1 and none above 127"),
+        (0, "gives no pixel threshold: there is no anomalous pixel"),
+    ],
+)
+def test_masks_that_mark_nothing_are_named(run, photographs, capsys, level, expected):
+    stored = (run / "plate" / "detector" / "thresholds.json").read_bytes()
+    for path in (photographs / "masks").iterdir():
+        Image.fromarray(np.full((40, 40), level, np.uint8)).save(path)
+    message = refusal(
+        capsys,
+        *("--run", str(run), "--good", str(photographs / "good")),
+        *("--defective", str(photographs / "bad")),
+        *("--masks", str(photographs / "masks")),
+    )
+    assert expected in message
+    assert "Traceback" not in message
+    assert (run / "plate" / "detector" / "thresholds.json").read_bytes() == stored

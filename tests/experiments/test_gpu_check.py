@@ -1,0 +1,29 @@
+"""The exit status of the checks on an accelerator."""
+
+import subprocess
+import sys
+
+import pytest
+
+from experiments import gpu_check
+
+
+@pytest.mark.parametrize(("status", "failed"), [(0, False), (1, True), (5, False)])
+def test_a_failed_test_fails_the_check_after_its_timings(
+    capsys, monkeypatch, status, failed
+):
+    def finished(*command, **options):
+        return subprocess.CompletedProcess(command, status, "1 failed\n", "")
+
+    row = gpu_check.Row("float32", 1, 2.5, 7.5, None)
+    monkeypatch.setattr(gpu_check.subprocess, "run", finished)
+    monkeypatch.setattr(gpu_check, "measure", lambda *_: row)
+    monkeypatch.setattr(gpu_check, "keep_compiled", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["gpu_check", "--no-torch", "--batches", "1"])
+    try:
+        gpu_check.main()
+        exit_status = 0
+    except SystemExit as end:
+        exit_status = end.code
+    assert exit_status == int(failed)
+    assert "| float32 | 1 | 2.5 | 7.5 | - |" in capsys.readouterr().out

@@ -1,0 +1,95 @@
+"""Two tiny categories, flags for a tiny run, and its results."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets
+from experiments.few_shot.__main__ import main
+
+TINY = (
+    *("--model.image-px", "32", "--model.reconstructive-widths", "6", "8"),
+    *("--model.discriminative-widths", "6", "8", "--model.memory_bank.levels", "2"),
+    *("--model.memory_bank.patches", "64", "--train.crop-px", "16"),
+    *("--train.epochs", "1", "--train.epoch-images", "8", "--train.log-every", "2"),
+    *("--train.batch-size", "4", "--train.good-images", "4", "--pictures", "3"),
+    *("--anomalies", "6", "--validation-anomalies", "2", "--preset", "cpu"),
+)
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """Two categories of grey parts in MVTec layout; one test defect with its mask."""
+    rng = np.random.default_rng(0)
+    for category in ("plate", "ring"):
+        root = tmp_path / "parts" / category
+        for i in range(3):
+            pixels = rng.integers(100, 140, (40, 48, 3)).astype(np.uint8)
+            write_image(root / "train" / "good" / f"{i}.png", pixels)
+            write_image(root / "test" / "good" / f"{i}.png", pixels[::-1])
+            mask = np.zeros((40, 48), np.uint8)
+            mask[10:20, 12 + i : 22 + i] = 255
+            pixels[mask > 0] = (220, 40, 40)
+            write_image(root / "test" / "hole" / f"{i}.png", pixels)
+            write_image(root / "ground_truth" / "hole" / f"{i}_mask.png", mask)
+    return tmp_path / "parts"
+
+
+def refusal(capsys, *arguments: str) -> str:
+    """The message of a mistake in `arguments`; the exit status must be 2."""
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Puts runs and caches into a folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LFQUIAD_CACHE", str(tmp_path / "cache"))
+
+
+class Counted(Sequence[Any]):
+    """Examples that count how often each one is read."""
+
+    def __init__(self, examples: Sequence[Any], read: Counter[int]) -> None:
+        self.examples = examples
+        self.read = read
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, i: Any) -> Any:
+        example = self.examples[i]
+        self.read[i] += 1
+        return example
+
+
+@pytest.fixture
+def read(monkeypatch) -> Counter[int]:
+    """How often each test image is read and so decoded, by its index."""
+    counter, load = Counter(), datasets.load
+    monkeypatch.setattr(
+        datasets,
+        "load",
+        lambda *names, **where: Counted(load(*names, **where), counter),
+    )
+    return counter
+
+
+def without_times(run: Path) -> list[dict]:
+    """The lines of results.jsonl, without seconds."""
+    lines = (run / "results.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(x).items() if k != "seconds"} for x in lines]
