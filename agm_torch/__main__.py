@@ -46,11 +46,11 @@ def main() -> int:
 
                 return export_command(command)
             case Cache():
-                from agm_torch.cache.command import cache_command
+                from agm_torch.cache_command import cache_command
 
                 return cache_command(command)
             case Weights():
-                from agm_torch.weights.command import weights_command
+                from agm_torch.weights_command import weights_command
 
                 return weights_command(command)
     raise AssertionError(command)
