@@ -73,7 +73,7 @@ class Scored(NamedTuple):
 
 
 def score_folder(
-    networks: "Predictor",
+    predictor: "Predictor",
     paths: Sequence[Path],
     masks: "Sequence[Path | None] | None",
     *,
@@ -83,7 +83,7 @@ def score_folder(
     """All scores of every photograph, and its pixels if its mask is known.
 
     Args:
-      networks: computes the maps and scores.
+      predictor: computes the maps and scores.
       paths: the photographs.
       masks: the mask of each photograph, or None if it has none. None instead of the
         sequence means that all photographs show good parts.
@@ -103,15 +103,15 @@ def score_folder(
 
     def photographs() -> "Iterator[np.ndarray]":
         for path in tqdm(paths, desc=what, unit="image", leave=False):
-            image = read_image(path, depth=networks.saved.wide_bit_depth)
+            image = read_image(path, depth=predictor.record.wide_bit_depth)
             sizes.append((image.shape[0], image.shape[1]))
             yield image
 
     scores: dict[str, list[float]] = {}
     pixels = StreamingPixelMetrics()
-    analyses = networks.analyse(photographs(), tile_px=tile_px)
-    for i, (path, analysis) in enumerate(zip(paths, analyses, strict=True)):
-        for name, value in analysis.scores.items():
+    predictions = predictor.predict(photographs(), tile_px=tile_px)
+    for i, (path, raw) in enumerate(zip(paths, predictions, strict=True)):
+        for name, value in raw.calibration_scores.items():
             scores.setdefault(name, []).append(value)
         mask_path = masks[i] if masks else None
         if masks is not None and mask_path is None:
@@ -119,7 +119,7 @@ def score_folder(
         mask = _read_mask(mask_path, path, sizes[i])
         if mask_path is not None and not mask.any():
             continue  # an empty mask does not show where the defect is
-        pixels.update([to_mask_resolution(analysis.map, sizes[i])], [mask])
+        pixels.update([to_mask_resolution(raw.map, sizes[i])], [mask])
     return Scored(scores, pixels)
 
 
@@ -187,13 +187,13 @@ def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
 
     folder = detector_folder(settings.run, settings.category)
     before = read_thresholds(folder)
-    networks = Predictor(read_detector(folder))
+    predictor = Predictor(read_detector(folder))
     tile_px = settings.tile_px
-    good = score_folder(networks, good_paths, None, tile_px=tile_px, what="good")
+    good = score_folder(predictor, good_paths, None, tile_px=tile_px, what="good")
     defective, pixel_f1_threshold = None, None
     if bad_paths:
         bad = score_folder(
-            networks, bad_paths, masks, tile_px=tile_px, what="defective"
+            predictor, bad_paths, masks, tile_px=tile_px, what="defective"
         )
         defective = bad.scores
         if settings.masks:

@@ -151,7 +151,7 @@ def _call(settings: Settings, folder: Path, size: int) -> Call:
     if settings.worker == "jax":
         from lfq_jax.inference.detector import load
 
-        return load(folder.parent).networks.run_batch
+        return load(folder.parent).predictor.score_batch
     from lfq_jax.export.formats import open_export
 
     kind = {"onnxruntime": "onnx"}.get(settings.worker, settings.worker)

@@ -88,8 +88,9 @@ def measure(
     missing = [rule for rule in RULES if rule not in thresholds.image]
     if missing:
         raise ValueError(f"{folder} has no threshold by {missing[0]}: train it again")
-    saved = read_detector(folder)
-    all_scores = [result.scores for result in Predictor(saved).analyse(images)]
+    record = read_detector(folder)
+    predictions = Predictor(record).predict(images)
+    all_scores = [raw.calibration_scores for raw in predictions]
     name = thresholds.image_score
     fresh = all_scores[: settings.fresh]
     calibration = all_scores[settings.fresh :]

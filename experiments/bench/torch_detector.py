@@ -22,48 +22,47 @@ from experiments.bench.torch_layers import (
     upsampled,
 )
 from lfq_jax.inference.detector_files import DetectorRecord
-from lfq_jax.memory_bank import distances as reference
 from lfq_jax.memory_bank import filter_bank as filters
-from lfq_jax.memory_bank import logistic_head as reader
+from lfq_jax.memory_bank import logistic_head, orientation
 from lfq_jax.memory_bank import nearest_neighbours as nearest
-from lfq_jax.memory_bank import orientation
+from lfq_jax.memory_bank.border_normalizer import cells_from_border
 from lfq_jax.model.scoring import WINDOW_SIGMAS
-from lfq_jax.training import losses
+from lfq_jax.ops.gaussian import blur_matrix, window_matrix
 
 
 class TorchDetector:
     """Computes maps and smoothed maxima from bytes [b p p 3]."""
 
-    def __init__(self, saved: DetectorRecord) -> None:
-        model = saved.model
+    def __init__(self, record: DetectorRecord) -> None:
+        model = record.model
         if model.discriminator_input != "residual" or model.memory_bank is None:
             raise ValueError(
                 "only preset cpu is implemented in PyTorch: its discriminator gets a "
-                "residual and the distances to a memory bank"
+                "residual and the distances to a bank bank"
             )
-        self.saved, self.stem = saved, model.stem
+        self.record, self.stem = record, model.stem
         self.levels, self.window = model.memory_bank.levels, model.memory_bank.window
-        params = saved.variables.params
+        params = record.variables.params
         self.networks = (
             tree_as_tensors(params),
-            tree_as_tensors(saved.variables.statistics),
+            tree_as_tensors(record.variables.statistics),
         )
-        memory = saved.variables.memory_bank
-        assert memory is not None and saved.variables.logistic_head is not None
-        self.mean, self.matrix = map(as_tensor, memory.sight.filters)
-        self.patches = as_tensor(memory.filters.patches)
+        bank = record.variables.memory_bank
+        assert bank is not None and record.variables.logistic_head is not None
+        self.mean, self.matrix = map(as_tensor, bank.extractor.filters)
+        self.patches = as_tensor(bank.filters.anywhere)
         self.patch_lengths = _squared_lengths(self.patches)
         self.baseline = None
-        if memory.usual is not None:
-            depth = reference._depth(*[model.image_px // self.stem] * 2)
-            baseline = np.asarray(memory.usual)
+        if bank.border_baseline is not None:
+            depth = cells_from_border(*[model.image_px // self.stem] * 2)
+            baseline = np.asarray(bank.border_baseline)
             self.baseline = as_tensor(baseline[depth.clip(max=len(baseline) - 1)])
-        self.grain = memory.orientation and tuple(map(as_tensor, memory.orientation))
+        self.grain = bank.orientation and tuple(map(as_tensor, bank.orientation))
         self.grain_lengths = (
             None if self.grain is None else _squared_lengths(self.grain[0])
         )
         self.orientation_weight = model.memory_bank.orientation_weight
-        self.head = tuple(map(as_tensor, saved.variables.logistic_head))
+        self.head = tuple(map(as_tensor, record.variables.logistic_head))
         self.head_weight = model.memory_bank.head_weight
         self.score_head_weight = model.memory_bank.score_head_weight
         self.kernels = {
@@ -73,10 +72,10 @@ class TorchDetector:
                 ("lines", filters._elongated()),
             )
         }
-        if memory.stages:
+        if bank.stages:
             raise ValueError("a pretrained backbone is not implemented in PyTorch")
-        self.poses = memory.poses and tuple(map(as_tensor, memory.poses))
-        self.rows = self._rows(as_tensor(memory.filters.places))
+        self.poses = bank.poses and tuple(map(as_tensor, bank.poses))
+        self.rows = self._rows(as_tensor(bank.filters.in_place))
         self._matrices: dict[Any, torch.Tensor] = {}
 
     @torch.inference_mode()
@@ -96,7 +95,7 @@ class TorchDetector:
             )
         map_probability = torch.sigmoid(map_log_odds)
         score_probability = torch.sigmoid(score_log_odds)
-        config = self.saved.score
+        config = self.record.score
         maps = self._smooth(map_probability, config.smoothing_sigma)
         score = self._smooth(score_probability, config.max_sigma).amax((1, 2))
         return maps.numpy(), score.numpy()
@@ -110,11 +109,11 @@ class TorchDetector:
         weights, bias = self.head
         blurred = [
             distances if not sigma else self._across(distances, ("blur", sigma, False))
-            for sigma in reader.BLURS
+            for sigma in logistic_head.BLURS
         ]
         head = torch.einsum("bfhw,f->bhw", torch.cat(blurred, 1), weights)
-        surround = self._across(head, ("blur", reader.WIDE, True))
-        head = head - reader.CONTRAST * surround + bias
+        surround = self._across(head, ("blur", logistic_head.WIDE, True))
+        head = head - logistic_head.CONTRAST * surround + bias
         return logits[:, 1] - logits[:, 0], self._to_pixels(head)
 
     def _to_pixels(self, cells: torch.Tensor) -> torch.Tensor:
@@ -166,7 +165,7 @@ class TorchDetector:
             stage = params["encoder"]["stages"][i]
             x = apply_stage(x, stage, statistics["encoder"]["stages"][i])
         z = conv(x, params["pre"])
-        if self.saved.model.quantizer.normalisation == "layer":  # pyright: ignore
+        if self.record.model.quantizer.normalisation == "layer":  # pyright: ignore
             z = z - z.mean(1, keepdim=True)  # its scale does not change a sign
         x = conv(torch.where(z >= 0, 1.0, -1.0), params["post"])
         for i in sorted(params["decoder"]["stages"]):
@@ -199,7 +198,7 @@ class TorchDetector:
         return 10 * torch.cat([colour, detail], 1)
 
     def _distances(self, unit: torch.Tensor) -> torch.Tensor:
-        """Distance maps to the memory bank, b f h w, minus the border baseline."""
+        """Distance maps to the bank bank, b f h w, minus the border baseline."""
         features = self._features(unit).permute(0, 2, 3, 1)
         whitened = (features - self.mean) @ self.matrix
         squared = [_from_anywhere(whitened, self.patches, self.patch_lengths)]
@@ -317,8 +316,8 @@ class TorchDetector:
         if key not in self._matrices:
             made = {
                 "sample": filters.sampling,
-                "blur": reader.blur_matrix,
-                "window": losses._window_matrix,
+                "blur": blur_matrix,
+                "window": window_matrix,
             }[how[0]]
             self._matrices[key] = as_tensor(made(x.shape[-1], *how[1:]))
         matrix = self._matrices[key]

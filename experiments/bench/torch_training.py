@@ -26,8 +26,8 @@ from experiments.bench.torch_layers import (
 )
 from experiments.bench.training_setup import Setup
 from lfq_jax.config import LossConfig, ModelConfig, TrainConfig
-from lfq_jax.memory_bank.layout import channels
 from lfq_jax.model.variables import Variables
+from lfq_jax.ops.gaussian import window_matrix
 from lfq_jax.quantizers.config import LFQConfig
 from lfq_jax.training import losses
 from lfq_jax.training.data import TrainingData
@@ -56,7 +56,6 @@ class TorchStep:
             raise ValueError("only LFQ without normalisation is implemented in PyTorch")
         self.model, self.train, self.device = model, train, device
         self.quantizer = model.quantizer
-        self.distances = channels(model.memory_bank, is_texture=True)
         is_last = layout == "channels_last"
         self.format = torch.channels_last if is_last else torch.contiguous_format
         self.params = self._to_device(tree_as_tensors(variables.params))
@@ -103,11 +102,11 @@ class TorchStep:
         image: torch.Tensor,
         normal: torch.Tensor,
         mask: torch.Tensor,
-        reference: torch.Tensor,
+        distances: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         image = image.contiguous(memory_format=self.format)
         reconstruction, quantizer_loss = self._reconstructed(image)
-        logits = self._discriminated(image, reconstruction, reference).float()
+        logits = self._discriminated(image, reconstruction, distances).float()
         config = self.train.loss
         margin = logits[:, 1] - logits[:, 0]
         probability = torch.sigmoid(margin)
@@ -148,17 +147,16 @@ class TorchStep:
         return depth_to_space(x, self.model.stem).float(), loss
 
     def _discriminated(
-        self, image: torch.Tensor, reconstruction: torch.Tensor, reference: torch.Tensor
+        self, image: torch.Tensor, reconstruction: torch.Tensor, distances: torch.Tensor
     ) -> torch.Tensor:
         params = self.params["discriminative"]
         statistics = self.statistics["discriminative"]
-        cells = reference[:, : self.distances]
+        cells = distances
         if self.model.discriminator_input == "residual":
             cells = torch.cat([cells, self._residual(image, reconstruction)], 1)
             x = cells
         else:
-            inputs = {"both": [reconstruction, image], "image": [image]}
-            pixels = torch.cat(inputs[self.model.discriminator_input], 1)
+            pixels = torch.cat([reconstruction, image], 1)
             x = torch.cat([self._to_cells(pixels), cells], 1)
         x, skips = x.contiguous(memory_format=self.format), []
         for i in sorted(params["down"]):
@@ -192,7 +190,7 @@ class TorchStep:
         side = x.shape[-1]
         if side not in self._matrices:
             window = config.ssim_window_px, config.ssim_sigma_px
-            matrix = losses._window_matrix(side, *window)
+            matrix = window_matrix(side, *window)
             self._matrices[side] = as_tensor(matrix).to(self.device)
         matrix = self._matrices[side]
         stacked = torch.cat([x, y, x * x, y * y, x * y], 1).contiguous()
@@ -237,16 +235,20 @@ class Batch(NamedTuple):
     image: torch.Tensor
     normal: torch.Tensor
     mask: torch.Tensor
-    reference: torch.Tensor
+    distances: torch.Tensor
 
 
 class TorchData:
     """The training data on the device, as bytes. Draws, crops, mirrors and rotates."""
 
     def __init__(self, data: TrainingData, train: TrainConfig, device: str) -> None:
-        # anomalous, then good samples: images, normals, masks, distance maps
+        # anomalous, then good samples: images, normals, masks, distances
         self.parts: list[list[torch.Tensor]] = [
-            [as_tensor(array).to(device) for array in part] for part in data
+            [
+                as_tensor(array).to(device)
+                for array in (*part[:3], part.distance_maps.distances)
+            ]
+            for part in data
         ]
         self.train = train
         self.generator = torch.Generator().manual_seed(0)
@@ -254,14 +256,14 @@ class TorchData:
     def draw(self, *, turns: bool) -> Batch:
         """A batch of `batch_size` samples, each cropped to a square of `crop_px`."""
         drawn = [self._draw_one(turns=turns) for _ in range(self.train.batch_size)]
-        image, normal, mask, reference = (
+        image, normal, mask, distances = (
             torch.stack(x) for x in zip(*drawn, strict=True)
         )
         return Batch(
             (image.float() / 255).permute(0, 3, 1, 2),
             (normal.float() / 255).permute(0, 3, 1, 2),
             mask.float(),
-            reference.float().permute(0, 3, 1, 2),
+            distances.float().permute(0, 3, 1, 2),
         )
 
     def _uniform(self) -> float:

@@ -72,7 +72,6 @@ def _to_devices(
         trainer.model,
         config,
         steps=trainer.steps,
-        is_texture=trainer.is_texture,
         mesh=mesh,
     )
     return shared_trainer, *place(

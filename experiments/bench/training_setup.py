@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lfq_jax.config import PRESETS, ModelConfig, TrainConfig
-from lfq_jax.memory_bank.layout import known_channels
+from lfq_jax.memory_bank.distances import DistanceMaps
+from lfq_jax.memory_bank.layout import map_channels
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.training.data import Samples, TrainingData
 from lfq_jax.training.step import Trainer
@@ -41,7 +42,7 @@ def make_setup(
         model = dataclasses.replace(model, compute_dtype=dtype)
     if batch_size:
         train = dataclasses.replace(train, batch_size=batch_size)
-    trainer = Trainer(Model(model), train, steps=STEPS, is_texture=True)
+    trainer = Trainer(Model(model), train, steps=STEPS)
     return Setup(trainer, training_data(model, train, anomalous=anomalous))
 
 
@@ -51,7 +52,7 @@ def training_data(
     """Random images with one square anomaly each, in the shapes of a real run."""
     rng = np.random.default_rng(0)
     px, grid = model.image_px, model.image_px // model.stem
-    channels = known_channels(model.memory_bank, is_texture=True)
+    channels = map_channels(model.memory_bank, is_texture=True)
 
     def samples(count: int, side: int) -> Samples:
         images = rng.integers(0, 256, (count, px, px, 3)).astype(np.uint8)
@@ -60,10 +61,15 @@ def training_data(
             masks, rng.integers(0, px - side + 1, (count, 2)), strict=True
         ):
             mask[row : row + side, column : column + side] = 1
-        distances = rng.random((count, grid, grid, channels)).astype(np.float16)
+        maps = DistanceMaps(
+            *(
+                jnp.asarray(rng.random((count, grid, grid, width)), jnp.float16)
+                for width in channels
+            )
+        )
         normals = rng.integers(0, 256, images.shape).astype(np.uint8)
-        arrays = images, normals, masks, distances
-        return Samples(*(jnp.asarray(array) for array in arrays))
+        pixels = (jnp.asarray(array) for array in (images, normals, masks))
+        return Samples(*pixels, maps)
 
     good = train.good_images if model.memory_bank else 2
     return TrainingData(samples(anomalous, px // 8), samples(good, 0))

@@ -43,10 +43,9 @@ def add_backbone(model: ModelConfig, path: Path) -> ModelConfig:
         )
     if before is not None:
         return model
-    encoder = BackboneConfig(path, text, default_stages(network))
-    return dataclasses.replace(
-        model, memory_bank=dataclasses.replace(model.memory_bank, encoder=encoder)
-    )
+    backbone = BackboneConfig(path, text, default_stages(network))
+    bank = dataclasses.replace(model.memory_bank, backbone=backbone)
+    return dataclasses.replace(model, memory_bank=bank)
 
 
 def backbone_name(model: ModelConfig) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datasets.example import Example
     from experiments.measure.category_metrics import Measured
     from experiments.measure.ground_truths import GroundTruth
-    from lfq_jax.inference.predictor import RawPrediction
+    from lfq_jax.inference.predictor import Predictor, RawPrediction
     from lfq_jax.training.data import Photographs
     from lfq_jax.training.loop import OnStep, Trained
 
@@ -47,14 +47,14 @@ def run_category(
         folder=folder,
         should_stop=should_stop,
     )
-    _save(settings, category, trained, data, shots=shots, folder=folder)
+    predictor = _save(settings, category, trained, data, shots=shots, folder=folder)
     training_curves(folder / "metrics.jsonl", folder / "training_curves.png")
 
     test = load_test_images(settings, category)
     scoring_started = time.monotonic()
-    truths, predictions = _score(settings, trained, test, category=category)
+    truths, predictions = _score(settings, predictor, test, category=category)
     scored = time.monotonic() - scoring_started
-    measured = _measure(settings, trained, test, truths, predictions, folder=folder)
+    measured = _measure(settings, predictor, test, truths, predictions, folder=folder)
 
     seconds = {
         "generate": generated,
@@ -114,7 +114,7 @@ def _train(
         resumed.
     """
     from lfq_jax.backbones import load_backbone
-    from lfq_jax.training.loop import train
+    from lfq_jax.training.loop import DetectorConfig, Hooks, Machine, train
 
     category, kind = shots.examples[0].category, shots.examples[0].kind
     path = settings.backbone_path
@@ -122,19 +122,22 @@ def _train(
         return train(
             data,
             held_out,
-            model_config=settings.model,
-            train_config=settings.train,
-            score_config=settings.score,
-            is_texture=kind == "texture",
-            seed=settings.seed,
+            DetectorConfig(
+                model=settings.model,
+                train=settings.train,
+                score=settings.score,
+                is_texture=kind == "texture",
+                seed=settings.seed,
+            ),
             folder=folder,
-            devices=settings.devices,
-            at_once=settings.at_once,
-            profile=folder / "profile" if settings.profile else None,
-            encoder=load_backbone(path) if path else None,
+            backbone=load_backbone(path) if path else None,
             inputs=inputs,
-            on_step=on_step,
-            should_stop=should_stop,
+            machine=Machine(
+                devices=settings.devices,
+                at_once=settings.at_once,
+                profile=folder / "profile" if settings.profile else None,
+            ),
+            hooks=Hooks(on_step, should_stop),
         )
 
 
@@ -151,10 +154,10 @@ def _training_bar(category: str, *, is_shown: bool) -> "Iterator[OnStep]":
         disable=not is_shown,
     ) as bar:
 
-        def on_step(step: int, steps: int, figures: dict[str, float]) -> None:
+        def on_step(step: int, steps: int, metrics: dict[str, float]) -> None:
             bar.total, bar.bar_format = steps, None
             bar.set_description(f"{category}: training", refresh=False)
-            bar.set_postfix(loss=f"{figures['loss']:.3f}", refresh=False)
+            bar.set_postfix(loss=f"{metrics['loss']:.3f}", refresh=False)
             bar.update(step - bar.n)
 
         yield on_step
@@ -168,38 +171,39 @@ def _save(
     *,
     shots: "Shots",
     folder: Path,
-) -> None:
-    """Write the detector, with what prediction and export need, into `folder`."""
+) -> "Predictor":
+    """Write the detector into `folder`, and return its predictor."""
     import datasets
     from lfq_jax.inference.appearance import appearance
     from lfq_jax.inference.detector_files import DetectorRecord, save_detector
+    from lfq_jax.inference.predictor import Predictor
     from lfq_jax.inference.run_folder import DETECTOR
 
     height, width = shots.examples[0].image.shape[:2]
+    record = DetectorRecord(
+        category=category,
+        kind=shots.examples[0].kind,
+        shots=settings.shots,
+        seed=settings.seed,
+        photograph_px=(height, width),
+        bit_depth=datasets.camera_bits(settings.dataset, category, settings.data_dir),
+        model=settings.model,
+        score=settings.score,
+        appearance=appearance(data.normals),
+        variables=trained.variables,
+    )
     save_detector(
         folder / DETECTOR,
-        DetectorRecord(
-            category=category,
-            kind=shots.examples[0].kind,
-            shots=settings.shots,
-            seed=settings.seed,
-            photograph_px=(height, width),
-            bit_depth=datasets.camera_bits(
-                settings.dataset, category, settings.data_dir
-            ),
-            model=settings.model,
-            score=settings.score,
-            appearance=appearance(data.normals),
-            variables=trained.variables,
-        ),
+        record,
         thresholds=trained.thresholds,
         validation=trained.validation_images,
     )
+    return Predictor(record)
 
 
 def _score(
     settings: FewShot,
-    trained: "Trained",
+    predictor: "Predictor",
     examples: "Sequence[Example]",
     *,
     category: str,
@@ -208,7 +212,6 @@ def _score(
     from tqdm import tqdm
 
     from experiments.measure.ground_truths import GroundTruth, photographs
-    from lfq_jax.inference.predictor import predict
 
     progress = tqdm(
         examples,
@@ -218,18 +221,14 @@ def _score(
         disable=not shows_bars(settings.at_once),
     )
     truths: list[GroundTruth] = []
-    predictions = predict(
-        trained.scorer,
-        trained.variables,
-        photographs(progress, truths),
-        batch_size=settings.score.batch_size,
-    )
+    images = photographs(progress, truths)
+    predictions = predictor.predict(images, reconstructs=True)
     return truths, list(predictions)
 
 
 def _measure(
     settings: FewShot,
-    trained: "Trained",
+    predictor: "Predictor",
     examples: "Sequence[Example]",
     truths: "Sequence[GroundTruth]",
     predictions: "Sequence[RawPrediction]",
@@ -253,8 +252,7 @@ def _measure(
         image_score=image_score,
         limit=settings.pictures,
     )
-    model = trained.scorer.model
-    draw_codes_of_test(folder, model, trained.variables, examples, truths)
+    draw_codes_of_test(folder, predictor, examples, truths)
     return measured
 
 

@@ -32,7 +32,7 @@ def check_networks(settings: FewShot, shots: "Iterable[Shots]") -> None:
     models = [Model(config, is_texture=is_texture) for config, is_texture in kinds]
     steps = settings.train.steps(settings.shots)
     for model in models:
-        Trainer(model, settings.train, steps=steps, is_texture=model.is_texture)
+        Trainer(model, settings.train, steps=steps)
     if settings.at_once > 1 and models:
         # At equal size an object needs more: it is also compared in place.
         largest = max(models, key=lambda m: (m.config.image_px, not m.is_texture))

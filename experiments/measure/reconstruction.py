@@ -4,61 +4,21 @@ The question is the paper's. An autoencoder that copies any input (the identical
 shortcut) also reconstructs defects, and so hides them from the discriminator.
 """
 
-import functools
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
 from datasets.images import to_square
+from lfq_jax.inference.predictor import Predictor, Reconstruction
 from lfq_jax.metrics.evaluation import StreamingPixelMetrics
-from lfq_jax.model.lfquiad import Model
-from lfq_jax.model.variables import Variables
 from lfq_jax.training.data import Photographs
 from lfq_jax.training.losses import ssim
 
 if TYPE_CHECKING:
     from datasets.example import Example
-
-BATCH = 8
-
-
-class Reconstructed(NamedTuple):
-    """Images of one size, their reconstructions and their codes."""
-
-    images: np.ndarray
-    """f32 [n h w 3] in [0, 1]."""
-    reconstructions: np.ndarray
-    """f32 [n h w 3], clipped to [0, 1]."""
-    codes: np.ndarray
-    """[n gh gw ...], as the quantizer gives them."""
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _pass(model: Model, variables: Variables, images: jax.Array) -> Any:
-    unit = images.astype(jnp.float32) / 255.0
-    outputs, _ = model.apply(variables, unit, training=False)
-    return unit, jnp.clip(outputs.reconstruction, 0.0, 1.0), outputs.codes
-
-
-def reconstruct(
-    model: Model, variables: Variables, images: np.ndarray
-) -> Reconstructed:
-    """Reconstruct u8 [n h w 3] images of the model's size, in batches.
-
-    The last batch is filled up with the last image: one shape is compiled.
-    """
-    count = len(images)
-    order = np.minimum(np.arange(-(-count // BATCH) * BATCH), count - 1)
-    parts = [
-        jax.device_get(_pass(model, variables, images[chunk]))
-        for chunk in np.split(order, len(order) // BATCH)
-    ]
-    joined = (np.concatenate(arrays)[:count] for arrays in zip(*parts, strict=True))
-    return Reconstructed(*joined)
 
 
 def squares(
@@ -77,7 +37,7 @@ def squares(
     return np.stack(images), np.stack(masks)
 
 
-def fidelity(found: Reconstructed, labels: np.ndarray) -> dict[str, float | None]:
+def fidelity(found: Reconstruction, labels: np.ndarray) -> dict[str, float | None]:
     """Mean PSNR in dB and mean SSIM, over good images and over defective images."""
     error = ((found.images - found.reconstructions) ** 2).mean((1, 2, 3))
     psnr = -10 * np.log10(np.maximum(error, 1e-10))
@@ -91,7 +51,7 @@ def fidelity(found: Reconstructed, labels: np.ndarray) -> dict[str, float | None
     }
 
 
-def shortcut(found: Reconstructed, masks: np.ndarray) -> dict[str, float | None]:
+def shortcut(found: Reconstruction, masks: np.ndarray) -> dict[str, float | None]:
     """Reconstruction errors inside and outside of defects.
 
     Returns:
@@ -114,7 +74,7 @@ def shortcut(found: Reconstructed, masks: np.ndarray) -> dict[str, float | None]
     }
 
 
-def survival(model: Model, variables: Variables, held_out: Photographs) -> float | None:
+def survival(predictor: Predictor, held_out: Photographs) -> float | None:
     """Share of a synthetic defect that the reconstruction copies.
 
     Let a be an image with a defect of mask M, n the same image without the defect, and
@@ -122,8 +82,8 @@ def survival(model: Model, variables: Variables, held_out: Photographs) -> float
     sum_M (R(a) - R(n)).(a - n) / sum_M |a - n|^2. 1 is the identical shortcut, 0 a
     complete repair.
     """
-    with_defect = reconstruct(model, variables, held_out.images)
-    without = reconstruct(model, variables, held_out.normals)
+    with_defect = predictor.reconstruct(held_out.images)
+    without = predictor.reconstruct(held_out.normals)
     sources = held_out.sources
     change = with_defect.images - without.images[sources]
     repeated = with_defect.reconstructions - without.reconstructions[sources]

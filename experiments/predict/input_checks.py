@@ -33,7 +33,7 @@ class InputCheck:
         self._check_size(image)
         if len(self._distances) == COMPARED:
             return
-        appearance = self._detector.saved.appearance
+        appearance = self._detector.record.appearance
         self._distances.append(appearance.distance(image))
         if len(self._distances) == COMPARED:
             self.finish()
@@ -55,7 +55,7 @@ class InputCheck:
             )
 
     def _check_size(self, image: "np.ndarray") -> None:
-        height, width = self._detector.saved.photograph_px
+        height, width = self._detector.record.photograph_px
         if (
             self._has_warned_of_size
             or not self._is_whole

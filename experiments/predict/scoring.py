@@ -38,7 +38,7 @@ def score_all(
     """
     thresholds = detector.thresholds
     with ThreadPoolExecutor(2) as pool:
-        for paths in _batches(arrivals, detector.saved.score.batch_size):
+        for paths in _batches(arrivals, detector.record.score.batch_size):
             started = time.monotonic()
             names = [path.relative_to(folder).as_posix() for path in paths]
             images: dict[str, np.ndarray] = {}
@@ -98,7 +98,7 @@ def _load(path: Path, detector: "Detector") -> "np.ndarray | str":
     from datasets.images import read_image
 
     try:
-        return detector.rgb(read_image(path, depth=detector.saved.wide_bit_depth))
+        return detector.rgb(read_image(path, depth=detector.record.wide_bit_depth))
     except ValueError as error:
         reason = str(error)
         return reason if str(path) in reason else f"{path}: {reason}"

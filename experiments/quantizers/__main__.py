@@ -48,7 +48,7 @@ def _models(settings: CompareQuantizers) -> dict[str, ModelConfig]:
     for config in models.values():
         model = Model(config)  # refuses what does not fit into memory
         # refuses crops that do not fit the networks
-        Trainer(model, settings.schedule, steps=settings.steps, is_texture=True)
+        Trainer(model, settings.schedule, steps=settings.steps)
     return models
 
 
@@ -87,6 +87,7 @@ def run(
     from experiments.quantizers.table import comparison_table
     from experiments.run.anomaly_process import shards_for_shots
     from lfq_jax.training.data import load_shards, split
+    from lfq_jax.training.loop import DetectorConfig
 
     done = {(r["category"], r["seed"], r["variant"]) for r in folder.results()}
     with interruption() as should_stop:
@@ -110,11 +111,13 @@ def run(
                     *data,
                     test,
                     variant=variant,
-                    model_config=models[variant],
-                    train_config=settings.schedule,
-                    score_config=settings.score,
-                    is_texture=settings.is_texture(kind),
-                    seed=seed,
+                    config=DetectorConfig(
+                        model=models[variant],
+                        train=settings.schedule,
+                        score=settings.score,
+                        is_texture=settings.is_texture(kind),
+                        seed=seed,
+                    ),
                     folder=row_folder(folder.path, category, seed, variant),
                     inputs={"shots": shots.by_key, "shards": shards.name},
                     should_stop=should_stop,

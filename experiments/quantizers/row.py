@@ -13,21 +13,16 @@ from tqdm import tqdm
 
 from datasets.example import Example
 from experiments.measure.ground_truths import GroundTruth, compared, photographs
-from experiments.measure.reconstruction import (
-    fidelity,
-    reconstruct,
-    shortcut,
-    squares,
-    survival,
-)
+from experiments.measure.reconstruction import fidelity, shortcut, squares, survival
 from experiments.report.code_report import draw_codes
-from lfq_jax.config import ModelConfig, ScoreConfig, TrainConfig
-from lfq_jax.inference.predictor import predict
+from lfq_jax.inference.appearance import appearance
+from lfq_jax.inference.detector_files import DetectorRecord
+from lfq_jax.inference.predictor import Predictor
 from lfq_jax.metrics.evaluation import evaluate
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.quantizers import Quantizer, name_of
 from lfq_jax.training.data import Photographs
-from lfq_jax.training.loop import Trained, train
+from lfq_jax.training.loop import DetectorConfig, Hooks, Trained, train
 
 REPETITIONS = 10
 """Timed passes of the quantizer alone. The fastest one is reported."""
@@ -39,19 +34,14 @@ def train_and_measure(
     test: Sequence[Example],
     *,
     variant: str,
-    model_config: ModelConfig,
-    train_config: TrainConfig,
-    score_config: ScoreConfig,
-    is_texture: bool,
-    seed: int,
+    config: DetectorConfig,
     folder: Path,
     inputs: dict[str, Any],
     should_stop: Callable[[], bool],
 ) -> dict[str, Any]:
     """The row of one variant: train or resume in `folder`, then measure on `test`.
 
-    Writes metrics.jsonl, checkpoints/ and the pictures of codes into `folder`. Nearly
-    all of the many parameters are those of `lfq_jax.training.loop.train`.
+    Writes metrics.jsonl, checkpoints/ and the pictures of codes into `folder`.
 
     Args:
       inputs: what `data` and `held_out` were made from.
@@ -65,56 +55,69 @@ def train_and_measure(
         trained = train(
             data,
             held_out,
-            model_config=model_config,
-            train_config=train_config,
-            score_config=score_config,
-            is_texture=is_texture,
-            seed=seed,
+            config,
             folder=folder,
             inputs=inputs,
-            on_step=progress,
-            should_stop=should_stop,
+            hooks=Hooks(progress, should_stop),
         )
-    row = _measure(trained, held_out, test, score_config, folder=folder, title=variant)
-    cost = _cost(trained.scorer.model, train_config.batch_size)
+    predictor = _predictor(trained, config, data, name=variant)
+    row = _measure(predictor, held_out, test, folder=folder, title=variant)
+    cost = _cost(trained.scorer.model, config.train.batch_size)
     return {
         "variant": variant,
-        "quantizer": name_of(model_config.quantizer),
-        "positions": model_config.bottleneck_px**2,
+        "quantizer": name_of(config.model.quantizer),
+        "positions": config.model.bottleneck_px**2,
+        "steps": trained.step,
+        "validation": trained.validation,
         **row,
         "cost": {"step_ms": progress.step_ms, **cost},
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
+def _predictor(
+    trained: Trained, config: DetectorConfig, data: Photographs, *, name: str
+) -> Predictor:
+    """The trained networks, ready to score and to reconstruct."""
+    px = config.model.image_px
+    record = DetectorRecord(
+        category=name,
+        kind="texture" if config.is_texture else "object",
+        shots=len(data.normals),
+        seed=config.seed,
+        photograph_px=(px, px),
+        bit_depth=8,
+        model=config.model,
+        score=config.score,
+        appearance=appearance(data.normals),
+        variables=trained.variables,
+    )
+    return Predictor(record)
+
+
 def _measure(
-    trained: Trained,
+    predictor: Predictor,
     held_out: Photographs,
     test: Sequence[Example],
-    score_config: ScoreConfig,
     *,
     folder: Path,
     title: str,
 ) -> dict[str, Any]:
     """Reconstruction, detection and use of codes. Draws the codes into `folder`."""
-    model = trained.scorer.model
-    images, masks = squares(test, model.config.image_px)
-    reconstructed = reconstruct(model, trained.variables, images)
-    truths, metrics = _detection(trained, test, score_config)
+    quantizer = predictor.scorer.model.quantizer
+    images, masks = squares(test, predictor.image_px)
+    reconstructed = predictor.reconstruct(images)
+    truths, metrics = _detection(predictor, test)
     labels = np.array([truth.label for truth in truths])
-    usage = draw_codes(
-        folder, model.quantizer, reconstructed, masks, truths, title=title
-    )
+    usage = draw_codes(folder, quantizer, reconstructed, masks, truths, title=title)
     identity_shortcut = shortcut(reconstructed, masks)
-    identity_shortcut["survival"] = survival(model, trained.variables, held_out)
+    identity_shortcut["survival"] = survival(predictor, held_out)
     return {
-        "code_count": model.quantizer.code_count,
-        "steps": trained.step,
+        "code_count": quantizer.code_count,
         "reconstruction": fidelity(reconstructed, labels),
         "shortcut": identity_shortcut,
         "metrics": metrics,
         "codes": usage.figures if usage else {},
-        "validation": trained.validation,
     }
 
 
@@ -140,19 +143,13 @@ class _TimedProgress:
 
 
 def _detection(
-    trained: Trained, test: Sequence[Example], score_config: ScoreConfig
+    predictor: Predictor, test: Sequence[Example]
 ) -> tuple[list[GroundTruth], dict[str, float | None]]:
     """Ground truths of the test images; AUROCs, AP and PRO at the masks' resolution."""
     truths: list[GroundTruth] = []
-    predictions = list(
-        predict(
-            trained.scorer,
-            trained.variables,
-            photographs(test, truths),
-            batch_size=score_config.batch_size,
-        )
-    )
-    scores = np.array([p.scores[score_config.image_score] for p in predictions])
+    predictions = list(predictor.predict(photographs(test, truths)))
+    image_score = predictor.record.score.image_score
+    scores = np.array([p.scores[image_score] for p in predictions])
     labels = np.array([truth.label for truth in truths])
     evaluation = evaluate(scores, labels, *compared(truths, predictions))
     return truths, {

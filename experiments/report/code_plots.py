@@ -11,7 +11,7 @@ from experiments.report.plotting import new_figure, one_at_a_time, write_figure
 
 if TYPE_CHECKING:  # reconstruction imports jax, which a report does not need
     from experiments.measure.code_usage import CodeUse
-    from experiments.measure.reconstruction import Reconstructed
+    from lfq_jax.inference.predictor import Reconstruction
 
 PANEL_INCHES = 1.7
 
@@ -54,7 +54,7 @@ def _draw_usage(axes: Any, use: "CodeUse") -> None:
 @one_at_a_time
 def draw_images(
     path: Path,
-    reconstructed: "Reconstructed",
+    reconstructed: "Reconstruction",
     masks: np.ndarray,
     use: "CodeUse | None",
     titles: Sequence[str],

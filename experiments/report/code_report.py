@@ -8,10 +8,9 @@ import numpy as np
 from datasets.example import Example
 from experiments.measure.code_usage import CodeUse, code_use
 from experiments.measure.ground_truths import GroundTruth
-from experiments.measure.reconstruction import Reconstructed, reconstruct, squares
+from experiments.measure.reconstruction import squares
 from experiments.report.code_plots import draw_code_use, draw_images
-from lfq_jax.model.lfquiad import Model
-from lfq_jax.model.variables import Variables
+from lfq_jax.inference.predictor import Predictor, Reconstruction
 from lfq_jax.quantizers import Quantizer
 
 USE = "codes.png"
@@ -25,7 +24,7 @@ MAX_COUNTED = 64
 def draw_codes(
     folder: Path,
     quantizer: Quantizer,
-    reconstructed: Reconstructed,
+    reconstructed: Reconstruction,
     masks: np.ndarray,
     truths: Sequence[GroundTruth],
     *,
@@ -47,8 +46,7 @@ def draw_codes(
 
 def draw_codes_of_test(
     folder: Path,
-    model: Model,
-    variables: Variables,
+    predictor: Predictor,
     examples: Sequence[Example],
     truths: Sequence[GroundTruth],
 ) -> None:
@@ -61,13 +59,12 @@ def draw_codes_of_test(
     picked = [int(i) for i in even]
     if not picked:
         return
-    images, masks = squares((examples[i] for i in picked), model.config.image_px)
-    reconstructed = reconstruct(model, variables, images)
+    images, masks = squares((examples[i] for i in picked), predictor.image_px)
+    reconstructed = predictor.reconstruct(images)
     title = f"{len(picked)} test images"
     picked_truths = [truths[i] for i in picked]
-    draw_codes(
-        folder, model.quantizer, reconstructed, masks, picked_truths, title=title
-    )
+    quantizer = predictor.scorer.model.quantizer
+    draw_codes(folder, quantizer, reconstructed, masks, picked_truths, title=title)
 
 
 def _first_of_each_defect(defects: Sequence[str]) -> list[int]:

@@ -35,9 +35,16 @@ class RawPrediction(NamedTuple):
     """Probability of an anomaly, in [0, 1]: at the networks' resolution, or at the
     photograph's own where it was tiled."""
     scores: dict[str, float]
-    """Every image score by its name, and `map_max`, the maximum of the map."""
+    """Every image score by its name."""
     reconstruction: UInt8[np.ndarray, "p p 3"] | None = None
     """At the networks' resolution. None unless asked for, and where it was tiled."""
+    map_max: float = 0.0
+    """Maximum of the map; of a tiled photograph, the largest of its tiles."""
+
+    @property
+    def calibration_scores(self) -> dict[str, float]:
+        """Every score that a threshold is derived from: `scores`, and `map_max`."""
+        return self.scores | {"map_max": self.map_max}
 
 
 class Reconstruction(NamedTuple):
@@ -105,9 +112,10 @@ class Predictor:
         mosaic, scores = Mosaic((height, width)), []
         for tile, raw in zip(parts, self._predict_squares(squares), strict=True):
             mosaic.add(tile, to_mask_resolution(raw.map, (tile.height, tile.width)))
-            scores.append(raw.scores)
+            scores.append(raw.calibration_scores)
         highest = {name: max(each[name] for each in scores) for name in scores[0]}
-        return RawPrediction(mosaic.map(), highest)
+        map_max = highest.pop("map_max")
+        return RawPrediction(mosaic.map(), highest, map_max=map_max)
 
     def _predict_squares(
         self, squares: Iterable[np.ndarray], *, reconstructs: bool = False
@@ -130,6 +138,7 @@ class Predictor:
         reconstructions = None
         if reconstructs:
             reconstructions = np.round(np.asarray(scored.reconstructions) * 255)
+        map_max = scores.pop("map_max")
         for i in range(count):
             yield RawPrediction(
                 map=maps[i],
@@ -137,6 +146,7 @@ class Predictor:
                 reconstruction=reconstructions[i].astype(np.uint8)
                 if reconstructions is not None
                 else None,
+                map_max=float(map_max[i]),
             )
 
     def score_batch(

@@ -33,7 +33,7 @@ def blur_cells(
 
 
 @functools.cache
-def _window_matrix(size: int, window_px: int, sigma_px: float) -> np.ndarray:
+def window_matrix(size: int, window_px: int, sigma_px: float) -> np.ndarray:
     """Banded matrix [size size] that smooths one axis with a Gaussian window.
 
     At the borders the window is cut and its weights are normalised again. As two
@@ -49,8 +49,8 @@ def gaussian_smooth(
     x: Float[Array, "b h w c"], *, window_px: int, sigma_px: float
 ) -> Float[Array, "b h w c"]:
     """Separable Gaussian smoothing; at the borders the cut window weighs 1 again."""
-    rows = jnp.asarray(_window_matrix(x.shape[1], window_px, sigma_px))
-    columns = jnp.asarray(_window_matrix(x.shape[2], window_px, sigma_px))
+    rows = jnp.asarray(window_matrix(x.shape[1], window_px, sigma_px))
+    columns = jnp.asarray(window_matrix(x.shape[2], window_px, sigma_px))
     return jnp.einsum("ih,bhwc,jw->bijc", rows, x, columns)
 
 
@@ -59,8 +59,8 @@ def smooth_planes(
 ) -> Float[Array, "b c h w"]:
     """As `gaussian_smooth`, of planes."""
     b, c, h, w = x.shape
-    columns = jnp.asarray(_window_matrix(w, window_px, sigma_px))
-    rows = jnp.asarray(_window_matrix(h, window_px, sigma_px))
+    columns = jnp.asarray(window_matrix(w, window_px, sigma_px))
+    rows = jnp.asarray(window_matrix(h, window_px, sigma_px))
     turned = (x.reshape(-1, w) @ columns.T).reshape(-1, h, w).swapaxes(1, 2)
     both = turned.reshape(-1, h) @ rows.T
     return both.reshape(b, c, w, h).swapaxes(2, 3)
