@@ -38,7 +38,7 @@ class TorchDetector:
         if model.discriminator_input != "residual" or model.memory_bank is None:
             raise ValueError(
                 "only preset cpu is implemented in PyTorch: its discriminator gets a "
-                "residual and the distances to a bank bank"
+                "residual and the distances to a memory bank"
             )
         self.record, self.stem = record, model.stem
         self.levels, self.window = model.memory_bank.levels, model.memory_bank.window
@@ -198,7 +198,7 @@ class TorchDetector:
         return 10 * torch.cat([colour, detail], 1)
 
     def _distances(self, unit: torch.Tensor) -> torch.Tensor:
-        """Distance maps to the bank bank, b f h w, minus the border baseline."""
+        """Distance maps to the memory bank, b f h w, minus the border baseline."""
         features = self._features(unit).permute(0, 2, 3, 1)
         whitened = (features - self.mean) @ self.matrix
         squared = [_from_anywhere(whitened, self.patches, self.patch_lengths)]
