@@ -1,4 +1,4 @@
-"""The measurement of pixel metrics runs, and all its ways find the same figures."""
+"""The benchmark of pixel metrics runs, and all its methods give the same values."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 
-def test_every_way_of_measuring_finds_the_same_figures():
+def test_every_method_gives_the_same_values():
     done = subprocess.run(
         [
             *(sys.executable, "-m", "experiments.bench.evaluation", "--maps", "4"),

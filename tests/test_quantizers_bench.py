@@ -1,4 +1,4 @@
-"""The measurement of LFQ compares like with like, and its table says so."""
+"""The benchmark of LFQ's loss: equal losses, all rows, and the ratios in its table."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from lfq_jax.quantizers import make
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def test_the_dense_formulation_is_the_same_loss_with_the_same_gradient():
+def test_the_dense_formulation_has_the_same_loss_and_gradient():
     z = 0.5 * jax.random.normal(jax.random.key(0), (20, 6))
     quantizer = make("lfq", bits=6)
 
@@ -28,7 +28,7 @@ def test_the_dense_formulation_is_the_same_loss_with_the_same_gradient():
     assert float(jnp.abs(gradient - of_dense).max()) < 1e-6
 
 
-def test_the_measurement_prints_every_row_and_its_ratios():
+def test_the_benchmark_prints_every_row_and_its_ratios():
     done = subprocess.run(
         [
             *(sys.executable, "-m", "experiments.bench.quantizers"),
@@ -45,7 +45,7 @@ def test_the_measurement_prints_every_row_and_its_ratios():
     assert found["ours", 32]["milliseconds"] > 0
     losses = [found[method, 32]["loss"] for method in ("ours", "dense")]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
-    # what does not fit is not run, but XLA says what it would take
+    # What does not fit is not run, but XLA's memory plan is still printed.
     skipped = found["dense", 4096]
     assert "milliseconds" not in skipped and "GiB" in skipped["skipped"]
     assert skipped["xla_mib"] > 4

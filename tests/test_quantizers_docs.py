@@ -1,4 +1,4 @@
-"""What README.md and docs/quantizers.md tell a reader to type, typed."""
+"""Runs the code blocks of README.md and docs/quantizers.md."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def test_the_readme_s_flax_model_trains():
 
 @pytest.fixture(scope="module")
 def walked_through(tmp_path_factory) -> Path:
-    """A copy of the project with the documentation's file and line added."""
+    """A copy of the project with the file and the line from docs/quantizers.md."""
     copy = tmp_path_factory.mktemp("copy")
     for name in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__", "*.jpg", "*.png")
@@ -78,7 +78,7 @@ def run_in(copy: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_the_walk_through_s_file_and_line_make_a_quantizer(walked_through):
+def test_the_walk_through_s_file_and_line_add_a_quantizer(walked_through):
     program = """
 import jax, jax.numpy as jnp
 import numpy as np

@@ -1,6 +1,6 @@
 """Quantizers of any array `[..., d]`, behind one protocol. See docs/quantizers.md.
 
-jax is loaded when a quantizer is first asked for, not with `quantizers.config`.
+Importing `quantizers.config` does not load jax; accessing a name below does.
 """
 
 import importlib
