@@ -33,6 +33,7 @@ $(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.base
 	@echo 'installing what the tests need'
 	$(INSTALL) --editable '.[agm,dev,onnx,ray]'
+	$(INSTALL) --no-deps jax2onnx
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.base

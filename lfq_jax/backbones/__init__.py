@@ -1,4 +1,4 @@
-"""Frozen, pretrained networks that say what an image shows, read from a file.
+"""Backbones: frozen, pretrained networks that extract features, read from a file.
 
 backbone = load_backbone("squeezenet.npz")
 fire3, fire5 = backbone.features(images, stages=("fire3", "fire5"))

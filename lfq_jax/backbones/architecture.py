@@ -1,4 +1,4 @@
-"""A network's description as one line of JSON, for configs, and back again."""
+"""A backbone's architecture as a line of JSON, for configs; its default stages."""
 
 import dataclasses
 import functools
@@ -12,25 +12,24 @@ from lfq_jax.backbones.squeezenet import SqueezeNet
 _KINDS: dict[str, type] = {
     kind.__name__: kind for kind in (SqueezeNet, ResNet, VisionTransformer)
 }
-_STRIDES = (
-    8,
-    16,
-)  # what is finer is no better than filters, and coarser says not where
-_OF_ONE_STRIDE = 3  # stages that are taken of a network of a single stride
+_STRIDES = (8, 16)
+"""Strides of the default stages. Finer features are no better than the filter bank's,
+and coarser ones do not locate a defect."""
+_OF_ONE_STRIDE = 3  # default stages of a network with a single stride
 
 
 def network_as_text(network: Network) -> str:
-    """`{"kind": "SqueezeNet"}`, with the fields that a network has."""
+    """The architecture as JSON: `{"kind": "SqueezeNet"}`, plus its fields."""
     fields = {f.name: getattr(network, f.name) for f in dataclasses.fields(network)}  # pyright: ignore[reportArgumentType]
     return json.dumps({"kind": type(network).__name__, **fields})
 
 
 @functools.cache
 def network_from_text(text: str) -> Network:
-    """What `network_as_text` wrote.
+    """The architecture from the JSON of `network_as_text`.
 
     Raises:
-      ValueError: for a kind or a field that this version does not know.
+      ValueError: for a kind or a field that this version does not have.
     """
     fields = json.loads(text)
     kind = fields.pop("kind", None)
@@ -44,8 +43,11 @@ def network_from_text(text: str) -> Network:
 
 
 def default_stages(network: Network) -> tuple[str, ...]:
-    """The last of stride 8, the first and the last of stride 16; of a network of one
-    stride, three stages evenly down to the last."""
+    """Names of the default stages.
+
+    The last stage of stride 8 and the first and last of stride 16; for a network with a
+    single stride, three evenly spaced stages up to the last.
+    """
     by_stride: dict[int, list[str]] = {}
     for stage in network.stages:
         by_stride.setdefault(stage.stride, []).append(stage.name)

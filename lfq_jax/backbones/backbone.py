@@ -1,7 +1,7 @@
-"""A frozen network: its arrays, which jit sees, and what they are, which it does not.
+"""A backbone: the arrays of a frozen network, and its architecture.
 
-A network is a frozen dataclass of plain values, so that it can be compared, hashed and
-written down as JSON; its arrays are a flat dictionary.
+An architecture is a frozen dataclass of plain values, so it can be compared, hashed and
+stored as JSON. It is static under jit. The arrays are a flat dictionary, traced by jit.
 """
 
 import dataclasses
@@ -17,80 +17,80 @@ DEVIATION = "input/deviation"
 
 
 class Stage(NamedTuple):
-    """A place in a network that features can be taken from."""
+    """A layer of a network whose output can be used as features."""
 
     name: str
     stride: int
-    """Pixels of the image a cell stands for. A map covers the whole image, and may
-    have a cell more or less than side / stride: SqueezeNet pads nothing."""
+    """Pixels of the image per cell. A map covers the whole image. It may have one cell
+    more or less than side / stride, since SqueezeNet has no padding."""
     channels: int
 
 
 @runtime_checkable
 class Network(Protocol):
-    """What a kind of network says of itself and does with its arrays."""
+    """The architecture of a backbone: its stages, and how it uses its arrays."""
 
     @property
     def name(self) -> str:
-        """The name that result rows carry."""
+        """The name in result rows."""
         ...
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """From the first to the last."""
+        """All stages, from the first to the last."""
         ...
 
     def maps(
         self, arrays: Mapping[str, Array], images: Float[Array, "b H W 3"]
     ) -> Iterator[Float[Array, "b h w c"]]:
-        """The map of every stage, in order; `images` are normalised."""
+        """The map of every stage, in order. `images` must be normalised."""
         ...
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Backbone:
-    """Images in, maps of features out. Passes through jit as any tree of arrays."""
+    """A network that maps images to features. A pytree of arrays, for use with jit."""
 
     arrays: dict[str, Array]
     network: Network = dataclasses.field(metadata={"static": True})
 
     @property
     def name(self) -> str:
-        """The name that result rows carry."""
+        """The name in result rows."""
         return self.network.name
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """From the first to the last."""
+        """All stages, from the first to the last."""
         return self.network.stages
 
     def features(
         self, images: Float[Array, "b H W 3"], stages: Sequence[str]
     ) -> tuple[Float[Array, "b _ _ _"], ...]:
-        """The maps of the named stages, in the order they are named.
+        """The maps of the named stages, in the order of `stages`.
 
         Args:
-          images: RGB in [0, 1], of any size that leaves a cell at the last stage.
-          stages: names out of `self.stages`. What lies behind the last one is not
+          images: RGB in [0, 1], large enough for one cell at the last stage.
+          stages: names from `self.stages`. Layers after the last named stage are not
             computed.
 
         Raises:
-          ValueError: for a name that is no stage, or for none.
+          ValueError: if a name is not a stage, or no name is given.
         """
         self.check_stages(stages)
         names = [stage.name for stage in self.stages]
         order = [names.index(name) for name in stages]
         normalised = (images - self.arrays[MEAN]) / self.arrays[DEVIATION]
-        found = []
+        maps = []
         for stage_map in self.network.maps(self.arrays, normalised):
-            found.append(stage_map)
-            if len(found) > max(order):
+            maps.append(stage_map)
+            if len(maps) > max(order):
                 break
-        return tuple(found[position] for position in order)
+        return tuple(maps[position] for position in order)
 
     def check_stages(self, stages: Sequence[str]) -> None:
-        """Raise ValueError for a name that is no stage, or for none."""
+        """Raise ValueError if a name is not a stage, or no name is given."""
         names = [stage.name for stage in self.stages]
         unknown = [name for name in stages if name not in names]
         if unknown or not stages:

@@ -1,7 +1,7 @@
 """DINOv2's vision transformers with patches of 14 pixels (Oquab et al. 2024).
 
-Read under timm's names, which are also those of the authors' release
-(`blocks.0.attn.qkv.weight`), and under Hugging Face's (`Dinov2Model`).
+The names are those of timm and the authors' release (`blocks.0.attn.qkv.weight`) or of
+Hugging Face (`Dinov2Model`).
 """
 
 import math
@@ -18,8 +18,8 @@ from lfq_jax.backbones.weights_file import Tensors, imagenet_input
 
 PATCH_PX = 14
 _HEAD = 64  # channels of an attention head
-_EPSILON = 1e-6  # of the layer norms
-_CUBIC = -0.75  # torch's bicubic interpolation without antialiasing
+_EPSILON = 1e-6  # epsilon of the layer norms
+_CUBIC = -0.75  # kernel parameter of torch's bicubic interpolation, not antialiased
 _NAMES = {(384, 12): "dinov2_vits14", (768, 12): "dinov2_vitb14"}
 _LAYERS = {
     "norm1": ("norm1", "norm1"),
@@ -28,7 +28,7 @@ _LAYERS = {
     "mlp1": ("mlp.fc1", "mlp.fc1"),
     "mlp2": ("mlp.fc2", "mlp.fc2"),
 }
-"""Ours, timm's and Hugging Face's names of what has a weight and a bias."""
+"""Layers with a weight and a bias: the name here, in timm and in Hugging Face."""
 _SCALES = {
     "scale1": ("ls1.gamma", "layer_scale1.lambda1"),
     "scale2": ("ls2.gamma", "layer_scale2.lambda1"),
@@ -39,18 +39,18 @@ _QKV = tuple(f"attention.attention.{part}" for part in ("query", "key", "value")
 
 @dataclass(frozen=True)
 class VisionTransformer:
-    """Patches, a class token, and blocks of attention with layer scale.
+    """Patches, a class token, and attention blocks with layer scale.
 
-    An image whose sides are no multiples of 14 is resized to the nearest multiples.
+    An image whose sides are not multiples of 14 is resized to the nearest multiples.
     """
 
     width: int
     """Channels: 384 in ViT-S, 768 in ViT-B."""
     blocks: int
     native_patches: int
-    """Patches a side for which there are positions; 37 in the published weights."""
+    """Patches per side that have stored positions; 37 in the published weights."""
     antialias: bool
-    """How positions come to another grid: as timm does it, or as Hugging Face."""
+    """Whether positions are resized with antialiasing, as in timm; not Hugging Face."""
 
     @property
     def name(self) -> str:
@@ -59,7 +59,7 @@ class VisionTransformer:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Each block's output, and the last one's after the final norm."""
+        """Each block's output, and the last block's output after the final norm."""
         names = [f"block{number}" for number in range(1, self.blocks + 1)]
         return tuple(Stage(name, PATCH_PX, self.width) for name in (*names, "norm"))
 
@@ -80,7 +80,7 @@ class VisionTransformer:
     def _tokens(
         self, arrays: Mapping[str, Array], images: Array, height: int, width: int
     ) -> Float[Array, "b n c"]:
-        """Class token and patches with their positions."""
+        """Class token and patches, with their positions added."""
         size = (len(images), height * PATCH_PX, width * PATCH_PX, 3)
         if images.shape != size:
             images = jax.image.resize(images, size, "bilinear")
@@ -108,7 +108,7 @@ class VisionTransformer:
         return native.reshape(height * width, self.width)
 
     def _block(self, arrays: Mapping[str, Array], name: str, x: Array) -> Array:
-        """Two residual branches, each scaled channel by channel."""
+        """One block: two residual branches, each scaled channel by channel."""
         y = self._attention(arrays, name, _norm(arrays, f"{name}/norm1", x))
         x = x + arrays[f"{name}/scale1"] * y
         y = _dense(arrays, f"{name}/mlp1", _norm(arrays, f"{name}/norm2", x))
@@ -130,7 +130,7 @@ def _dense(arrays: Mapping[str, Array], name: str, x: Array) -> Array:
 
 
 def _norm(arrays: Mapping[str, Array], name: str, x: Array) -> Array:
-    """Layer norm over the channels."""
+    """Layer norm of x over the channels."""
     centred = x - x.mean(-1, keepdims=True)
     variance = (centred * centred).mean(-1, keepdims=True)
     normed = centred * jax.lax.rsqrt(variance + _EPSILON)
@@ -138,7 +138,7 @@ def _norm(arrays: Mapping[str, Array], name: str, x: Array) -> Array:
 
 
 def _bicubic(size: int, native: int) -> Float[np.ndarray, "size native"]:
-    """Matrix that brings `native` values to `size`, as torch's bicubic `interpolate`.
+    """Matrix that resizes `native` values to `size`, as torch's bicubic `interpolate`.
 
     Half-pixel centres, edges repeated, no antialiasing (Keys 1981 with a = -0.75).
     """
@@ -146,21 +146,21 @@ def _bicubic(size: int, native: int) -> Float[np.ndarray, "size native"]:
     first = np.floor(centres).astype(int) - 1
     matrix = np.zeros((size, native))
     for tap in range(4):
-        away = np.abs(centres - (first + tap))
-        near = ((_CUBIC + 2) * away - (_CUBIC + 3)) * away**2 + 1
-        far = _CUBIC * (((away - 5) * away + 8) * away - 4)
+        distance = np.abs(centres - (first + tap))
+        near = ((_CUBIC + 2) * distance - (_CUBIC + 3)) * distance**2 + 1
+        far = _CUBIC * (((distance - 5) * distance + 8) * distance - 4)
         column = np.clip(first + tap, 0, native - 1)
-        np.add.at(matrix, (np.arange(size), column), np.where(away <= 1, near, far))
+        np.add.at(matrix, (np.arange(size), column), np.where(distance <= 1, near, far))
     return matrix.astype(np.float32)
 
 
 def read_vit(
     tensors: Tensors,
 ) -> tuple[VisionTransformer, dict[str, np.ndarray]] | None:
-    """The network and its arrays, or None where the names are another one's.
+    """The architecture and its arrays, or None if the names are not DINOv2's.
 
     Raises:
-      ValueError: where a tensor is missing, of another shape, or unknown.
+      ValueError: if a tensor is missing, has another shape, or is unknown.
     """
     if "blocks.0.attn.qkv.weight" in tensors:
         return _read(tensors, is_timm=True)
@@ -194,8 +194,7 @@ def _read(
     arrays["norm/kernel"] = tensors.take(f"{final}.weight", (width,))
     arrays["norm/bias"] = tensors.take(f"{final}.bias", (width,))
     for number in range(network.blocks):
-        theirs = f"{block_name}.{number}"
-        block = _block_arrays(tensors, theirs, width, is_timm)
+        block = _block_arrays(tensors, f"{block_name}.{number}", width, is_timm)
         arrays |= {f"block{number + 1}/{name}": a for name, a in block.items()}
     tensors.refuse_others(("head.", "mask_token", "embeddings.mask_token"))
     return network, arrays
@@ -204,7 +203,7 @@ def _read(
 def _network(
     tensors: Tensors, token: str, positions: str, blocks: str, is_timm: bool
 ) -> VisionTransformer:
-    """The static description, by the shapes of the first tensors."""
+    """The architecture, inferred from the shapes of the first tensors."""
     registers = [n for n in tensors.names if n.endswith(_REGISTERS)]
     if registers:
         raise ValueError(
@@ -226,28 +225,29 @@ def _network(
 
 
 def _block_arrays(
-    tensors: Tensors, theirs: str, width: int, is_timm: bool
+    tensors: Tensors, block: str, width: int, is_timm: bool
 ) -> dict[str, np.ndarray]:
+    """The arrays of one block, which the file names with the prefix `block`."""
     which = 0 if is_timm else 1
     wide = {"mlp1": (width, 4 * width), "mlp2": (4 * width, width)}
     found = {}
     for name, names in _LAYERS.items():
         shape = wide.get(name, (width, width))
-        layer = f"{theirs}.{names[which]}"
+        layer = f"{block}.{names[which]}"
         if name.startswith("norm"):
             found[f"{name}/kernel"] = tensors.take(f"{layer}.weight", shape[-1:])
         else:
             found[f"{name}/kernel"] = tensors.take(f"{layer}.weight", shape[::-1]).T
         found[f"{name}/bias"] = tensors.take(f"{layer}.bias", shape[-1:])
     for name, names in _SCALES.items():
-        found[name] = tensors.take(f"{theirs}.{names[which]}", (width,))
+        found[name] = tensors.take(f"{block}.{names[which]}", (width,))
     if is_timm:
-        qkv = tensors.take(f"{theirs}.attn.qkv.weight", (3 * width, width))
+        qkv = tensors.take(f"{block}.attn.qkv.weight", (3 * width, width))
         found["qkv/kernel"] = qkv.T
-        found["qkv/bias"] = tensors.take(f"{theirs}.attn.qkv.bias", (3 * width,))
+        found["qkv/bias"] = tensors.take(f"{block}.attn.qkv.bias", (3 * width,))
         return found
-    kernels = [tensors.take(f"{theirs}.{n}.weight", (width, width)) for n in _QKV]
-    biases = [tensors.take(f"{theirs}.{n}.bias", (width,)) for n in _QKV]
+    kernels = [tensors.take(f"{block}.{n}.weight", (width, width)) for n in _QKV]
+    biases = [tensors.take(f"{block}.{n}.bias", (width,)) for n in _QKV]
     found["qkv/kernel"] = np.concatenate(kernels).T
     found["qkv/bias"] = np.concatenate(biases)
     return found

@@ -1,4 +1,4 @@
-"""What convolutional encoders are made of. Channels last, kernels [h w in out]."""
+"""Operations of convolutional backbones. Channels last, kernels [h w in out]."""
 
 from collections.abc import Mapping
 
@@ -15,25 +15,26 @@ def convolve(
     stride: int = 1,
     padding: int = 0,
 ) -> Float[Array, "b i j d"]:
-    """Convolution with `name`/kernel, plus `name`/bias."""
-    found = jax.lax.conv_general_dilated(
+    """Convolution of x with `name`/kernel, plus `name`/bias."""
+    convolved = jax.lax.conv_general_dilated(
         x,
         arrays[f"{name}/kernel"],
         window_strides=(stride, stride),
         padding=((padding, padding), (padding, padding)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    return found + arrays[f"{name}/bias"]
+    return convolved + arrays[f"{name}/bias"]
 
 
 def max_pool_3x3(
     x: Float[Array, "b h w c"], *, padding: int, ceil: bool
 ) -> Float[Array, "b i j c"]:
-    """Maximum over windows of 3x3 with stride 2, as torch's `MaxPool2d(3, 2)`.
+    """Maximum over 3x3 windows with stride 2, as torch's `MaxPool2d(3, 2)`.
 
     Args:
-      padding: cells around the image that no maximum sees.
-      ceil: whether a last window that is not full counts.
+      x: maps of features.
+      padding: cells of padding around the map, which no maximum takes.
+      ceil: whether an incomplete last window counts.
     """
     for axis in (1, 2):
         x = _max_of_three(x, axis, padding, ceil)

@@ -1,6 +1,6 @@
-"""From a weights file to an encoder. The names of its tensors say which network it is.
+"""Loads a backbone from a weights file. The tensors' names identify its architecture.
 
-Pickled files (.pth) are not read: they may hold a program.
+Pickled files (.pth) are not read, since they can run code.
 """
 
 import zipfile
@@ -24,14 +24,14 @@ SUFFIXES = (".npz", ".safetensors")
 
 
 def load_backbone(path: str | Path) -> Backbone:
-    """The pretrained network in a file.
+    """The backbone in a weights file.
 
     Args:
       path: a .npz or .safetensors file.
 
     Raises:
-      ValueError: where the file is missing or damaged, holds none of the networks
-        known here, lacks a tensor, or has one of another shape.
+      ValueError: if the file is missing or damaged, has no supported architecture,
+        lacks a tensor, or has a tensor of another shape.
     """
     path = Path(path)
     tensors = Tensors(path, _read(path))

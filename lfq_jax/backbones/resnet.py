@@ -1,8 +1,7 @@
-"""ResNets of basic or bottleneck blocks (He et al. 2016), WideResNet-50-2 among them.
+"""ResNets of basic or bottleneck blocks (He et al. 2016), including WideResNet-50-2.
 
-Read under the names that torchvision and timm share (`layer1.0.conv1.weight`), with the
-stride in the 3x3 convolution, as both have it. Batch norms are folded into their
-convolutions.
+The names are those of torchvision and timm (`layer1.0.conv1.weight`), and the stride is
+in the 3x3 convolution as in both. Batch norms are folded into their convolutions.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from lfq_jax.backbones.backbone import DEVIATION, MEAN, Stage
 from lfq_jax.backbones.layers import convolve, max_pool_3x3
 from lfq_jax.backbones.weights_file import Tensors, imagenet_input
 
-_EPSILON = 1e-5  # of torch's batch norm
+_EPSILON = 1e-5  # epsilon of torch's batch norm
 _PLANES = (64, 128, 256, 512)
 _NAMES: dict[tuple[tuple[int, ...], bool, int], str] = {
     ((2, 2, 2, 2), False, 64): "resnet18",
@@ -34,7 +33,7 @@ class _Convolution(NamedTuple):
 
     name: str
     kernel: tuple[int, int, int, int]
-    """[h w in out]"""
+    """Shape of the kernel, [h w in out]."""
     torch_name: str
     torch_norm: str
 
@@ -44,7 +43,7 @@ class ResNet:
     """A stem, and four layers of residual blocks."""
 
     blocks: tuple[int, ...]
-    """Of each layer."""
+    """Number of blocks of each layer."""
     is_bottleneck: bool
     """Whether a block is 1x1, 3x3, 1x1 rather than 3x3, 3x3."""
     width: int = 64
@@ -94,7 +93,7 @@ class ResNet:
         return relu(x + y)
 
     def convolutions(self) -> Iterator[_Convolution]:
-        """Every convolution, under our name and under torch's."""
+        """Every convolution, with its name here and its name in torch."""
         yield _Convolution("conv1", (7, 7, 3, 64), "conv1", "bn1")
         inputs = 64
         for layer, (planes, count) in enumerate(
@@ -132,10 +131,10 @@ class ResNet:
 
 
 def read_resnet(tensors: Tensors) -> tuple[ResNet, dict[str, np.ndarray]] | None:
-    """The network and its arrays, or None where the names are another one's.
+    """The architecture and its arrays, or None if the names are not a ResNet's.
 
     Raises:
-      ValueError: where a tensor is missing, of another shape, or unknown.
+      ValueError: if a tensor is missing, has another shape, or is unknown.
     """
     if "layer1.0.conv1.weight" not in tensors:
         return None
@@ -158,14 +157,14 @@ def _blocks(tensors: Tensors) -> tuple[int, ...]:
         count = 0
         while f"layer{layer}.{count}.conv1.weight" in tensors:
             count += 1
-        found.append(max(1, count))  # a missing layer's first tensor is then named
+        found.append(max(1, count))  # so that a missing layer's first tensor is named
     return tuple(found)
 
 
 def _folded(
     tensors: Tensors, convolution: _Convolution
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias that do what convolution and batch norm did (in inference)."""
+    """Kernel and bias equal to convolution and batch norm together, in inference."""
     kernel = tensors.kernel(f"{convolution.torch_name}.weight", convolution.kernel)
     gain, bias, mean, variance = (
         tensors.take(f"{convolution.torch_norm}.{part}", kernel.shape[-1:])

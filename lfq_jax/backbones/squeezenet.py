@@ -1,7 +1,7 @@
 """SqueezeNet 1.1 (Iandola et al. 2016, the release of the authors' repository).
 
-Read under the names of Caffe's release (`fire2/squeeze1x1/w`, made for BGR images minus
-their mean) and under torchvision's (`features.3.squeeze.weight`).
+The names are those of the Caffe release (`fire2/squeeze1x1/w`, trained on BGR images
+minus their mean) or of torchvision (`features.3.squeeze.weight`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -74,14 +74,14 @@ def _kernels() -> dict[str, tuple[int, int, int, int]]:
 def read_squeezenet(
     tensors: Tensors,
 ) -> tuple[SqueezeNet, dict[str, np.ndarray]] | None:
-    """The network and its arrays, or None where the names are another one's.
+    """The architecture and its arrays, or None if the names are not SqueezeNet's.
 
     Raises:
-      ValueError: where a tensor is missing, of another shape, or unknown.
+      ValueError: if a tensor is missing, has another shape, or is unknown.
     """
     if "fire2/squeeze1x1/w" in tensors:
         arrays = _taken(tensors, _caffe_name, ("w", "b"), "/")
-        # From BGR in [0, 255] minus its mean to RGB in [0, 1].
+        # From BGR in [0, 255], minus the mean, to RGB in [0, 1].
         arrays["conv1/kernel"] = arrays["conv1/kernel"][:, :, ::-1]
         mean = np.asarray(_CAFFE_MEAN_BGR[::-1], np.float32) / 255
         deviation = np.full(3, 1 / 255, np.float32)
@@ -117,7 +117,7 @@ def _taken(
     kernel_suffix, bias_suffix = (separator + suffix for suffix in suffixes)
     arrays = {}
     for name, shape in _kernels().items():
-        theirs = rename(name)
-        arrays[f"{name}/kernel"] = tensors.kernel(theirs + kernel_suffix, shape)
-        arrays[f"{name}/bias"] = tensors.take(theirs + bias_suffix, shape[-1:])
+        stored = rename(name)
+        arrays[f"{name}/kernel"] = tensors.kernel(stored + kernel_suffix, shape)
+        arrays[f"{name}/bias"] = tensors.take(stored + bias_suffix, shape[-1:])
     return arrays

@@ -1,4 +1,4 @@
-"""The tensors of a weights file, taken one by one under the names it gives them."""
+"""The tensors of a weights file, by the names in the file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class Tensors:
-    """Tensors by name. Remembers which were taken, so that none is passed over."""
+    """Tensors by name. Records which were used, so that none is overlooked."""
 
     def __init__(self, path: Path, found: Mapping[str, np.ndarray]) -> None:
         self.path = path
@@ -23,19 +23,21 @@ class Tensors:
 
     @property
     def names(self) -> list[str]:
+        """The names of all tensors, sorted."""
         return sorted(self._found)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Of a tensor that must be there."""
+        """Shape of a tensor; ValueError if it is missing."""
         if name not in self._found:
             raise ValueError(f"{self.path} lacks the tensor {name}")
         return self._found[name].shape
 
     def take(self, name: str, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
-        """The tensor of that name and shape, in float32.
+        """The tensor `name`, which must have this shape, in float32.
 
         Raises:
-          ValueError: where it is missing, of another shape, or not of finite numbers.
+          ValueError: if the tensor is missing, has another shape, or holds a value that
+            is not a finite number.
         """
         if self.shape(name) != shape:
             raise ValueError(
@@ -51,10 +53,11 @@ class Tensors:
         raise ValueError(f"{self.path}: the tensor {name} must hold finite numbers")
 
     def kernel(self, name: str, shape: tuple[int, ...]) -> Float[np.ndarray, "h w i o"]:
-        """A convolution's kernel, which torch keeps as [out in h w].
+        """A convolution's kernel, transposed from torch's [out in h w].
 
         Args:
-          shape: (height, width, in, out), as it is returned.
+          name: name of the tensor.
+          shape: shape of the result, (height, width, in, out).
         """
         height, width, inputs, outputs = shape
         torch_kernel = self.take(name, (outputs, inputs, height, width))
@@ -63,14 +66,14 @@ class Tensors:
     def refuse_others(
         self, ignored: tuple[str, ...], *, endings: tuple[str, ...] = ()
     ) -> None:
-        """Make sure that nothing was passed over that would change the features.
+        """Refuse tensors that were not used, since they may change the features.
 
         Args:
-          ignored: beginnings of names that may be left, such as a classifier's.
-          endings: endings of such names.
+          ignored: prefixes of names that may be unused, such as a classifier's.
+          endings: suffixes of such names.
 
         Raises:
-          ValueError: for a tensor that was neither taken nor is ignored.
+          ValueError: if a tensor is neither used nor ignored.
         """
         left = [n for n in self.names if n not in self._taken]
         unknown = [
@@ -85,6 +88,6 @@ class Tensors:
 
 
 def imagenet_input() -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-    """Mean and standard deviation of ImageNet's channels, red first, white being 1."""
+    """Mean and standard deviation of ImageNet's channels, RGB in [0, 1]."""
     mean = np.asarray(IMAGENET_MEAN, np.float32)
     return mean, np.asarray(IMAGENET_DEVIATION, np.float32)

@@ -1,4 +1,4 @@
-"""Which score decides, and from where on: thresholds from the scores at hand."""
+"""Thresholds from the scores of a training or of a calibration's photographs."""
 
 from collections.abc import Sequence
 
@@ -18,15 +18,19 @@ from lfq_jax.metrics.counts import count_scores
 from lfq_jax.metrics.values import image_figures
 
 FALSE_ALARM_RATE = 0.05
+"""Default nominal false-alarm rate."""
 MAP_MAX = "map_max"
-_LEAD = 0.02  # of AUROC: how much better another score must be to be taken
+"""Name of the score that pixel thresholds are set on: the largest value of the map."""
+_LEAD = (
+    0.02  # lead in AUROC that another image score needs to replace the preferred one
+)
 
 
 def image_auroc(good: Sequence[float], anomalous: Sequence[float]) -> float:
-    """Of one score.
+    """AUROC of one image score.
 
     Raises:
-      ValueError: where good or anomalous images are missing.
+      ValueError: if good or anomalous images are missing.
     """
     if not (len(good) and len(anomalous)):
         raise ValueError(
@@ -41,16 +45,18 @@ def image_auroc(good: Sequence[float], anomalous: Sequence[float]) -> float:
 def chosen_score(
     good: Scores, anomalous: Scores, *, preferred: ImageScore, what: str
 ) -> tuple[ImageScore, str]:
-    """The image score of the highest AUROC, and why.
+    """The image score with the highest AUROC, and why.
 
-    `preferred` stays unless another is better by more than a chance of few images.
+    `preferred` is kept unless another score leads by more than `_LEAD`, since smaller
+    differences may be chance on few images.
     """
     areas = {n: image_auroc(good[n], anomalous[n]) for n in IMAGE_SCORES}
     best = max(IMAGE_SCORES, key=lambda name: areas[name])
-    told = ", ".join(f"{name} {area:.3f}" for name, area in areas.items())
+    summary = ", ".join(f"{name} {area:.3f}" for name, area in areas.items())
     if areas[best] > areas[preferred] + _LEAD:
-        return best, f"highest AUROC on {what}: {told}"
-    return preferred, f"as configured; no other leads by {_LEAD} on {what}: {told}"
+        return best, f"highest AUROC on {what}: {summary}"
+    reason = f"as configured; no other score leads by {_LEAD} on {what}: {summary}"
+    return preferred, reason
 
 
 def of_training(
@@ -59,28 +65,29 @@ def of_training(
     shots: int,
     image_score: ImageScore,
     pixel_f1_threshold: float | None,
-    rate: float = FALSE_ALARM_RATE,
 ) -> Thresholds:
-    """The thresholds of a finished training, from nothing but its shots.
+    """The thresholds of a finished training, from its shots alone.
 
     Args:
-      image_score: the one that decides.
-      pixel_f1_threshold: of the largest F1 over the pixels of the synthetic validation;
-        None where none could be computed.
+      evidence: scores of the shots' variations and of the synthetic validation.
+      shots: number of good parts.
+      image_score: the image score that the thresholds apply to.
+      pixel_f1_threshold: threshold of the largest F1 over the pixels of the synthetic
+        validation; None if it could not be computed.
     """
     good, bad = evidence.synthetic_good, evidence.synthetic_anomalous
     image: dict[str, Threshold] = {}
     pixel: dict[str, Threshold] = {}
     image["false_alarm_rate"] = false_alarm_threshold(
-        evidence.varied[image_score], rate=rate, parts=shots
+        evidence.varied[image_score], rate=FALSE_ALARM_RATE, parts=shots
     )
     pixel["false_alarm_rate"] = false_alarm_threshold(
-        evidence.varied[MAP_MAX], rate=rate, parts=shots
+        evidence.varied[MAP_MAX], rate=FALSE_ALARM_RATE, parts=shots
     )
     what = "the synthetic validation"
     rule: Rule = "false_alarm_rate"
     if bad[image_score]:
-        rule = "margin"  # fewer false alarms: see docs/results/accuracy.md
+        rule = "margin"  # gives fewer false alarms, as measured in docs/results/accuracy.md
         for level, name in ((image, image_score), (pixel, MAP_MAX)):
             level[rule] = margin_threshold(
                 level["false_alarm_rate"], bad[name], parts=shots
@@ -89,13 +96,13 @@ def of_training(
         labels = [False] * len(good[image_score]) + [True] * len(bad[image_score])
         scores = [*good[image_score], *bad[image_score]]
         image["max_f1"] = f1_threshold(scores, labels, what=what)
-        said = f"largest F1 over the pixels of {what}"
-        pixel["max_f1"] = Threshold(pixel_f1_threshold, said)
+        statement = f"largest F1 over the pixels of {what}"
+        pixel["max_f1"] = Threshold(pixel_f1_threshold, statement)
     return Thresholds(
         image_score=image_score,
         image_score_reason="as configured",
         rule=rule,
-        false_alarm_rate=rate,
+        false_alarm_rate=FALSE_ALARM_RATE,
         image=image,
         pixel=pixel,
         good=ScoreCalibrator.of(evidence.varied[image_score]),
@@ -115,14 +122,21 @@ def of_photographs(
     rate: float,
     tile_px: int,
 ) -> Thresholds:
-    """Thresholds anew, from scores of photographs that the training has not seen.
+    """New thresholds, from scores of photographs that were not used in training.
 
-    What `before` has by other rules stays, if it is of the same score and tiles.
+    Thresholds of other rules in `before` are kept if they have the same image score and
+    tile width.
 
     Args:
-      good: of good parts.
-      defective: of defective ones, where there are some: then the largest F1 decides.
-      pixel_f1_threshold: of the largest F1 over the pixels of all, where masks exist.
+      before: the previous thresholds.
+      good: scores of good parts.
+      defective: scores of defective parts. If given, the rule is `labelled`.
+      pixel_f1_threshold: threshold of the largest F1 over all photographs' pixels, if
+        there are masks.
+      image_score: the image score that the thresholds apply to.
+      reason: why this image score was chosen.
+      rate: nominal false-alarm rate, in (0, 1).
+      tile_px: width of the scored tiles; 0: whole photographs.
     """
     same = (before.image_score, before.tile_px) == (image_score, tile_px)
     image, pixel = (dict(before.image), dict(before.pixel)) if same else ({}, {})
@@ -130,7 +144,7 @@ def of_photographs(
     image[rule] = false_alarm_threshold(good[image_score], rate=rate)
     pixel[rule] = false_alarm_threshold(good[MAP_MAX], rate=rate)
     for level in (image, pixel):
-        level.pop("labelled", None)  # of other photographs
+        level.pop("labelled", None)  # from other photographs
     if defective is not None:
         scores = [*good[image_score], *defective[image_score]]
         labels = [False] * len(good[image_score]) + [True] * len(defective[image_score])

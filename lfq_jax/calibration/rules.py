@@ -13,27 +13,31 @@ from lfq_jax.calibration.score_calibrator import (
 )
 
 CONFIDENCE = 0.9
-"""Of the statement about the one threshold at hand, beside the mean over all draws."""
+"""Confidence of the bound on one threshold's own false-alarm rate."""
 
 
 MARGIN = 0.25
-"""Where `margin` lies between good parts and anomalies, in log-odds: parts to come
-differ by more than variations of a few do. See docs/results/accuracy.md."""
+"""Position of `margin` between good parts and anomalies, in log-odds. It is above 0
+since new parts differ by more than variations of a few parts do. See
+docs/results/accuracy.md."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """One threshold, and what is known about it."""
+    """One threshold, with a statement of its basis."""
 
     value: float
-    """The lowest value that is called anomalous."""
+    """The lowest anomalous score."""
     statement: str
-    """In one sentence: what it rests on and what it promises."""
+    """One sentence: the data that the threshold is based on and what it guarantees."""
 
 
 def conformal_rank(count: int, rate: float) -> int | None:
-    """Which of `count` rising scores, from 1, a fresh one exceeds with probability at
-    most `rate`; None where `count` is less than 1 / rate - 1, too few for any."""
+    """Rank, from 1, of the score that a new score exceeds with probability <= `rate`.
+
+    The rank is among `count` rising scores. None if `count` is below 1 / rate - 1: too
+    few scores for any guarantee.
+    """
     rank = math.ceil((count + 1) * (1.0 - rate) - 1e-9)
     return rank if rank <= count else None
 
@@ -41,16 +45,16 @@ def conformal_rank(count: int, rate: float) -> int | None:
 def false_alarm_threshold(
     scores: Sequence[float] | np.ndarray, *, rate: float, parts: int | None = None
 ) -> Threshold:
-    """The threshold that good images pass with probability `rate` at most.
+    """The threshold that good images reach with probability at most `rate`.
 
     Args:
-      scores: of good images, each in [0, 1].
+      scores: scores of good images, each in [0, 1].
       rate: nominal false-alarm rate, in (0, 1).
-      parts: how many different parts they show, where they are variations of a few:
-        such scores are not independent, and the promise falls away.
+      parts: number of different parts, if the images are variations of a few parts.
+        Such scores are not independent, so there is no guarantee.
 
     Raises:
-      ValueError: where there is no score, or the rate is outside (0, 1).
+      ValueError: if there is no score, or the rate is outside (0, 1).
     """
     if not 0 < rate < 1:
         raise ValueError(f"false_alarm_rate must be in (0, 1), got {rate}")
@@ -61,15 +65,17 @@ def false_alarm_threshold(
         value = good.at_share(1.0 - rate)
     else:
         value = good.scores[rank - 1]
-    said = (
-        _statement(count, rank, rate) if parts is None else _of_few(count, parts, rate)
+    statement = (
+        _conformal_statement(count, rank, rate)
+        if parts is None
+        else _variations_statement(count, parts, rate)
     )
-    # Anomalous is from the threshold on: the good score itself must stay below.
+    # A score equal to the threshold is anomalous, and this good score must not be.
     above = np.nextafter(np.float32(value), np.float32(math.inf))
-    return Threshold(float(above), said)
+    return Threshold(float(above), statement)
 
 
-def _statement(count: int, rank: int | None, rate: float) -> str:
+def _conformal_statement(count: int, rank: int | None, rate: float) -> str:
     if rank is None:
         return (
             f"extrapolated from {count} good images by an exponential tail: "
@@ -78,27 +84,28 @@ def _statement(count: int, rank: int | None, rate: float) -> str:
             f"{rate:.1%}"
         )
     return (
-        f"conformal, from {count} good images: if they are drawn as later ones are, a "
-        f"good image is called anomalous with probability at most {rate:.1%}, in the "
-        f"mean over such draws; with {CONFIDENCE:.0%} confidence the rate of this very "
-        f"threshold is at most {realised_bound(count, rank):.1%}"
+        f"conformal, from {count} good images: if later images come from the same "
+        f"distribution, a good image is called anomalous with probability at most "
+        f"{rate:.1%}, averaged over such sets of {count}; with {CONFIDENCE:.0%} "
+        "confidence the rate of this particular threshold is at most "
+        f"{realised_bound(count, rank):.1%}"
     )
 
 
-def _of_few(count: int, parts: int, rate: float) -> str:
+def _variations_statement(count: int, parts: int, rate: float) -> str:
     return (
         f"from {count} variations of {parts} good part{'s' * (parts > 1)}, which are "
         f"not independent: {rate:.1%} is an estimate without guarantee ({parts} alone "
-        f"guarantee no rate below {1 / (parts + 1):.0%}); set it anew from good images "
-        "with experiments.calibrate"
+        f"guarantee no rate below {1 / (parts + 1):.0%}); calibrate with good images "
+        "by experiments.calibrate"
     )
 
 
 def realised_bound(count: int, rank: int) -> float:
-    """With CONFIDENCE, the false-alarm rate of the threshold at `rank` is below this.
+    """Upper bound, with CONFIDENCE, of the false-alarm rate of the threshold at `rank`.
 
-    The rate of the rank-th of `count` rising scores follows Beta(count - rank + 1,
-    rank), whatever the scores' distribution, if it has no ties.
+    The rate of the rank-th of `count` rising scores has the distribution
+    Beta(count - rank + 1, rank) for any distribution of scores without ties.
     """
     from scipy.stats import beta
 
@@ -108,29 +115,31 @@ def realised_bound(count: int, rank: int) -> float:
 def margin_threshold(
     good: Threshold, anomalous: Sequence[float] | np.ndarray, *, parts: int
 ) -> Threshold:
-    """From the threshold that few good parts give, `MARGIN` of the way, in log-odds, to
-    the median of anomalies; the same threshold where that is no higher.
+    """A threshold between good parts and synthetic anomalies, for few good parts.
+
+    It is `MARGIN` of the way, in log-odds, from the `good` threshold to the median of
+    the anomalies; or the `good` threshold if that median is not higher.
 
     Args:
-      good: by `false_alarm_threshold`, of variations of `parts` good parts.
+      good: the `false_alarm_threshold` of variations of `parts` good parts.
       anomalous: scores of synthetic anomalies, at least one.
     """
-    odds, half = float(log_odds(good.value)), float(np.median(log_odds(anomalous)))
-    reach = f"what variations of {parts} good part{'s' * (parts > 1)} reach"
-    median = f"the median of {len(anomalous)} synthetic anomalies"
-    if half > odds:
-        odds += MARGIN * (half - odds)
+    odds, median = float(log_odds(good.value)), float(np.median(log_odds(anomalous)))
+    reach = f"the threshold of variations of {parts} good part{'s' * (parts > 1)}"
+    anomalies = f"the median of {len(anomalous)} synthetic anomalies"
+    if median > odds:
+        odds += MARGIN * (median - odds)
         value = float(np.float32(from_log_odds(odds)))
-        said = (
+        basis = (
             f"{MARGIN:.0%} of the way, in log-odds, from {reach} ({good.value:.4f}) to "
-            f"{median} ({from_log_odds(half):.4f})"
+            f"{anomalies} ({from_log_odds(median):.4f})"
         )
     else:
         value = good.value
-        said = f"{reach}; {median} is no higher ({from_log_odds(half):.4f})"
+        basis = f"{reach}; {anomalies} is no higher ({from_log_odds(median):.4f})"
     return Threshold(
         value,
-        f"{said}: no rate is promised; set it anew from good images with "
+        f"{basis}: no rate is guaranteed; calibrate with good images by "
         "experiments.calibrate",
     )
 
@@ -141,31 +150,32 @@ def f1_threshold(
     *,
     what: str,
 ) -> Threshold:
-    """The threshold of the largest F1; `what` says in words which images those are.
+    """The threshold of the largest F1. `what` describes the images in the statement.
 
-    It lies halfway down to the next lower score, so that it does not hug the defect
-    that happens to score lowest.
+    The threshold is halfway between the best score and the next lower score, so that it
+    does not depend on the lowest defect's score alone.
 
     Raises:
-      ValueError: where good or anomalous images are missing.
+      ValueError: if good or anomalous images are missing.
     """
     values = np.asarray(scores, np.float64)
-    bad = np.asarray(labels, bool)
-    if not bad.any() or bad.all():
+    defective = np.asarray(labels, bool)
+    if not defective.any() or defective.all():
         raise ValueError(
             "a threshold of the largest F1 needs good and defective images"
         )
     candidates = np.unique(values)
     called = values >= candidates[:, None]
-    found = (called & bad).sum(1)
-    f1 = 2 * found / (called.sum(1) + bad.sum())
+    found = (called & defective).sum(1)
+    f1 = 2 * found / (called.sum(1) + defective.sum())
     best = int(np.argmax(f1))
     below = candidates[best - 1] if best else candidates[best]
-    # In float32, as scores are: an exported detector decides alike.
+    # float32, the type of scores, so that an exported detector decides equally.
     value = float(np.float32((candidates[best] + below) / 2))
-    alarms = int((called[best] & ~bad).sum())
-    said = (
-        f"largest F1 ({f1[best]:.3f}) on {what}: {found[best]} of {bad.sum()} "
-        f"anomalies found, {alarms} of {(~bad).sum()} good ones called anomalous"
+    alarms = int((called[best] & ~defective).sum())
+    statement = (
+        f"largest F1 ({f1[best]:.3f}) on {what}: {found[best]} of {defective.sum()} "
+        f"anomalies detected, {alarms} of {(~defective).sum()} good images called "
+        "anomalous"
     )
-    return Threshold(value, said)
+    return Threshold(value, statement)

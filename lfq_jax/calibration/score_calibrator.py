@@ -7,38 +7,39 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_EDGE = 1e-6  # scores are kept this far from 0 and 1 before their log-odds are taken
+_EDGE = 1e-6  # scores are clipped to [_EDGE, 1 - _EDGE] before taking log-odds
 
 
-_TAIL_SHARE = 0.25  # of the good scores: what the tail is fitted on
+_TAIL_SHARE = 0.25  # share of the good scores, the highest, that the tail is fitted to
 
 
-_TAIL_LEAST = 5
+_TAIL_LEAST = 5  # but at least this number of scores
 
 
 class CalibrationTable(NamedTuple):
-    """The calibration as a table that any program can read."""
+    """The calibration of scores as a table, for use by other programs."""
 
     log_odds: list[float]
-    """Rising; ln(score / (1 - score)) of the scores, kept `edge` from 0 and 1."""
+    """ln(score / (1 - score)) of the clipped scores, in rising order."""
     shares: list[float]
-    """Share of good parts below each; interpolated linearly."""
+    """Share of good parts below each; interpolate linearly."""
     tail_scale: float
     """Beyond the last: 1 - (1 - last share) exp(-(log-odds - last) / tail_scale)."""
     edge: float
+    """Scores are clipped to [edge, 1 - edge]."""
 
 
 @dataclass(frozen=True)
 class ScoreCalibrator:
-    """Scores of good images, as a scale: what share of good parts scores lower?
+    """Scores of good images, which calibrate a score: the share of good parts below it.
 
-    Between the scores by their ranks; above the highest by an exponential tail in
-    log-odds, whose scale is the mean excess over the upper quarter (the peaks over a
-    threshold of extreme-value theory, with shape 0).
+    Up to the highest score the share follows from the scores' ranks. Above, it follows
+    an exponential tail in log-odds. The scale of the tail is the mean excess of the
+    upper quarter (peaks over threshold in extreme-value theory, with shape 0).
     """
 
     scores: tuple[float, ...]
-    """Rising, each in [0, 1]; at least one."""
+    """At least one score, in rising order, each in [0, 1]."""
 
     def __post_init__(self) -> None:
         if not self.scores:
@@ -51,6 +52,7 @@ class ScoreCalibrator:
 
     @classmethod
     def of(cls, scores: Sequence[float] | np.ndarray) -> "ScoreCalibrator":
+        """The calibration by these scores, in any order."""
         return cls(tuple(sorted(map(float, scores))))
 
     @property
@@ -60,9 +62,9 @@ class ScoreCalibrator:
         count = max(_TAIL_LEAST, math.ceil(_TAIL_SHARE * len(odds)))
         if len(odds) > count:
             scale = float((odds[-count:] - odds[-count - 1]).mean())
-        else:  # too few to see a tail: the scale that an exponential's spread has
+        else:  # too few for a tail: an exponential's scale is its standard deviation
             scale = float(odds.std(ddof=1)) if len(odds) > 1 else 0.0
-        return max(scale, 0.05)  # ties must not make the scale a step
+        return max(scale, 0.05)  # a scale of 0, from ties, would make the tail a step
 
     def share_below(self, score: float) -> float:
         """Estimated share of good parts that score lower; rises with the score."""
@@ -74,7 +76,7 @@ class ScoreCalibrator:
         return float(np.interp(at, table.log_odds, table.shares))
 
     def as_table(self) -> CalibrationTable:
-        """What `share_below` reads."""
+        """The table that `share_below` interpolates."""
         count = len(self.scores)
         floor = float(log_odds(0.0))
         shares = [0.0, *(rank / (count + 1) for rank in range(1, count + 1))]
@@ -82,8 +84,10 @@ class ScoreCalibrator:
         return CalibrationTable(odds, shares, self.tail_scale, _EDGE)
 
     def at_share(self, share: float) -> float:
-        """The score that `share` of good parts stay below: `share_below` backwards,
-        beyond the highest score."""
+        """The score that `share` of good parts stay below, on the tail.
+
+        The inverse of `share_below` beyond the highest score.
+        """
         last = len(self.scores) / (len(self.scores) + 1)
         odds = float(log_odds(self.scores[-1]))
         odds += self.tail_scale * math.log((1.0 - last) / (1.0 - share))

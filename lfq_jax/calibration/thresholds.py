@@ -1,10 +1,13 @@
-"""From scores to decisions (paper 3.5): where to put the threshold, and what it means.
+"""Thresholds that turn scores into decisions (paper 3.5), and what each guarantees.
 
-Four rules. `max_f1`: the largest F1 on synthetic anomalies (eq. 5).
-`false_alarm_rate`: from good images alone, by conformal prediction (Vovk et al. 2005).
-`margin`: from there a quarter of the way to the synthetic anomalies. `labelled`: the
-largest F1 on the user's own images, good and defective. A score is called anomalous
-from the threshold on.
+A score is anomalous if it is at least the threshold. There are four rules:
+
+- `max_f1`: the largest F1 on synthetic anomalies (eq. 5).
+- `false_alarm_rate`: from good images alone, by conformal prediction (Vovk et al.
+  2005).
+- `margin`: a quarter of the way from the `false_alarm_rate` threshold to the synthetic
+  anomalies.
+- `labelled`: the largest F1 on the user's own good and defective images.
 """
 
 import dataclasses
@@ -21,27 +24,30 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How one detector's scores become decisions. Stored as thresholds.json."""
+    """All thresholds of one detector, and the rule in force. Stored as thresholds.json.
+
+    The rule selects one threshold for images and one for pixels.
+    """
 
     image_score: ImageScore
-    """The score that decides."""
+    """The image score that the thresholds apply to."""
     image_score_reason: str
-    """Why that one."""
+    """Why this image score was chosen."""
     rule: Rule
-    """The rule that decides unless another is asked for."""
+    """The rule in force unless the user asks for another."""
     false_alarm_rate: float
-    """Nominal, of the rule of that name."""
+    """Nominal rate of the rule `false_alarm_rate`."""
     image: dict[str, Threshold]
-    """Threshold on the image score by rule."""
+    """Thresholds on the image score, by rule."""
     pixel: dict[str, Threshold]
-    """Threshold on the map by rule: for `false_alarm_rate`, that any pixel of a good
-    image is marked."""
+    """Thresholds on the map, by rule. For `false_alarm_rate`, the rate is that of good
+    images in which any pixel is marked."""
     good: ScoreCalibrator
-    """What scores are calibrated with."""
+    """Good images' scores, which calibrate new scores."""
     tile_px: int
-    """Width of the tiles that were scored, in the photographs' pixels; 0: whole."""
+    """Width of the scored tiles in the photographs' pixels; 0: whole photographs."""
     evidence: dict[str, Any]
-    """The scores that a training leaves behind; see `lfq_jax.training.validation`."""
+    """The scores that a training stores for calibration; see `lfq_jax.training.validation`."""
 
     def __post_init__(self) -> None:
         for name in ("image", "pixel"):
@@ -49,10 +55,10 @@ class Thresholds:
                 raise ValueError(f"rule {self.rule} has no {name} threshold")
 
     def ruled_by(self, rule: str) -> "Thresholds":
-        """The same with another rule in force.
+        """These thresholds with another rule in force.
 
         Raises:
-          ValueError: where no threshold by that rule is stored.
+          ValueError: if no threshold of that rule is stored.
         """
         if rule not in self.image or rule not in self.pixel:
             known = ", ".join(self.image)
@@ -61,26 +67,31 @@ class Thresholds:
 
     @property
     def image_threshold(self) -> float:
+        """Threshold on the image score by the rule in force."""
         return self.image[self.rule].value
 
     @property
     def pixel_threshold(self) -> float:
+        """Threshold on the map by the rule in force."""
         return self.pixel[self.rule].value
 
     def calibrated(self, score: float) -> float:
-        """The score as a number that means the same in every category: the estimated
-        share of good parts that score lower, in [0, 1]."""
+        """Estimated share of good parts that score lower than `score`, in [0, 1].
+
+        Unlike raw scores, this number is comparable between categories.
+        """
         return self.good.share_below(score)
 
     def as_json(self) -> dict[str, Any]:
+        """The content of thresholds.json."""
         return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Thresholds":
-        """What `as_json` made.
+        """The thresholds from the content of thresholds.json.
 
         Raises:
-          ValueError: where it is damaged or another version's.
+          ValueError: if the content is damaged or of another schema version.
         """
         try:
             fields = dict(content)
@@ -89,8 +100,8 @@ class Thresholds:
                 raise ValueError(f"schema version {version}, not {SCHEMA_VERSION}")
             for level in ("image", "pixel"):
                 fields[level] = {
-                    rule: from_json(Threshold, each)
-                    for rule, each in fields[level].items()
+                    rule: from_json(Threshold, threshold)
+                    for rule, threshold in fields[level].items()
                 }
             fields["good"] = ScoreCalibrator.of(fields["good"]["scores"])
             return cls(**fields)

@@ -1,6 +1,7 @@
-"""The formats of an export: how each is written, and how it is run again.
+"""The formats of an export: how each is written, and how it is opened and run.
 
-Every graph takes bytes [b p p 3] and gives OUTPUTS, weights and thresholds inside.
+Every graph takes uint8 images [b p p 3] and returns OUTPUTS. Weights and thresholds are
+part of the graph.
 """
 
 import contextlib
@@ -27,26 +28,28 @@ from lfq_jax.inference.predictor import Predictor, scoring_program
 Format = Literal["stablehlo", "onnx", "safetensors"]
 OUTPUTS = ("map", "score", "calibrated", "is_anomalous", "mask")
 PLATFORMS = ("cpu", "cuda")
-OPSET = 26  # the first with BitCast, which the search for the nearest patch needs
+OPSET = 26  # the first with BitCast, which the nearest-neighbour search needs
 GRAPH_FILES: dict[Format, str] = {
     "stablehlo": "model.stablehlo",
     "onnx": "model.onnx",
     "safetensors": "detector",
 }
-# Says, a hundred times, that a shape goes without saying in the graph: it does.
-_CHATTERER = "onnx_ir.serde"
-_ONNX_EXTRA = "pip install -c constraints.txt -e '.[onnx]'"
+_NOISY_LOGGER = "onnx_ir.serde"  # warns a hundred times of shapes that are implied
+_ONNX_INSTALL = (
+    "pip install -c constraints.txt -e '.[onnx]' && "
+    "pip install -c constraints.txt --no-deps jax2onnx"
+)
 
 Program = Callable[[UInt8[np.ndarray, "b p p 3"]], tuple[np.ndarray, ...]]
 
 
 def decision_program(detector: Detector) -> Callable[[Any], tuple[Any, ...]]:
-    """From bytes to OUTPUTS, the detector's weights and thresholds inside."""
+    """The function from uint8 images to OUTPUTS, with weights and thresholds inside."""
     thresholds = detector.thresholds
     scale = thresholds.good.as_table()
     known = jnp.asarray(scale.log_odds, jnp.float32)
     shares = jnp.asarray(scale.shares, jnp.float32)
-    widths = jnp.maximum(jnp.diff(known), 1e-6)  # equal scores are a step
+    widths = jnp.maximum(jnp.diff(known), 1e-6)  # equal scores make a steep ramp
     networks = detector.predictor
     program = scoring_program(networks.scorer)
 
@@ -55,7 +58,7 @@ def decision_program(detector: Detector) -> Callable[[Any], tuple[Any, ...]]:
         score = scores[thresholds.image_score]
         inside = jnp.clip(score, scale.edge, 1 - scale.edge)
         odds = jnp.log(inside) - jnp.log1p(-inside)
-        # A sum of ramps is interpolation without a search, which few formats have.
+        # A sum of ramps interpolates without a search, which few formats have.
         ramps = jnp.clip((odds[:, None] - known[:-1]) / widths, 0.0, 1.0)
         within = shares[0] + ramps @ jnp.diff(shares)
         beyond = jnp.exp(-jnp.maximum(odds - known[-1], 0.0) / scale.tail_scale)
@@ -77,7 +80,7 @@ def _spec(detector: Detector, batch: Any) -> jax.ShapeDtypeStruct:
 
 
 def _write_stablehlo(detector: Detector, folder: Path, batch_size: int) -> None:
-    """Any number of images where `batch_size` is 0."""
+    """Write model.stablehlo. A `batch_size` of 0 allows any number of images."""
     count: Any = batch_size or jax.export.symbolic_shape("b")[0]
     exported = jax.export.export(
         jax.jit(decision_program(detector)), platforms=PLATFORMS
@@ -100,11 +103,11 @@ def _write_onnx(detector: Detector, folder: Path, batch_size: int) -> None:
         import onnxruntime  # noqa: F401  (the parity report runs it)
     except ImportError as error:
         raise ValueError(
-            f"--format onnx needs {error.name}, which is not installed: {_ONNX_EXTRA}"
+            f"--format onnx needs {error.name}, which is not installed: {_ONNX_INSTALL}"
         ) from error
     spec = _spec(detector, batch_size)
     graph = plain_graph(decision_program(detector), spec)
-    with _only_errors(_CHATTERER):
+    with _only_errors(_NOISY_LOGGER):
         model = jax2onnx.to_onnx(
             graph,
             [spec],
@@ -117,14 +120,14 @@ def _write_onnx(detector: Detector, folder: Path, batch_size: int) -> None:
 
 @contextlib.contextmanager
 def _only_errors(name: str) -> Iterator[None]:
-    """Let this logger, which is another package's, speak of errors alone."""
+    """Let another package's logger log only errors."""
     logger = logging.getLogger(name)
-    before = logger.level
+    previous = logger.level
     logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(previous)
 
 
 def _open_onnx(folder: Path, threads: int) -> Program:
@@ -132,14 +135,14 @@ def _open_onnx(folder: Path, threads: int) -> Program:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors: not every constant that it leaves out
+    options.log_severity_level = 3  # only errors, not every constant that is removed
     session = onnxruntime.InferenceSession(
         folder / GRAPH_FILES["onnx"], options, providers=["CPUExecutionProvider"]
     )
 
     def run(images: np.ndarray) -> tuple[np.ndarray, ...]:
-        found = session.run(list(OUTPUTS), {"images": images})
-        return tuple(np.asarray(each) for each in found)
+        outputs = session.run(list(OUTPUTS), {"images": images})
+        return tuple(np.asarray(output) for output in outputs)
 
     return run
 
@@ -173,13 +176,14 @@ _READERS = {
 
 
 def open_export(folder: Path, *, threads: int = 0) -> Program:
-    """The program of an exported folder: bytes [b p p 3] in, OUTPUTS out.
+    """The function of an exported folder: uint8 images [b p p 3] to OUTPUTS.
 
     Args:
-      threads: of onnxruntime; 0: as many as there are cores.
+      folder: the exported folder.
+      threads: threads of onnxruntime; 0: one per core.
 
     Raises:
-      ValueError: where the folder holds no export.
+      ValueError: if the folder is not an export.
     """
     path = folder / "export.json"
     if not path.is_file():

@@ -1,9 +1,10 @@
-"""A jax function rewritten to operations that any graph format has.
+"""Rewrites a jax function to operations that every graph format has.
 
-ONNX converters know every common operation, but not `reduce_window` with an initial
-value, arrays without elements, or loops over the images of a batch. Those are replaced
-here by operations that give the same bits, and what depends on no input is computed.
-Of a choice by platform the default is taken, which may round otherwise.
+ONNX converters support all common operations, but not `reduce_window` with an initial
+value, arrays without elements, or loops over the images of a batch. This module
+replaces them by operations with the same bits and evaluates everything that depends on
+no input. Of platform-dependent branches it takes the default, which may round
+differently.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +22,9 @@ _CALLS = frozenset({"jit", "pjit", "closed_call", "core_call", "custom_jvp_call"
 def plain_graph(
     function: Callable[..., Any], *specs: jax.ShapeDtypeStruct
 ) -> Callable[..., tuple[Any, ...]]:
-    """`function` of arrays like `specs`, as a function of plain operations.
+    """`function`, for inputs like `specs`, rewritten to plain operations.
 
-    Its outputs come as a flat tuple, in the order of `jax.tree.leaves`.
+    The result returns a flat tuple, in the order of `jax.tree.leaves`.
     """
     traced = jax.make_jaxpr(function)(*specs)
 
@@ -32,7 +33,7 @@ def plain_graph(
 
     plain = jax.make_jaxpr(rewritten)(*specs)
 
-    # In a trace the types are settled, whatever precision mode a converter has.
+    # A trace has fixed types, whatever precision mode a converter sets.
     def evaluated(*arguments: Any) -> tuple[Any, ...]:
         return tuple(eval_jaxpr(plain.jaxpr, plain.consts, *arguments))
 
@@ -51,27 +52,27 @@ def _evaluate(
         return known[variable]
 
     for equation in jaxpr.eqns:
-        found = _applied(equation, [read(each) for each in equation.invars])
-        known.update(zip(equation.outvars, found, strict=True))
-    return [read(each) for each in jaxpr.outvars]
+        outputs = _applied(equation, [read(variable) for variable in equation.invars])
+        known.update(zip(equation.outvars, outputs, strict=True))
+    return [read(variable) for variable in jaxpr.outvars]
 
 
 def _applied(equation: Any, inputs: list[Any]) -> list[Any]:
-    """The outputs of one operation, or of what stands for it."""
+    """The outputs of one operation, or of its replacement."""
     name, parameters = equation.primitive.name, equation.params
-    outputs = [each.aval for each in equation.outvars]
+    outputs = [variable.aval for variable in equation.outvars]
     if all(aval.size == 0 for aval in outputs):
         return [np.zeros(aval.shape, aval.dtype) for aval in outputs]
     if name == "platform_index":
         return [np.int32(_default_of(**parameters))]
-    if not any(isinstance(each, Tracer) for each in inputs):
+    if not any(isinstance(value, Tracer) for value in inputs):
         with jax.ensure_compile_time_eval():
-            return [np.asarray(each) for each in _bound(equation, inputs)]
+            return [np.asarray(value) for value in _bound(equation, inputs)]
     if name in _CALLS:
         inner = parameters.get("jaxpr") or parameters["call_jaxpr"]
         return _evaluate(inner.jaxpr, inner.consts, inputs)
     if name == "concatenate":
-        return [_joined([each for each in inputs if np.size(each)], **parameters)]
+        return [_joined([part for part in inputs if np.size(part)], **parameters)]
     if name == "reduce_window" and _is_maximum(parameters["jaxpr"]):
         return [_largest_in_windows(*inputs, **parameters)]
     if name == "scan":
@@ -82,12 +83,13 @@ def _applied(equation: Any, inputs: list[Any]) -> list[Any]:
 
 
 def _bound(equation: Any, inputs: list[Any]) -> list[Any]:
-    found = equation.primitive.bind(*inputs, **equation.params)
-    return list(found) if equation.primitive.multiple_results else [found]
+    """The outputs of the operation itself."""
+    outputs = equation.primitive.bind(*inputs, **equation.params)
+    return list(outputs) if equation.primitive.multiple_results else [outputs]
 
 
 def _default_of(platforms: Sequence[Sequence[str] | None]) -> int:
-    """Which branch of `platform_dependent` is for devices that it does not name."""
+    """Index of `platform_dependent`'s branch for platforms that it does not name."""
     return list(platforms).index(None)
 
 
@@ -97,7 +99,7 @@ def _joined(parts: list[Any], *, dimension: int) -> Any:
 
 def _is_maximum(reducer: Any) -> bool:
     equations = getattr(reducer, "jaxpr", reducer).eqns
-    return [each.primitive.name for each in equations] == ["max"]
+    return [equation.primitive.name for equation in equations] == ["max"]
 
 
 def _largest_in_windows(
@@ -109,20 +111,20 @@ def _largest_in_windows(
     padding: Sequence[tuple[int, int]],
     **dilations: Any,
 ) -> Any:
-    """Maxima of shifted slices, an axis after the other."""
+    """`reduce_window` with max, as maxima of shifted slices, one axis after another."""
     for name in ("base_dilation", "window_dilation"):
-        if any(each != 1 for each in dilations.get(name, ())):
+        if any(dilation != 1 for dilation in dilations.get(name, ())):
             raise NotImplementedError(f"reduce_window with {name}")
     x = jnp.pad(x, padding, constant_values=least)
     sizes = zip(window_dimensions, window_strides, strict=True)
     for axis, (width, stride) in enumerate(sizes):
         count = (x.shape[axis] - width) // stride + 1
         end = (count - 1) * stride + 1
-        found = None
+        largest = None
         for start in range(width):
             part = jax.lax.slice_in_dim(x, start, start + end, stride, axis=axis)
-            found = part if found is None else jnp.maximum(found, part)
-        x = found
+            largest = part if largest is None else jnp.maximum(largest, part)
+        x = largest
     return jnp.maximum(x, least)
 
 
@@ -136,22 +138,22 @@ def _unrolled(
     reverse: bool,
     **_: Any,
 ) -> list[Any]:
-    """A loop, one step after the other."""
+    """The outputs of a `scan`, unrolled into one copy of its body per step."""
     if reverse:
         raise NotImplementedError("scan with reverse")
-    fixed, rest = inputs[:num_consts], inputs[num_consts:]
-    carried, walked = rest[:num_carry], rest[num_carry:]
+    constants, rest = inputs[:num_consts], inputs[num_consts:]
+    carried, scanned = rest[:num_carry], rest[num_carry:]
     steps = []
     for i in range(length):
-        arguments = [*fixed, *carried, *(each[i] for each in walked)]
-        found = _evaluate(jaxpr.jaxpr, jaxpr.consts, arguments)
-        carried = found[:num_carry]
-        steps.append(found[num_carry:])
+        arguments = [*constants, *carried, *(x[i] for x in scanned)]
+        outputs = _evaluate(jaxpr.jaxpr, jaxpr.consts, arguments)
+        carried = outputs[:num_carry]
+        steps.append(outputs[num_carry:])
     return [*carried, *(jnp.stack(parts) for parts in zip(*steps, strict=True))]
 
 
 def _branched(index: Any, *inputs: Any, branches: Sequence[Any], **_: Any) -> list[Any]:
-    """A choice of branches, each of plain operations."""
+    """The outputs of a `cond`, with each branch rewritten to plain operations."""
     if not isinstance(index, Tracer):
         chosen = branches[int(index)]
         return _evaluate(chosen.jaxpr, chosen.consts, inputs)
@@ -160,12 +162,12 @@ def _branched(index: Any, *inputs: Any, branches: Sequence[Any], **_: Any) -> li
         def call(*traced: Any) -> list[Any]:
             rest = iter(traced)
             all_inputs = [
-                next(rest) if isinstance(each, Tracer) else each for each in inputs
+                next(rest) if isinstance(value, Tracer) else value for value in inputs
             ]
             return _evaluate(branch.jaxpr, branch.consts, all_inputs)
 
         return call
 
-    # Constants are no inputs of a branch, which may not need them.
-    traced = [each for each in inputs if isinstance(each, Tracer)]
+    # Constants are not passed to a branch as inputs, since it may not use them.
+    traced = [value for value in inputs if isinstance(value, Tracer)]
     return jax.lax.switch(index, [plain(branch) for branch in branches], *traced)

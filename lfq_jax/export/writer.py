@@ -1,7 +1,8 @@
-"""A detector for other programs: a folder that was compared with it, or none.
+"""Exports a detector to a folder for other programs, and checks its results.
 
-How a photograph becomes what an exported graph takes stands in export.json and in
-run.py, which needs none of this project's code.
+The folder is kept only if its results equal the detector's. export.json and run.py
+describe how a photograph becomes the input of the exported graph; run.py needs no code
+of this project.
 """
 
 import json
@@ -17,22 +18,26 @@ from lfq_jax.inference.detector import Detector
 from lfq_jax.inference.detector_files import DetectorRecord, read_validation
 
 TOLERANCE = 1e-4
-"""Largest difference of a map or a score that an export may have, in float32."""
+"""Largest allowed float32 difference of a map or score from the detector's."""
 SCHEMA_VERSION = 1
 _ASSETS = Path(__file__).resolve().parent / "export_assets"
 
 
 class Parity(NamedTuple):
-    """How far an export is from the detector that it was made of."""
+    """Differences between an export and its detector, over all compared images."""
 
     images: int
+    """Number of compared images."""
     map_difference: float
-    """Largest of any pixel of any image."""
+    """Largest difference of a pixel."""
     pixels_beyond: float
     """Share of pixels that differ by more than TOLERANCE."""
     score_difference: float
+    """Largest difference of an image score."""
     calibrated_difference: float
+    """Largest difference of a calibrated score."""
     decisions_differing: int
+    """Number of images with another decision."""
     masks_differing: float
     """Share of pixels on the other side of the pixel threshold."""
 
@@ -46,15 +51,15 @@ def parity(
     for start in range(0, len(images), size):
         chunk = images[start : start + size]
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], size - len(chunk), 0)])
-        theirs = [each[: len(chunk)] for each in program(padded)]
-        for i, ours in enumerate(detector(list(chunk), tile_px=0)):
-            difference = np.abs(theirs[0][i] - ours.heat_map)
+        exported = [output[: len(chunk)] for output in program(padded)]
+        for i, expected in enumerate(detector(list(chunk), tile_px=0)):
+            difference = np.abs(exported[0][i] - expected.heat_map)
             maps.append(difference.max())
             beyond.append(np.mean(difference > TOLERANCE))
-            scores.append(abs(float(theirs[1][i]) - ours.score))
-            calibrated.append(abs(float(theirs[2][i]) - ours.calibrated))
-            decisions += bool(theirs[3][i]) != ours.is_anomalous
-            masks.append(np.mean(theirs[4][i] != ours.mask))
+            scores.append(abs(float(exported[1][i]) - expected.score))
+            calibrated.append(abs(float(exported[2][i]) - expected.calibrated))
+            decisions += bool(exported[3][i]) != expected.is_anomalous
+            masks.append(np.mean(exported[4][i] != expected.mask))
     return Parity(
         images=len(images),
         map_difference=float(np.max(maps)),
@@ -75,29 +80,22 @@ def export_detector(
     batch_size: int = 1,
     tolerance: float = TOLERANCE,
 ) -> Parity:
-    """Write `out`, a folder that is whole and checked, or not there.
+    """Write the folder `out`, complete and checked, or not at all.
 
     Args:
-      detector: what is exported, with its thresholds.
-      source: its folder, for the images that the export is compared on.
-      batch_size: images a call; 0: any number, of `stablehlo` alone.
+      detector: the detector to export, with its thresholds.
+      source: the detector's folder, which has the images for the comparison.
+      out: the folder to write.
+      format: the format of the export.
+      batch_size: images per call. 0: any number, only for `stablehlo`.
+      tolerance: largest allowed difference of a map or a score.
 
     Raises:
-      ValueError: where `source` has no such images, its thresholds are of tiles, which
-        no export makes, a package is missing, or the export differs by more than
+      ValueError: if `source` has no such images, the thresholds are for tiles (an
+        export has none), a package is missing, or the export differs by more than
         `tolerance`.
     """
-    if tile_px := detector.thresholds.tile_px:
-        raise ValueError(
-            f"the thresholds are those of tiles of {tile_px} px, and an export scores "
-            "photographs as a whole: calibrate with --tile-px 0 first"
-        )
-    images = read_validation(source)
-    if not len(images):
-        raise ValueError(
-            f"{source} has no validation images to check an export with, for it is an "
-            "export itself: export from the run"
-        )
+    images = _images_to_compare(detector, source)
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -109,14 +107,7 @@ def export_detector(
         found = parity(detector, program, images, batch_size=batch_size)
         text = json.dumps(found._asdict() | {"tolerance": tolerance}, indent=1)
         (partial / "parity.json").write_text(text + "\n")
-        worst = float(np.max([found.map_difference, found.score_difference]))
-        if not worst <= tolerance:  # also refuses NaN, which max() may lose
-            raise ValueError(
-                f"the {format} export differs from the detector by {worst:.2g}, more "
-                f"than {tolerance:g}, and is not kept. {_told(found)} A code "
-                "of the bottleneck that is all but 0 may be rounded to the other "
-                "sign; --tolerance accepts more"
-            )
+        _require_parity(found, format=format, tolerance=tolerance)
         script = _ASSETS / f"run_{format}.py"
         if script.is_file():
             shutil.copy(script, partial / "run.py")
@@ -126,7 +117,34 @@ def export_detector(
     return found
 
 
-def _told(found: Parity) -> str:
+def _images_to_compare(detector: Detector, source: Path) -> np.ndarray:
+    """The validation images of the detector's folder, if it can be exported."""
+    if tile_px := detector.thresholds.tile_px:
+        raise ValueError(
+            f"the thresholds are those of tiles of {tile_px} px, but an export scores "
+            "whole photographs: calibrate with --tile-px 0 first"
+        )
+    images = read_validation(source)
+    if not len(images):
+        raise ValueError(
+            f"{source} has no validation images to check an export with, since it is "
+            "an export itself: export from the run"
+        )
+    return images
+
+
+def _require_parity(found: Parity, *, format: Format, tolerance: float) -> None:
+    worst = float(np.max([found.map_difference, found.score_difference]))
+    if not worst <= tolerance:  # also refuses NaN, which max() may lose
+        raise ValueError(
+            f"the {format} export differs from the detector by {worst:.2g}, more "
+            f"than {tolerance:g}, and is not kept. {_summary(found)} A value of the "
+            "bottleneck close to 0 may be rounded to the other sign; --tolerance "
+            "accepts larger differences"
+        )
+
+
+def _summary(found: Parity) -> str:
     return (
         f"Maps differ by {found.map_difference:.2g}, {found.pixels_beyond:.3%} of the "
         f"pixels by more than {TOLERANCE:g}; scores by {found.score_difference:.2g}; "
@@ -135,7 +153,7 @@ def _told(found: Parity) -> str:
 
 
 def _about(detector: Detector, format: Format, batch_size: int) -> dict[str, Any]:
-    """What a program that knows nothing of this project has to know."""
+    """The content of export.json: all that a program needs to use the export."""
     saved, thresholds = detector.record, detector.thresholds
     px = detector.predictor.image_px
     return {
@@ -146,7 +164,7 @@ def _about(detector: Detector, format: Format, batch_size: int) -> dict[str, Any
         "kind": saved.kind,
         "batch_size": batch_size or "any",
         "preprocessing": {
-            "colour": "RGB, 8 bits a value; grey repeated over the three channels",
+            "colour": "RGB, 8 bits per value; grey repeated over the three channels",
             "wide_bit_depth": saved.wide_bit_depth,
             "resize_to": [px, px],
             "filter": "mean over areas (Pillow's BOX) where the shorter side is at "
@@ -171,16 +189,17 @@ def _about(detector: Detector, format: Format, batch_size: int) -> dict[str, Any
 
 
 def _scored(saved: DetectorRecord) -> str:
-    """What the image score is read off."""
+    """The map that the image score is computed from."""
     config, memory = saved.model.memory_bank, saved.variables.memory_bank
-    said = "the map before it is smoothed"
+    scored = "the map before smoothing"
     if config is None or memory is None:
-        return said
+        return scored
     if saved.variables.logistic_head is not None:
-        said = (
-            "the map as it were with a share of "
-            f"{config.score_head_weight:g} for the regression, for {config.head_weight:g}"
+        scored = (
+            "the map with a weight of "
+            f"{config.score_head_weight:g} for the logistic head instead of "
+            f"{config.head_weight:g}"
         )
     if memory.orientation is not None:
-        said += ", without what the way a texture's grain runs adds to it"
-    return said
+        scored += ", without the orientation term of textures"
+    return scored

@@ -1,29 +1,28 @@
-"""Whatever array a camera gives, as the 8-bit RGB image that the networks see."""
+"""Conversion of any camera's array to 8-bit RGB, the input of the networks."""
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
 GREY_LIKE = (1, 2)  # channels: grey, grey with transparency
 LONGEST_PX = 32_768
-"""Longest side that is scored. More is an error: cut the image into pieces."""
+"""Longest side of an image that is scored. Larger images must be cut into pieces."""
 
 
 def as_rgb(
     image: Shaped[np.ndarray, "..."], *, bit_depth: int, is_known: bool = True
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """An image as 8-bit RGB, as `datasets.images.read_image` reads one from a file.
+    """An image as 8-bit RGB, as `datasets.images.read_image` reads it from a file.
 
     Args:
-      image: [h w], [h w 1], [h w 2], [h w 3] or [h w 4], of any integer type or in
-        [0, 1]; transparency, the last of 2 or 4, is laid on black.
-      bit_depth: of the camera, by which all integers but uint8 are read: 10, 12, 14
-        or 16.
-      is_known: whether the camera is known to have that depth. Where it is not, wider
-        integers with no value above 255 are refused: 8 bits may be meant.
+      image: [h w], [h w 1], [h w 2], [h w 3] or [h w 4], of any integer type, or floats
+        in [0, 1]. Transparency, the last of 2 or 4 channels, is composed on black.
+      bit_depth: bits per value of all integer types but uint8: 10, 12, 14 or 16.
+      is_known: whether the camera is known to have that depth. If not, wider integers
+        without a value above 255 are refused, since they may be 8-bit values.
 
     Raises:
       ValueError: for another shape or type, no pixels, a side above LONGEST_PX, or
-        values that the type does not promise.
+        values outside the range of the type.
     """
     pixels = np.asarray(image)
     if pixels.ndim == 2:

@@ -1,4 +1,4 @@
-"""Images far larger than those learnt from: overlapping tiles, blended at the seams."""
+"""Overlapping tiles for images much larger than the training images."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 OVERLAP = 0.25
-"""Share of a tile that it has in common with the next one, at least."""
+"""Least share of a tile that overlaps the next tile."""
 
 
 class Tile(NamedTuple):
@@ -19,12 +19,12 @@ class Tile(NamedTuple):
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Its rows and columns; past the image's end they are cut off."""
+        """Row and column slices of the tile; numpy cuts them off at the image's end."""
         rows = slice(self.top, self.top + self.height)
         return rows, slice(self.left, self.left + self.width)
 
     def of(self, image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
-        """The pixels of this tile; beyond the image its mirror image goes on."""
+        """The pixels of this tile; beyond the image's end the image is mirrored."""
         part = image[self.place]
         down, across = self.height - part.shape[0], self.width - part.shape[1]
         if not (down or across):
@@ -33,18 +33,18 @@ class Tile(NamedTuple):
 
 
 def tiles(size: tuple[int, int], tile: tuple[int, int]) -> list[Tile]:
-    """Tiles that cover an image, evenly spread, row by row.
+    """Evenly spaced tiles that cover an image, row by row.
 
     Args:
       size: height and width of the image.
       tile: height and width of a tile.
 
     Raises:
-      ValueError: where a side of a tile is less than 16 px.
+      ValueError: if a side of a tile is below 16 px.
     """
     if min(tile) < 16:
         raise ValueError(f"a tile must be at least 16 px a side, got {tile}")
-    rows, columns = (_starts(*each) for each in zip(size, tile, strict=True))
+    rows, columns = (_starts(*axis) for axis in zip(size, tile, strict=True))
     return [Tile(top, left, *tile) for top in rows for left in columns]
 
 
@@ -57,14 +57,14 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 class Mosaic:
-    """The map of a large image, put together from its tiles' maps."""
+    """The map of a large image, assembled from the maps of its tiles."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._sum = np.zeros(size, np.float32)
         self._weight = np.zeros(size, np.float32)
 
     def add(self, tile: Tile, tile_map: Float[np.ndarray, "h w"]) -> None:
-        """Lay the map of a tile, at the image's own resolution, over the others."""
+        """Add the map of a tile, at the image's own resolution."""
         inside = self._sum[tile.place]
         height, width = inside.shape
         weight = _ramp(tile.height)[:height, None] * _ramp(tile.width)[None, :width]
@@ -72,11 +72,11 @@ class Mosaic:
         self._weight[tile.place] += weight
 
     def map(self) -> Float[np.ndarray, "H W"]:
-        """The weighted mean of all tiles."""
+        """The weighted mean of all tiles' maps."""
         return self._sum / self._weight
 
 
 def _ramp(side: int) -> Float[np.ndarray, "n"]:
-    """Falls from 1 to nearly 0 over the overlap at both ends: no seam is seen."""
+    """Weights that fall from 1 to nearly 0 in both overlaps, to avoid visible seams."""
     distance = np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5)
     return np.minimum(1.0, distance / (OVERLAP * side)).astype(np.float32)

@@ -1,8 +1,9 @@
-"""A fixed filter bank: what an image looks like around every point, without learning.
+"""A fixed filter bank: features of the neighbourhood of every cell, without learning.
 
-Each octave gives local colour and the local energy of oriented edges and ridges, which
-tells most textures apart (Leung and Malik 2001; Varma and Zisserman 2005), and the
-strongest of the lines nearby, for scratches and cracks that a mean would hide.
+In each octave the features are local colour and the local energy of oriented edges and
+ridges. They distinguish most textures (Leung and Malik 2001; Varma and Zisserman 2005).
+The finest octaves add the strongest lines nearby, for scratches and cracks that a mean
+would hide.
 """
 
 import math
@@ -16,29 +17,31 @@ from jaxtyping import Array, Float
 ORIENTATIONS = 4
 COLOURS = 3
 STRUCTURES = 3 * ORIENTATIONS
-"""Edges, bright ridges and dark ridges, each in every orientation."""
+"""Edges, bright ridges and dark ridges, each in all orientations."""
 LINES = 2 * 8
 """Bright and dark lines, each in eight orientations."""
-_LINE_OCTAVES = 3  # the finest; coarser ones see no more than ridges do
+_LINE_OCTAVES = 3  # the finest octaves; in coarser ones, lines add nothing to ridges
 _LINE_SIGMA_PX = (1.0, 3.0)  # across and along
 _LINE_RADIUS_PX = 7
-_LINE_POOL_PX = 7  # at least; in pixels of the octave
-_AT_ONCE_PX = 4  # neighbours in a row that `filtered` finds together
+_LINE_POOL_PX = 7  # least window of the maximum, in pixels of the octave
+_AT_ONCE_PX = 4  # neighbours in a row that `filtered` computes together
 _RADIUS_PX = 3
-_POOL_SIGMA_PX = 1.5  # of energies, in pixels of their octave
+_POOL_SIGMA_PX = 1.5  # smoothing of energies, in pixels of their octave
 _ENERGY_FLOOR = 1e-4  # keeps the slope of the square root finite
 
 
 def group_sizes(levels: int) -> tuple[int, ...]:
-    """Features in each group: colour, structure and, in the finest octaves, lines of
-    every octave, fine to coarse."""
+    """Number of features in each group, from the finest to the coarsest octave.
+
+    Each octave has the groups colour and structure. The finest octaves also have lines.
+    """
     with_lines = min(levels, _LINE_OCTAVES)
-    of_fine = (COLOURS, STRUCTURES, LINES) * with_lines
-    return of_fine + (COLOURS, STRUCTURES) * (levels - with_lines)
+    fine = (COLOURS, STRUCTURES, LINES) * with_lines
+    return fine + (COLOURS, STRUCTURES) * (levels - with_lines)
 
 
 def derivatives() -> np.ndarray:
-    """Kernels [7 7 1 8]: first and second Gaussian derivative, sigma 1 px, in turn."""
+    """Kernels [7 7 1 8]: alternating first and second Gaussian derivatives, sigma 1."""
     side = np.arange(-_RADIUS_PX, _RADIUS_PX + 1, dtype=np.float64)
     y, x = np.meshgrid(side, side, indexing="ij")
     gaussian = np.exp(-(x * x + y * y) / 2)
@@ -48,14 +51,13 @@ def derivatives() -> np.ndarray:
         angle = math.pi * i / ORIENTATIONS
         along = math.cos(angle) * x + math.sin(angle) * y
         second = (along * along - 1) * gaussian
-        second -= gaussian * second.sum()  # blind to what is flat
+        second -= gaussian * second.sum()  # no response to a constant image
         kernels += [-along * gaussian, second]
     return np.stack(kernels, -1)[:, :, None].astype(np.float32)
 
 
 def _elongated() -> np.ndarray:
-    """Kernels [15 15 1 8]: second Gaussian derivatives across a line, of unit energy
-    over 2."""
+    """Kernels [15 15 1 8]: second Gaussian derivatives across a line, of norm 1/2."""
     r = _LINE_RADIUS_PX
     y, x = np.mgrid[-r : r + 1, -r : r + 1].astype(np.float64)
     across_px, along_px = _LINE_SIGMA_PX
@@ -67,22 +69,25 @@ def _elongated() -> np.ndarray:
         gaussian = np.exp(-0.5 * ((across / across_px) ** 2 + (along / along_px) ** 2))
         gaussian /= gaussian.sum()
         second = ((across / across_px) ** 2 - 1) * gaussian
-        second -= gaussian * second.sum()  # blind to what is flat
+        second -= gaussian * second.sum()  # no response to a constant image
         kernels.append(0.5 * second / np.linalg.norm(second))
     return np.stack(kernels, -1)[:, :, None].astype(np.float32)
 
 
 def _pool_sigma(cell: float) -> float:
-    return math.hypot(_POOL_SIGMA_PX, 0.29 * max(cell, 1.0))  # the cell's own width
+    # 0.29 cells is the deviation of a uniform distribution over one cell.
+    return math.hypot(_POOL_SIGMA_PX, 0.29 * max(cell, 1.0))
 
 
 def sampling(
     size: int, grid: int, sigma_of: Callable[[float], float] = _pool_sigma
 ) -> np.ndarray:
-    """Matrix [grid size]: Gaussian means about the centres of `grid` equal cells.
+    """Matrix [grid size] that computes Gaussian means about the centres of equal cells.
 
     Args:
-      sigma_of: the deviation in pixels, by the width of a cell in pixels.
+      size: number of pixels along the axis.
+      grid: number of cells.
+      sigma_of: the Gaussian's deviation as a function of a cell's width, in pixels.
     """
     cell = size / grid
     centres = (np.arange(grid) + 0.5) * cell - 0.5
@@ -97,7 +102,7 @@ def on_grid(
     columns: int,
     sigma_of: Callable[[float], float] = _pool_sigma,
 ) -> Float[Array, "b rows columns c"]:
-    """Gaussian means about the centres of equal cells; see `sampling`."""
+    """Gaussian means of x about the centres of equal cells; see `sampling`."""
     down = jnp.asarray(sampling(x.shape[1], rows, sigma_of))
     across = jnp.asarray(sampling(x.shape[2], columns, sigma_of))
     halfway = jnp.einsum("ih,bhwc->biwc", down, x)
@@ -105,7 +110,7 @@ def on_grid(
 
 
 def halved(x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
-    """Means of 2 x 2 pixels; the sides are even."""
+    """Means of 2 x 2 pixels. The sides must be even."""
     b, h, w, c = x.shape
     return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
@@ -113,11 +118,11 @@ def halved(x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
 def filtered(
     lightness: Float[Array, "b h w 1"], kernels: np.ndarray
 ) -> Float[Array, "b h w k"]:
-    """What `kernels` [s s 1 k] find about every pixel; the border is mirrored.
+    """Responses of `kernels` [s s 1 k] at every pixel; the border is mirrored.
 
-    Pixels that are neighbours in a row are the channels of one convolution, whose
-    kernels lie a pixel further for each: a CPU multiplies many channels five times as
-    fast as few, and finds the same bits.
+    Neighbouring pixels of a row are output channels of one convolution, each with its
+    kernels shifted by one more pixel. With many channels a CPU is five times as fast as
+    with few, and the results are equal to the bit.
     """
     b, h, w, _ = lightness.shape
     r, k = len(kernels) // 2, kernels.shape[-1]
@@ -135,7 +140,7 @@ def filtered(
 
 
 def _side_by_side(kernels: np.ndarray) -> np.ndarray:
-    """`kernels` [s s 1 k] for every one of n neighbouring pixels: [s s+n-1 1 n*k]."""
+    """`kernels` [s s 1 k], shifted to each of n neighbours: [s s+n-1 1 n*k]."""
     s, _, _, k = kernels.shape
     n = _AT_ONCE_PX
     wide = np.zeros((s, s + n - 1, 1, n, k), kernels.dtype)
@@ -154,15 +159,16 @@ def _structure(lightness: Float[Array, "b h w 1"]) -> Array:
 def _strongest(
     response: Float[Array, "b h w c"], rows: int, columns: int
 ) -> Float[Array, "b rows columns 2*c"]:
-    """The highest and the lowest responses about the centres of `rows` x `columns`
-    equal cells, as positive numbers."""
+    """Maxima of the response and of its negative, about the centres of equal cells."""
     both = [_highest(x, rows, columns) for x in (response, -response)]
     return jnp.concatenate(both, axis=-1)
 
 
 def _highest(x: Float[Array, "b h w c"], rows: int, columns: int) -> Array:
-    """Maxima about the centres of cells, at least 0: an axis after the other, since of
-    every window a CPU looks at all values."""
+    """Maxima, at least 0, about the centres of cells.
+
+    One axis after the other, since a CPU reads every value of every window.
+    """
     return _highest_along(_highest_along(x, 1, rows), 2, columns)
 
 
@@ -177,12 +183,14 @@ def _highest_along(x: Float[Array, "b h w c"], axis: int, cells: int) -> Array:
 
 
 def maxima_along(x: Array, axis: int, *, window: int, step: int, before: int) -> Array:
-    """Maxima, at least 0, of windows along one axis, as many as there are steps in it.
+    """Maxima, at least 0, of windows along one axis; one window per step.
 
     Args:
-      window: values that each window has.
-      step: from one window to the next.
-      before: how far the first window begins before the first value.
+      x: any array.
+      axis: the axis of the windows.
+      window: number of values in each window.
+      step: distance between neighbouring windows.
+      before: number of positions that the first window starts before the first value.
     """
     sizes, steps, about = [1] * x.ndim, [1] * x.ndim, [(0, 0)] * x.ndim
     sizes[axis], steps[axis] = window, step
@@ -193,11 +201,12 @@ def maxima_along(x: Array, axis: int, *, window: int, step: int, before: int) ->
 def describe(
     images: Float[Array, "b h w 3"], *, levels: int, stride: int
 ) -> Float[Array, "b h//{stride} w//{stride} f"]:
-    """Features of every cell of `stride` x `stride` pixels, in `group_sizes`.
+    """Features of every cell of `stride` x `stride` pixels, in groups (`group_sizes`).
 
     Args:
       images: in [0, 1]; their sides are multiples of `stride` and of 2^(levels - 1).
-      levels: octaves.
+      levels: number of octaves.
+      stride: side of a cell in pixels.
     """
     rows, columns = images.shape[1] // stride, images.shape[2] // stride
     red, green, blue = images[..., 0], images[..., 1], images[..., 2]
@@ -213,6 +222,6 @@ def describe(
         if level < _LINE_OCTAVES:
             lines = filtered(lightness, _elongated())
             energies.append(_strongest(lines, rows, columns))
-        # The square root brings faint structure and strong closer together.
+        # The square root reduces the range between faint and strong structure.
         features += [jnp.sqrt(energy + _ENERGY_FLOOR) for energy in energies]
     return jnp.concatenate(features, axis=-1)

@@ -1,7 +1,8 @@
-"""At which angle a part lies: the turns of a shot that look most like an image.
+"""Pose search: the rotations of a shot that are most similar to an image.
 
-Parts such as screws, nuts and gears lie at any angle. Compared in place with shots that
-lie otherwise, the whole part is far; turned by the right angle, the defect alone.
+Parts such as screws, nuts and gears appear at any angle. If the shots have another
+angle, the whole part has large distances in place. If the shots are rotated to the
+right angle, only the defect has.
 """
 
 from collections.abc import Callable
@@ -14,42 +15,43 @@ from jaxtyping import Array, Bool, Float, UInt8
 from lfq_jax.ops.rotation import rotate_image
 
 STEP_DEG = 5
-"""Between two turns that are tried. In place, a few degrees more or less are tried
-anyhow (`MemoryBankConfig.turns_deg`)."""
-_AXES = 16  # of the features, which are enough to tell turns apart
-_SHIFT_CELLS = 2  # either way, in the coarse cells of two by two
-_APART_DEG = 15  # turns that are nearer to each other count as one
-_UPRIGHT_DEG = 5  # turns up to this are compared anyhow
+"""Degrees between two rotations of the search. A few degrees either way are compared in
+place in any case (`MemoryBankConfig.turns_deg`)."""
+_AXES = 16  # principal axes of the features: enough to distinguish rotations
+_SHIFT_CELLS = 2  # largest shift in each direction, in coarse cells of 2 x 2
+_APART_DEG = 15  # rotations closer to each other than this count as one
+_UPRIGHT_DEG = 5  # rotations up to this are compared in any case
 _FITS = 1.5
-"""How much farther than the best turn another may be. Parts that always lie alike are
-2.5 to 15 times as far in any other turn; a gear, from tooth to tooth, 1.1 to 1.4."""
+"""A rotation fits if its distance is at most this times the best rotation's distance.
+For parts that always have the same angle, other rotations have 2.5 to 15 times the
+distance. For a gear rotated by one tooth, the factor is 1.1 to 1.4."""
 
 
 class Poses(NamedTuple):
-    """How the shots look in every turn, coarsely."""
+    """Coarse features of the shots in every rotation."""
 
     axes: Float[Array, "f a"]
     """Principal axes of the features."""
     turned: Float[Array, "k t r s a"]
-    """The shots' features in turns of `STEP_DEG`, in cells of two by two."""
+    """The shots' features in rotations of `STEP_DEG`, in coarse cells of 2 x 2."""
 
 
 def build_poses(
     shots: list[UInt8[np.ndarray, "h w 3"]],
     describe: Callable[[UInt8[np.ndarray, "h w 3"]], Float[Array, "gh gw f"]],
 ) -> Poses:
-    """Every shot in every turn, as `describe` sees it."""
-    described = [np.asarray(describe(shot), np.float64) for shot in shots]
-    flat = np.concatenate([each.reshape(-1, each.shape[-1]) for each in described])
+    """The features that `describe` extracts from every shot in every rotation."""
+    features = [np.asarray(describe(shot), np.float64) for shot in shots]
+    flat = np.concatenate([shot.reshape(-1, shot.shape[-1]) for shot in features])
     _, vectors = np.linalg.eigh(np.cov(flat, rowvar=False))
     axes = jnp.asarray(vectors[:, ::-1][:, :_AXES].copy(), jnp.float32)
 
-    def in_turns(shot: UInt8[np.ndarray, "h w 3"]) -> Array:
+    def rotations(shot: UInt8[np.ndarray, "h w 3"]) -> Array:
         turns = range(0, 360, STEP_DEG)
         images = [rotate_image(shot, float(turn)) for turn in turns]
         return jnp.stack([_coarse(describe(image), axes) for image in images])
 
-    return Poses(axes, jnp.stack([in_turns(shot) for shot in shots]))
+    return Poses(axes, jnp.stack([rotations(shot) for shot in shots]))
 
 
 def _coarse(
@@ -63,13 +65,16 @@ def _coarse(
 def find_poses(
     poses: Poses, features: Float[Array, "h w f"], count: int
 ) -> tuple[Float[Array, "k n"], Bool[Array, "k n"]]:
-    """For every shot, the turns other than upright in which it looks most like the
-    image, best first; and whether each fits about as well as the best of all."""
+    """The rotations of every shot that are most similar to the image, best first.
+
+    Upright is excluded. Also returns whether each rotation fits about as well as the
+    best of all rotations; see `_FITS`.
+    """
     distances = _distances(poses.turned, _coarse(features, poses.axes))
     turns = np.arange(0, 360, STEP_DEG)
     best = distances.min(1, keepdims=True)
     from_upright = _apart(turns, 0)
-    # A bent bolt that stands upright fits a shot turned by ten degrees rather well.
+    # An upright bent bolt fits a shot that is rotated by ten degrees rather well.
     is_upright = from_upright[distances.argmin(1)][:, None] <= _UPRIGHT_DEG
     taken = from_upright <= jnp.where(is_upright, _APART_DEG, _UPRIGHT_DEG)
     left = jnp.where(taken, jnp.inf, distances)
@@ -91,7 +96,7 @@ def _apart(turns: np.ndarray, turn: Array | int) -> Array:
 def _distances(
     turned: Float[Array, "k t r s a"], image: Float[Array, "r s a"]
 ) -> Float[Array, "k t"]:
-    """Mean squared distance of the image from every turned shot, at the best shift."""
+    """Mean squared distance of the image to every rotated shot, at the best shift."""
     rows, columns, _ = image.shape
     reach = min(_SHIFT_CELLS, (min(rows, columns) - 1) // 2)
     inner = turned[:, :, reach : rows - reach, reach : columns - reach]
@@ -104,7 +109,7 @@ def _distances(
             for j in shifts
         ]
     )
-    of_turned, of_moved = (flat**2).sum(-1), (moved**2).sum(-1)
+    flat_squares, moved_squares = (flat**2).sum(-1), (moved**2).sum(-1)
     products = jnp.einsum("ktx,mx->ktm", flat, moved)
-    squared = of_turned[..., None] + of_moved - 2 * products
+    squared = flat_squares[..., None] + moved_squares - 2 * products
     return squared.min(-1) / flat.shape[-1]

@@ -1,9 +1,12 @@
-"""How far a figure could be off by the luck of which images were photographed.
+"""Confidence intervals of metrics by a bootstrap over images.
 
-Confidence intervals by the bootstrap over images: images are drawn again with
-replacement, anomalous and normal ones apart, and every figure is computed anew; the
-interval holds the middle share of what came out. Source: Efron and Tibshirani, "An
-Introduction to the Bootstrap", 1993, chapter 13 (percentile intervals).
+Images are resampled with replacement, anomalous and normal images separately, and every
+metric is computed on each resample. An interval is the middle share of these values.
+Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13
+(percentile intervals).
+
+`scipy.stats.bootstrap` is not used: it draws indices instead of counts per image, so
+published intervals would change, and one matrix product could not sum all resamples.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,19 +26,20 @@ from lfq_jax.metrics.values import (
 )
 
 BINS = 1024
+"""Most bins of the score in which `PixelBootstrap` counts an image."""
 _FEWEST = 2
 _AT_A_TIME = 64
 
 
 class Interval(NamedTuple):
-    """From `low` to `high`."""
+    """Interval [low, high]."""
 
     low: float
     high: float
 
 
 class Intervals(NamedTuple):
-    """Intervals by the figure's name, or why there is none."""
+    """Intervals by the metric's name, or why there are none."""
 
     values: dict[str, Interval]
     not_computed: str | None
@@ -43,13 +47,14 @@ class Intervals(NamedTuple):
 
 @dataclass(frozen=True)
 class BootstrapConfig:
-    """How images are drawn again."""
+    """Settings of the bootstrap over images."""
 
     replicates: int = 1000
-    """How often."""
+    """Number of resamples."""
     confidence: float = 0.95
-    """Share of the replicates that an interval holds."""
+    """Share of the resamples inside an interval."""
     seed: int = 0
+    """Seed of the random resampling."""
 
     def __post_init__(self) -> None:
         if self.replicates < 1:
@@ -65,23 +70,23 @@ def image_intervals(
     labels: Shaped[np.ndarray, "n"],
     config: BootstrapConfig | None = None,
 ) -> Intervals:
-    """Intervals of the image-level figures.
+    """Intervals of the image-level metrics.
 
     Args:
-      scores: one an image, finite.
+      scores: one per image, finite.
       labels: 1 where the image is anomalous, else 0.
-      config: the defaults of `BootstrapConfig` where None.
+      config: settings of the bootstrap. None: the defaults.
     """
     values, place = np.unique(-np.asarray(scores, np.float64), return_inverse=True)
-    of_one_score = np.zeros(len(values), bool)
+    tied = np.zeros(len(values), bool)
     anomalous = np.asarray(labels).astype(bool)
 
     def counts(times: Float64[np.ndarray, "n"]) -> Counts:
         normal, found = (
-            np.bincount(place, times * of_class, len(values))
-            for of_class in (~anomalous, anomalous)
+            np.bincount(place, times * members, len(values))
+            for members in (~anomalous, anomalous)
         )
-        return Counts(-values, normal, found, np.zeros(len(values)), of_one_score)
+        return Counts(-values, normal, found, np.zeros(len(values)), tied)
 
     return _intervals(
         anomalous, lambda drawn: map(counts, drawn), image_measures(), {}, config
@@ -89,23 +94,23 @@ def image_intervals(
 
 
 class PixelBootstrap:
-    """Intervals of the pixel-level figures, from a second pass over the images.
+    """Intervals of the pixel-level metrics, from a second pass over the images.
 
-    Every image is counted in `bins` bins of the score, which lie where the curves of
-    all images together bend; an image takes 20 kB. The intervals are moved by what
-    these bins change in the figure itself, about 1e-4.
+    Every image is counted in `BINS` bins of the score, 20 kB per image. The bins are
+    dense where the curves of all images together bend. They change each metric itself
+    by about 1e-4, and the intervals are shifted by this difference.
     """
 
-    def __init__(self, counts: Counts, *, bins: int = BINS) -> None:
-        """Takes the counts of all images together, of `counts()` after the first pass.
+    def __init__(self, counts: Counts) -> None:
+        """Set the bins from the counts of all images, the `counts()` of the first pass.
 
         Raises:
-          ValueError: where they are empty.
+          ValueError: if the counts are empty.
         """
         if not len(counts.thresholds):
             raise ValueError("counts must hold at least one pixel, got none")
         self._everything = counts
-        self._edges = _edges(counts, bins)
+        self._edges = _edges(counts)
         self._rows: list[Float64[np.ndarray, "3 k"]] = []
         self._anomalous: list[bool] = []
 
@@ -118,7 +123,7 @@ class PixelBootstrap:
         for anomaly_map, mask in zip(maps, masks, strict=True):
             inside = ground_truth.binarise(mask).ravel()
             sizes = ground_truth.regions(inside.reshape(mask.shape))
-            # float32 as in streaming counts, whose thresholds these are.
+            # float32, as in the streaming counts that the edges come from
             bins = self._bins(np.asarray(anomaly_map, np.float32).ravel())
             size = len(self._edges)
             found = np.bincount(bins[inside], minlength=size)
@@ -133,7 +138,7 @@ class PixelBootstrap:
         *,
         pro_fpr_limits: Sequence[float] = PRO_FPR_LIMITS,
     ) -> Intervals:
-        """Intervals of every pixel-level figure."""
+        """Intervals of all pixel-level metrics."""
         measures = pixel_measures(pro_fpr_limits)
         anomalous = np.array(self._anomalous, bool)
         rows = np.array(self._rows).reshape(len(anomalous), -1)
@@ -159,11 +164,12 @@ class PixelBootstrap:
         return np.maximum(np.searchsorted(self._edges, scores, "right") - 1, 0)
 
 
-def _edges(counts: Counts, bins: int) -> Shaped[np.ndarray, "k"]:
-    """Lower edges of at most `bins` bins, rising, where the curves bend.
+def _edges(counts: Counts) -> Shaped[np.ndarray, "k"]:
+    """Lower edges of at most `BINS` bins, in rising order, dense where the curves bend.
 
-    Evenly along the sum of what the curves show: recall, covered regions, the
-    false-positive rate, the same where it is small, and the share of false positives.
+    The edges are evenly spaced along the sum of the quantities in the curves: recall,
+    covered regions, the false-positive rate, that rate where it is small, and the share
+    of false positives.
     """
 
     def share(values: Float64[np.ndarray, "t"]) -> Float64[np.ndarray, "t"]:
@@ -174,9 +180,9 @@ def _edges(counts: Counts, bins: int) -> Shaped[np.ndarray, "k"]:
     false, true = np.cumsum(counts.normal), counts.anomalous.sum()
     along = share(counts.anomalous) + share(counts.covered) + normal
     along += np.minimum(normal / 0.05, 1.0) + false / (false + max(true, 1.0))
-    wanted = np.linspace(0.0, along[-1], bins)
+    wanted = np.linspace(0.0, along[-1], BINS)
     kept = np.unique(np.searchsorted(along, wanted).clip(0, len(along) - 1))
-    # Thresholds of negative scores are a bin's smallest: nothing lies between bins.
+    # A threshold is the smallest score of its group, so no score is between bins.
     edges = counts.thresholds[np.union1d(kept, [len(along) - 1])]
     return np.unique(edges.astype(np.float32))
 
@@ -191,7 +197,7 @@ def _intervals(
     config = config or BootstrapConfig()
     for what, members in (("anomalous", anomalous), ("normal", ~anomalous)):
         if members.sum() < _FEWEST:
-            reason = f"at least {_FEWEST} {what} images are needed to draw again"
+            reason = f"at least {_FEWEST} {what} images are needed for a bootstrap"
             return Intervals({}, f"{reason}, got {int(members.sum())}")
     drawn = _drawn(anomalous, config)
     found = np.array(
@@ -209,7 +215,7 @@ def _intervals(
 def _drawn(
     anomalous: Shaped[np.ndarray, "n"], config: BootstrapConfig
 ) -> Float64[np.ndarray, "r n"]:
-    """How often each image is in each replicate; every class keeps its number."""
+    """How often each image is in each resample; each class keeps its size."""
     rng = np.random.default_rng(config.seed)
     drawn = np.zeros((config.replicates, len(anomalous)))
     for members in (anomalous, ~anomalous):

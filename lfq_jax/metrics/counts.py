@@ -7,19 +7,19 @@ from jaxtyping import Bool, Float64, Int64, Shaped
 
 
 class Counts(NamedTuple):
-    """How much of each class lies at each threshold, from the highest score down."""
+    """Counts of each class in groups of scores, from the highest scores down."""
 
     thresholds: Float64[np.ndarray, "t"]
-    """The smallest score that is counted here."""
+    """Smallest score of each group."""
     normal: Float64[np.ndarray, "t"]
-    """Normal pixels (or images)."""
+    """Number of normal pixels (or images)."""
     anomalous: Float64[np.ndarray, "t"]
-    """Anomalous pixels (or images)."""
+    """Number of anomalous pixels (or images)."""
     covered: Float64[np.ndarray, "t"]
-    """Sum over the ground-truth regions of the share of the region that lies here. The
-    total is the number of regions."""
+    """Share of each ground-truth region with a score in this group, summed over the
+    regions. The total over all groups is the number of regions."""
     tied: Bool[np.ndarray, "t"]
-    """True where scores that differ may be counted together."""
+    """True where one group may contain different scores."""
 
 
 def count_scores(
@@ -27,21 +27,21 @@ def count_scores(
     anomalous: Shaped[np.ndarray, "a"],
     region_sizes: Int64[np.ndarray, "a"] | None = None,
 ) -> Counts:
-    """Exact counts at every score of an anomalous pixel, and between them.
+    """Exact counts at every score of an anomalous pixel, and between these scores.
 
-    Normal pixels between two neighbouring anomalous scores are counted together: that
-    changes no figure, and leaves out only points on straight lines of the curves.
+    Normal pixels between two neighbouring anomalous scores are counted together. This
+    changes no metric: it only omits points on straight segments of the curves.
 
     Args:
-      scores: of all pixels (or images).
-      anomalous: scores of the anomalous ones.
-      region_sizes: of their regions; without it nothing is covered.
+      scores: scores of all pixels (or images).
+      anomalous: scores of the anomalous pixels (or images).
+      region_sizes: sizes of the anomalous pixels' regions. None: `covered` is 0.
     """
     ordered = np.sort(scores)
     values, place = np.unique(anomalous, return_inverse=True)
     found = np.bincount(place, minlength=len(values)).astype(np.float64)
     covered = np.zeros(len(values))
-    if region_sizes is not None:  # of nothing, bincount gives integers
+    if region_sizes is not None:  # bincount of an empty array gives integers
         covered += np.bincount(place, 1.0 / region_sizes, len(values))
     below = np.searchsorted(ordered, values, "left")
     up_to = np.searchsorted(ordered, values, "right")
@@ -56,9 +56,9 @@ def _interleaved(
     found: Float64[np.ndarray, "v"],
     covered: Float64[np.ndarray, "v"],
 ) -> Counts:
-    """Counts at `values` and at what lies below, between and above them."""
+    """Counts at `values` and in the intervals below, between and above them."""
     size = 2 * len(values) + 1
-    starts = np.zeros(size, np.int64)  # in `ordered`, of each group
+    starts = np.zeros(size, np.int64)  # index in `ordered` of each group's first score
     starts[1::2], starts[2::2] = below, up_to
     everything = np.diff(starts, append=len(ordered))
     anomalous, shares = np.zeros(size), np.zeros(size)

@@ -1,7 +1,7 @@
-"""How far the figures of a histogram can be from those of the scores themselves.
+"""Largest possible differences between a histogram's metrics and the exact metrics.
 
-A bin hides the order of the scores in it. Each bound here takes the best and the worst
-order that every bin allows, so it holds for any scores, not only for smooth ones.
+A bin hides the order of its scores. Each bound assumes the best and the worst order in
+every bin, so it holds for any distribution of scores.
 """
 
 import numpy as np
@@ -11,13 +11,13 @@ from lfq_jax.metrics.curves import part_within, precision_in_place
 
 
 def auroc_error(counts: Counts) -> float:
-    """Half the share of the (normal, anomalous) pairs that share a bin."""
+    """Half of the share of (normal, anomalous) pairs with both scores in one bin."""
     hidden = np.dot(counts.normal * counts.tied, counts.anomalous)
     return float(hidden / (2 * counts.normal.sum() * counts.anomalous.sum()))
 
 
 def average_precision_error(counts: Counts) -> float:
-    """Bins with their anomalous scores first, or with their normal scores first."""
+    """Largest change if each bin has its anomalous, or its normal, scores first."""
     gains = (counts.anomalous > 0) & counts.tied
     true = np.cumsum(counts.anomalous)[gains]
     false = np.cumsum(counts.normal)[gains]
@@ -32,7 +32,7 @@ def average_precision_error(counts: Counts) -> float:
 
 
 def f1_max_error(counts: Counts) -> float:
-    """What F1 could gain by a threshold inside a bin; it cannot lose."""
+    """Largest gain of F1 by a threshold inside a bin; F1 cannot decrease."""
     true = np.cumsum(counts.anomalous)
     false = np.cumsum(counts.normal)
     total = true[-1]
@@ -43,7 +43,7 @@ def f1_max_error(counts: Counts) -> float:
 
 
 def pro_error(counts: Counts, *, fpr_limit: float) -> float:
-    """Regions covered at the start of each bin, or at its end."""
+    """Largest change if regions are covered at the start, or the end, of each bin."""
     part = part_within(counts.normal, fpr_limit)
     hidden = np.dot(part * counts.normal * counts.tied, counts.covered * (1 - part / 2))
     allowed = fpr_limit * counts.normal.sum()

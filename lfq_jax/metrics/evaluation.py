@@ -1,8 +1,8 @@
-"""The shared evaluation: AUROC, AP, F1-max and PRO of anybody's maps. numpy only.
+"""The shared evaluation: AUROC, AP, F1-max and PRO of anomaly maps. numpy only.
 
-The public face of the modules around it: `ground_truth` (the rule), `pixel_metrics`
-(counting), `curves` and `figures` (what is made of the counts), `error_bounds`,
-`bootstrap`. None knows a model.
+The public interface to the modules below. `ground_truth` has the rule for masks and
+`pixel_metrics` counts pixels. `curves` and `figures` compute metrics from the counts;
+`error_bounds` and `bootstrap` compute their accuracy. None of them uses a model.
 """
 
 import dataclasses
@@ -48,36 +48,37 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Evaluation:
-    """MetricValues of one category. One that cannot be computed is None, with its reason."""
+    """Metrics of one category. A metric that cannot be computed is None."""
 
     image_auroc: float | None = None
     image_ap: float | None = None
     image_f1_max: float | None = None
     image_threshold: float | None = None
-    """Score from which an image is called anomalous, for the largest F1."""
+    """Threshold of the largest F1: an image is anomalous if its score reaches it."""
     pixel_auroc: float | None = None
     pixel_ap: float | None = None
     pixel_f1_max: float | None = None
     pixel_threshold: float | None = None
     pro: float | None = None
-    """At the first limit that was asked for, 0.3 by default."""
+    """PRO at the first requested limit, 0.3 by default."""
     pro_by_limit: dict[str, float] = field(default_factory=dict)
     """PRO at every limit: `pro@0.3`, `pro@0.05`."""
     error_bounds: dict[str, float] = field(default_factory=dict)
-    """How far a figure can be from the exact one; empty where it is exact."""
+    """Largest possible error of each metric; empty if the metrics are exact."""
     intervals: dict[str, Interval] = field(default_factory=dict)
-    """Confidence interval of each figure, where a bootstrap was asked for."""
+    """Confidence interval of each metric; empty without a bootstrap."""
     not_computed: dict[str, str] = field(default_factory=dict)
+    """Why a metric is None or has no interval, by name."""
 
     def asdict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
 def pixel_metrics(mode: Mode) -> StreamingPixelMetrics | ExactPixelMetrics:
-    """The object that counts pixels in `mode`.
+    """A new pixel counter for `mode`.
 
     Raises:
-      ValueError: for another mode.
+      ValueError: for an unknown mode.
     """
     if mode == "streaming":
         return StreamingPixelMetrics()
@@ -97,23 +98,23 @@ def evaluate(
     names: Sequence[str] | None = None,
     bootstrap: BootstrapConfig | None = None,
 ) -> Evaluation:
-    """Every figure of one category.
+    """All metrics of one category.
 
     Args:
-      scores: one an image; the higher the more anomalous.
+      scores: one per image; higher is more anomalous.
       labels: 1 where the image is anomalous, else 0.
-      maps: [h w], at each mask's own resolution; none leaves the pixels out.
+      maps: [h w], at each mask's own resolution. Empty: no pixel metrics.
       masks: [h w], True (or > 127 of 255) where anomalous.
       mode: how pixels are counted. Images are always counted exactly.
-      pro_fpr_limit: false-positive rate up to which `pro` is integrated. PRO at 0.05
-        stands beside it in `pro_by_limit`.
-      names: of the images, for messages; their numbers by default.
-      bootstrap: how to compute confidence intervals, which goes through the maps a
-        second time; none where None.
+      pro_fpr_limit: false-positive rate up to which `pro` is integrated.
+        `pro_by_limit` also has the default limits, 0.3 and 0.05.
+      names: image names for error messages; their indices by default.
+      bootstrap: settings of the confidence intervals, which need a second pass over
+        the maps. None: no intervals.
 
     Raises:
-      ValueError: scores or maps that are not finite, lengths or shapes that differ, a
-        limit outside (0, 1].
+      ValueError: if scores or maps are not finite, lengths or shapes differ, or the
+        limit is outside (0, 1].
     """
     check_limits([pro_fpr_limit])
     images = evaluate_images(scores, labels, names=names)
@@ -122,22 +123,32 @@ def evaluate(
         raise ValueError(
             f"maps and masks must have one length, got {len(maps)} and {len(masks)}"
         )
-    of_maps = names if names and len(names) == len(maps) else None
-    metrics.update(maps, masks, names=of_maps)
+    map_names = names if names and len(names) == len(maps) else None
+    metrics.update(maps, masks, names=map_names)
     limits = tuple(dict.fromkeys((pro_fpr_limit, *PRO_FPR_LIMITS)))
-    found = combined(images, metrics.compute(pro_fpr_limits=limits))
+    evaluation = combined(images, metrics.compute(pro_fpr_limits=limits))
     if bootstrap is None:
-        return found
-    intervals, missing = {}, {}
-    for level, part in (
-        ("image", image_intervals(scores, labels, bootstrap)),
-        ("pixel", _pixel_intervals(metrics, maps, masks, bootstrap, limits)),
-    ):
-        intervals |= part.values
-        if part.not_computed:
-            missing[f"{level}_intervals"] = part.not_computed
+        return evaluation
+    return _with_intervals(
+        evaluation,
+        image=image_intervals(scores, labels, bootstrap),
+        pixel=_pixel_intervals(metrics, maps, masks, bootstrap, limits),
+    )
+
+
+def _with_intervals(
+    evaluation: Evaluation, *, image: Intervals, pixel: Intervals
+) -> Evaluation:
+    """`evaluation` with these intervals, or with the reason why there are none."""
+    missing = {
+        f"{level}_intervals": intervals.not_computed
+        for level, intervals in (("image", image), ("pixel", pixel))
+        if intervals.not_computed
+    }
     return dataclasses.replace(
-        found, intervals=intervals, not_computed=found.not_computed | missing
+        evaluation,
+        intervals=image.values | pixel.values,
+        not_computed=evaluation.not_computed | missing,
     )
 
 
@@ -150,9 +161,9 @@ def _pixel_intervals(
 ) -> Intervals:
     if not metrics.pixels:
         return Intervals({}, "there is no pixel")
-    counted = PixelBootstrap(metrics.counts())
-    counted.update(maps, masks)
-    return counted.intervals(bootstrap, pro_fpr_limits=limits)
+    pixels = PixelBootstrap(metrics.counts())
+    pixels.update(maps, masks)
+    return pixels.intervals(bootstrap, pro_fpr_limits=limits)
 
 
 def evaluate_images(
@@ -161,7 +172,7 @@ def evaluate_images(
     *,
     names: Sequence[str] | None = None,
 ) -> MetricValues:
-    """The image-level figures; arguments and errors as in `evaluate`."""
+    """The image-level metrics. Arguments and errors as in `evaluate`."""
     scores = np.asarray(scores, np.float64)
     anomalous = np.asarray(labels)
     if scores.shape != anomalous.shape or scores.ndim != 1:
@@ -180,7 +191,7 @@ def evaluate_images(
 
 
 def combined(images: MetricValues, pixels: MetricValues) -> Evaluation:
-    """Figures over images and over pixels as one `Evaluation`."""
+    """Image-level and pixel-level metrics as one `Evaluation`."""
     pro = {k: v for k, v in pixels.values.items() if k.startswith("pro@")}
     plain = {k: v for k, v in pixels.values.items() if k not in pro}
     not_computed = images.not_computed | pixels.not_computed

@@ -1,8 +1,8 @@
-"""The ground-truth rule: what is anomalous, at which resolution, and what is a region.
+"""The ground-truth rule: anomalous pixels, their resolution, and their regions.
 
-The default: a map is brought to its mask's own resolution, a mask is anomalous where it
-is > 127 of 255, and regions are 8-connected. The rules of published code, which change
-every pixel figure, are here by name.
+By default a map is resized to its mask's own resolution, a mask is anomalous where it
+is > 127 of 255, and regions are 8-connected. The other rules are those of published
+code. They change every pixel-level metric.
 """
 
 from typing import Literal, NamedTuple, get_args
@@ -22,14 +22,14 @@ EIGHT_CONNECTED = np.ones((3, 3), int)
 
 
 class Pair(NamedTuple):
-    """What is compared, pixel by pixel."""
+    """A map and its mask, at the same resolution."""
 
     anomaly_map: Shaped[np.ndarray, "h w"]
     mask: Bool[np.ndarray, "h w"]
 
 
 def is_two_level(mask: Shaped[np.ndarray, "h w"]) -> bool:
-    """Whether `mask` is boolean or has no other values than 0 and 255."""
+    """Whether `mask` is boolean or has only the values 0 and 255."""
     if mask.dtype == bool:
         return True
     return bool(((mask == 0) | (mask == 255)).all())
@@ -38,11 +38,11 @@ def is_two_level(mask: Shaped[np.ndarray, "h w"]) -> bool:
 def binarise(
     mask: Shaped[np.ndarray, "h w"], *, name: str = "mask"
 ) -> Bool[np.ndarray, "h w"]:
-    """True where anomalous: `mask` itself where boolean, else > 127 of 255.
+    """True where anomalous: a boolean mask itself, or integers > 127 of 255.
 
     Raises:
-      ValueError: where the values are not 0 to 255, or are 1 to 127 alone, which would
-        make a good part of a defective one in silence.
+      ValueError: if values are outside 0 to 255, or if some are above 0 but none above
+        127, which would silently turn a defective part into a good one.
     """
     if mask.dtype == bool:
         return mask
@@ -64,12 +64,12 @@ def binarise(
 
 
 def regions(mask: Bool[np.ndarray, "h w"]) -> Int64[np.ndarray, "n"]:
-    """Size in pixels of the 8-connected region of every anomalous pixel, row by row."""
+    """Size in pixels of each anomalous pixel's 8-connected region, row by row."""
     rows = np.flatnonzero(mask.any(1))
     if not len(rows):
         return np.zeros(0, np.int64)
     columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(0))
-    # Labelling is the dearest step, and most of a mask is empty.
+    # Labelling is the most expensive step, and most of a mask is empty.
     part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     labels = np.empty(part.shape, np.int32)
     ndimage.label(part, structure=EIGHT_CONNECTED, output=labels)
@@ -85,21 +85,26 @@ def under_rule(
     evaluation_px: int = 256,
     name: str = "mask",
 ) -> Pair:
-    """A map and its mask as `rule` compares them.
+    """A map and its mask at the resolution that `rule` compares them at.
+
+    `own-resolution`, the default and the only rule to report, uses the mask's own
+    resolution. The other rules resize map and mask to a square of `evaluation_px`:
+
+    - `resized-nearest`: nearest mask pixel, anomalous above 127.
+    - `resized-above-zero`: bilinear mask, anomalous above 0, which enlarges defects.
+    - `resized-floor`: bilinear mask truncated to an integer, so that only fully
+      covered pixels are anomalous, which shrinks defects.
 
     Args:
       anomaly_map: scores at any resolution.
-      mask: boolean, or integers of 0 to 255.
-      rule: `own-resolution` (the default, and the only one to report) compares at the
-        mask's own resolution. The others bring map and mask to a square of
-        `evaluation_px`, the mask `resized-nearest` (then > 127), or bilinearly and then
-        `resized-above-zero` (> 0, which enlarges defects) or `resized-floor` (truncated
-        to an integer, so that only full coverage stays, which shrinks them).
-      evaluation_px: side of that square.
-      name: what to call the mask in a message.
+      mask: boolean, or integers from 0 to 255.
+      rule: one of `RULES`.
+      evaluation_px: side of the square.
+      name: name of the mask in error messages.
 
     Raises:
-      ValueError: for an unknown rule, a side below 1, a mask that `binarise` refuses.
+      ValueError: for an unknown rule, a side below 1, or a mask that `binarise`
+        refuses.
     """
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")

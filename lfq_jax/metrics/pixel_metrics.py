@@ -1,6 +1,7 @@
-"""Pixels counted image by image: streaming in constant memory, or exactly by sorting.
+"""Pixel counts, image by image: streaming in constant memory, or exactly by sorting.
 
-Both have one interface: `update(maps, masks)`, `merge(other)`, `counts()`, `compute()`.
+Both share one interface: `update(maps, masks)`, `merge(other)`, `counts()` and
+`compute()`.
 """
 
 import warnings
@@ -12,30 +13,31 @@ from jaxtyping import Bool, Int64, Shaped
 
 from lfq_jax.metrics import ground_truth
 from lfq_jax.metrics.counts import Counts, count_scores
-from lfq_jax.metrics.score_histogram import MOST_BINS, ScoreHistogram
+from lfq_jax.metrics.score_histogram import ScoreHistogram
 from lfq_jax.metrics.values import PRO_FPR_LIMITS, MetricValues, pixel_figures
 
 Mode = Literal["streaming", "exact"]
 EXACT_PIXELS = 1 << 22
-_BATCH_PIXELS = 1 << 17  # counted at once: fewer cost calls, more leave the cache
+"""Up to this number of pixels, `StreamingPixelMetrics` stores them and is exact."""
+_BATCH_PIXELS = 1 << 17  # fewer mean more calls; more do not fit in the CPU's cache
 REGION_UNIT = 1 << 40
-"""A region's weight as an integer, so that sums do not depend on their order."""
+"""Weight of one region, an integer so that sums do not depend on their order."""
 MOST_REGIONS = (1 << 63) // REGION_UNIT - 1
 
 
 class _Pixels(NamedTuple):
-    """Pixels waiting to be counted."""
+    """Pixels that are not counted yet."""
 
     scores: Shaped[np.ndarray, "n"]
-    """Of all pixels."""
+    """Scores of all pixels."""
     anomalous: Shaped[np.ndarray, "a"]
     """Scores of the anomalous pixels."""
     region_sizes: Int64[np.ndarray, "a"]
-    """Of those pixels' regions."""
+    """Size of each anomalous pixel's region, in pixels."""
 
 
 class _PixelMetrics:
-    """What the two ways of counting share."""
+    """The part that exact and streaming counting share."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -54,16 +56,17 @@ class _PixelMetrics:
         """Add images.
 
         Args:
-          maps: scores [h w], the higher the more anomalous; sizes may differ.
-          masks: [h w], each its map's shape: bool, or 0 to 255 (anomalous: > 127).
-          names: what to call the images in a message; their numbers by default.
+          maps: scores [h w], higher is more anomalous; sizes may differ.
+          masks: [h w], of the same shape as the map: bool, or 0 to 255 (anomalous
+            above 127).
+          names: image names for error messages; their indices by default.
 
         Warns:
-          UserWarning: once, where a mask has values between 0 and 255.
+          UserWarning: once, if a mask has values strictly between 0 and 255.
 
         Raises:
-          ValueError: where a map is not finite or not its mask's shape, or a mask is
-            neither boolean nor of 0 to 255.
+          ValueError: if a map is not finite or differs in shape from its mask, or a
+            mask is neither boolean nor integers from 0 to 255.
         """
         for i, (anomaly_map, mask) in enumerate(zip(maps, masks, strict=True)):
             name = names[i] if names is not None else str(self.images)
@@ -85,8 +88,8 @@ class _PixelMetrics:
 
     def _add(self, anomaly_map: np.ndarray, mask: np.ndarray, name: str) -> None:
         inside = np.flatnonzero(mask)
-        # A copy: whoever calls may use the array again.
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        # A copy: the caller may overwrite the array.
+        with np.errstate(over="ignore"):  # _check_finite refuses overflow
             scores = np.array(anomaly_map, self._dtype(anomaly_map)).ravel()
         _check_finite(scores, anomaly_map, name)
         sizes = ground_truth.regions(mask)
@@ -103,7 +106,7 @@ class _PixelMetrics:
         self.pixels += other.pixels
 
     def _gathered(self) -> _Pixels:
-        """Everything that waits, as one."""
+        """All waiting pixels, concatenated."""
         if not self._waiting:
             return _Pixels(np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
         if len(self._waiting) > 1:
@@ -112,59 +115,45 @@ class _PixelMetrics:
         return self._waiting[0]
 
     def counts(self) -> Counts:
-        """Counts at every threshold; `lfq_jax.metrics.curves` makes curves of them."""
+        """Counts at every threshold, from which `lfq_jax.metrics.curves` computes metrics."""
         raise NotImplementedError
 
     def compute(
         self, *, pro_fpr_limits: Sequence[float] = PRO_FPR_LIMITS
     ) -> MetricValues:
-        """The figures of all images so far."""
+        """The metrics of all images so far."""
         return pixel_figures(self.counts(), pro_fpr_limits=pro_fpr_limits)
 
 
 class StreamingPixelMetrics(_PixelMetrics):
     """Pixel metrics in one pass and constant memory, mergeable across processes.
 
-    Up to `exact_pixels` pixels are kept as they are, and their figures are those of
-    `ExactPixelMetrics`. Beyond, pixels live in a `ScoreHistogram`, which needs no score
-    bounds in advance: its bins follow the float32 numbers that occur, and are as fine
-    as 1 million of them allow. `Figures.error_bounds` says how far each figure can
-    be from the exact one; for maps in [0, 1] that is about 1e-6.
+    Up to `EXACT_PIXELS` pixels are stored, and their metrics equal those of
+    `ExactPixelMetrics`. More pixels are counted in a `ScoreHistogram`. It needs no
+    score bounds in advance: its bins follow the float32 scores that occur, as fine as
+    1 million bins allow. `Figures.error_bounds` has the largest possible error of each
+    metric, about 1e-6 for maps in [0, 1].
 
-    The state depends on which images were added, not on their order nor on how they
-    were split: merging parts gives the same counts to the last bit. Memory stays below
-    about 200 MB, whatever the number of images, if a single image is not larger than
-    that. Scores are rounded to float32. An object can be pickled.
+    The state depends on which images were added, not on their order or on how they
+    were split: merged parts have the same counts to the last bit. Memory stays below
+    about 200 MB for any number of images, unless a single image is larger. Scores are
+    rounded to float32. Objects can be pickled.
     """
 
-    def __init__(
-        self, *, exact_pixels: int = EXACT_PIXELS, most_bins: int = MOST_BINS
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        if exact_pixels < 0:
-            raise ValueError(f"exact_pixels must be at least 0, got {exact_pixels}")
-        self.exact_pixels = exact_pixels
         self.regions = 0.0
-        self.histogram = ScoreHistogram(3, most_bins=most_bins)
+        self.histogram = ScoreHistogram(3)
 
     def merge(self, other: "StreamingPixelMetrics") -> None:
-        """Add what another process has counted. `other` stays as it is.
-
-        Raises:
-          ValueError: where the two were made with different settings.
-        """
-        if other.exact_pixels != self.exact_pixels:
-            raise ValueError(
-                f"other must have exact_pixels {self.exact_pixels}, "
-                f"got {other.exact_pixels}"
-            )
+        """Add the counts of `other`, which does not change."""
         self.histogram.merge(other.histogram)
         self._check_regions(other.regions)
         self._take_waiting(other)
         self._count_if_many()
 
     def counts(self) -> Counts:
-        if self.pixels <= self.exact_pixels:
+        if self.pixels <= EXACT_PIXELS:
             return count_scores(*self._gathered())
         self._count_waiting()
         thresholds, totals, tied = self.histogram.bins()
@@ -182,7 +171,7 @@ class StreamingPixelMetrics(_PixelMetrics):
         self._count_if_many()
 
     def _count_if_many(self) -> None:
-        most = self.exact_pixels if self.histogram.is_empty() else _BATCH_PIXELS
+        most = EXACT_PIXELS if self.histogram.is_empty() else _BATCH_PIXELS
         if self._waiting_pixels > most:
             self._count_waiting()
 
@@ -205,10 +194,10 @@ class StreamingPixelMetrics(_PixelMetrics):
 
 
 class ExactPixelMetrics(_PixelMetrics):
-    """Pixel metrics by sorting. Memory grows with the pixels, float64 stays float64."""
+    """Pixel metrics by sorting. Stores all pixels; float64 scores stay float64."""
 
     def merge(self, other: "ExactPixelMetrics") -> None:
-        """Add what another process has gathered. `other` stays as it is."""
+        """Add the pixels of `other`, which does not change."""
         self._take_waiting(other)
 
     def counts(self) -> Counts:

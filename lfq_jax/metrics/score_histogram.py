@@ -7,56 +7,56 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt32
 
 PAGE_BITS = 16
 MOST_BINS = 1 << 20
-"""A column of 8 MB: what a processor's cache holds, or nearly."""
+"""Most bins of a histogram: 8 MB a column, about the size of a processor's cache. At
+least one bin for each of the 2^16 pages."""
 _PAGES = 1 << (32 - PAGE_BITS)
 _ZERO_PAGES = (0x0000, 0x8000)
 _IN_PAGE = np.uint32((1 << PAGE_BITS) - 1)
-_BLOCK = 1 << 16  # what is looked up at a time stays in the processor's cache
+_BLOCK = 1 << 16  # scores counted at once, so that they stay in the processor's cache
 
 
 class Bins(NamedTuple):
-    """The bins that hold anything, from the highest score down."""
+    """The bins that are not empty, from the highest score down."""
 
     thresholds: Float64[np.ndarray, "t"]
-    """The smallest score of each."""
+    """Smallest score of each bin."""
     totals: Int64[np.ndarray, "columns t"]
+    """Sum of the counts or weights in each bin."""
     tied: Bool[np.ndarray, "t"]
     """True where a bin is wider than one float32."""
 
 
 class _Run(NamedTuple):
-    """Pages that follow one another, and so do their bins: no table is needed there."""
+    """Consecutive pages with consecutive bins, which need no lookup table."""
 
     start: np.uint32
-    """Of the first page, as the bits of a float32."""
+    """Start of the first page, as the bits of a float32."""
     length: np.uint32
-    """In bits as well. No finite float32 lies between the two signs' pages, so that a
-    run never holds all 2^32."""
+    """Length of the run, also in float32 bit patterns. It is below 2^32, since no
+    finite float32 lies between the pages of the two signs."""
     first_bin: np.int64
+    """Index of the first page's first bin."""
 
 
 class ScoreHistogram:
-    """Integer columns (counts or weights) by score, in at most `most_bins` bins.
+    """Integer columns (counts or weights) by score, in at most `MOST_BINS` bins.
 
-    The scores that share the upper 16 bits of their float32 (sign, exponent and 7 bits
-    of the mantissa: 128 to the octave) are a page. Each page that holds a score is
-    split into 2^(16 - dropped_bits) bins, and `dropped_bits` is the least with which
-    all pages together fit. So
+    A page is the set of scores with the same upper 16 bits of their float32: sign,
+    exponent and 7 bits of the mantissa, so 128 pages per octave. Each page that holds
+    a score is split into 2^(16 - dropped_bits) bins. `dropped_bits` is the smallest
+    number for which the bins of all pages fit. Consequences:
 
-    - any finite score has its place, whatever the range, and nothing is clipped;
-    - scores within 16 pages (an eighth of an octave) are told apart to the last bit,
-      those in [2^-28, 1] to 1 part in 2^15, and any at all to 1 part in 2^11;
-    - the state depends on the scores alone, not on their order or on how they were
-      split among histograms that were merged: `dropped_bits` follows from the set of
-      pages, and integers add without rounding.
+    - Every finite score has a bin. There is no range to choose, and no clipping.
+    - Scores within 16 pages (an eighth of an octave) are distinguished to the last
+      bit, scores in [2^-28, 1] to 1 part in 2^15, and all others to 1 part in 2^11.
+    - The state depends only on the scores, not on their order or on how they were
+      split among merged histograms: `dropped_bits` follows from the set of pages, and
+      integers add without rounding.
 
-    Scores nearer to 0 than 1e-40 count as 0.
+    Scores within 1e-40 of 0 count as 0.
     """
 
-    def __init__(self, columns: int, *, most_bins: int = MOST_BINS) -> None:
-        if most_bins < _PAGES:
-            raise ValueError(f"most_bins must be at least {_PAGES}, got {most_bins}")
-        self.most_bins = most_bins
+    def __init__(self, columns: int) -> None:
         self.dropped_bits = 0
         self._pages = np.zeros(0, np.uint32)
         self._first_bin = np.full(_PAGES, -1, np.int64)
@@ -72,51 +72,50 @@ class ScoreHistogram:
         scores: Float32[np.ndarray, "n"],
         weights: Int64[np.ndarray, "n"] | None = None,
     ) -> None:
-        """Add 1, or its weight, for every score. The scores must be finite."""
+        """Add every score, with weight 1 or its own. The scores must be finite."""
         bits = np.ascontiguousarray(scores).view(np.uint32)
         start = 0
         while start < len(bits):
             block = slice(start, start + _BLOCK)
             bins = self._find_bins(bits[block])
-            if bins is None:  # what follows may hold more new pages: all at once
+            if bins is None:  # open all new pages of the remaining scores at once
                 new = np.bincount(bits[start:] >> PAGE_BITS)
                 self._open_pages(np.flatnonzero(new))
                 continue
-            # Sums of integers are exact, in any order.
+            # Integer sums are exact in any order.
             amounts = 1 if weights is None else weights[block]
             np.add.at(self._totals[column], bins, amounts)
             start += _BLOCK
 
     def merge(self, other: "ScoreHistogram") -> None:
-        """Add what `other` holds. `other` stays as it is.
+        """Add the counts of `other`, which does not change.
 
         Raises:
-          ValueError: where the two were made with different settings.
+          ValueError: if the two histograms have different numbers of columns.
         """
-        if (other.most_bins, len(other._totals)) != (self.most_bins, len(self._totals)):
+        if len(other._totals) != len(self._totals):
             raise ValueError(
-                "other must have this histogram's columns and most_bins "
-                f"({len(self._totals)}, {self.most_bins}), got "
-                f"({len(other._totals)}, {other.most_bins})"
+                f"other must have this histogram's {len(self._totals)} columns, "
+                f"got {len(other._totals)}"
             )
         self._open_pages(other._pages)
         while self.dropped_bits < other.dropped_bits:
             self._coarsen()
-        theirs = other._totals
+        added = other._totals
         for _ in range(self.dropped_bits - other.dropped_bits):
-            theirs = _halve(theirs)
+            added = _halve(added)
         per_page = self._bins_per_page()
         first = self._first_bin[other._pages]
         bins = (first[:, None] + np.arange(per_page)).ravel()
-        self._totals[:, bins] += theirs
+        self._totals[:, bins] += added
 
     def bins(self) -> Bins:
-        """What was counted, by score."""
+        """The bins that are not empty, with their totals, by score."""
         per_page = self._bins_per_page()
         used = np.flatnonzero(self._totals.any(0))
         page, place = self._pages[used // per_page], used % per_page
         bits = (page << PAGE_BITS) | (place << self.dropped_bits).astype(np.uint32)
-        # Of negative numbers, the largest integer is the smallest score.
+        # For negative scores, the largest bit pattern is the smallest score.
         bits = np.where(page >> 15, bits | ((1 << self.dropped_bits) - 1), bits)
         thresholds = bits.astype(np.uint32).view(np.float32).astype(np.float64)
         thresholds[np.isin(page, _ZERO_PAGES)] = 0.0
@@ -134,8 +133,8 @@ class ScoreHistogram:
     def _find_bins(
         self, bits: UInt32[np.ndarray, "n"]
     ) -> Int64[np.ndarray, "n"] | None:
-        """None where a score lies in no page that is open."""
-        place = bits - self._run.start  # what lies below wraps, and is large
+        """The bin of each score, or None if a score's page is not open yet."""
+        place = bits - self._run.start  # scores below the run wrap to large numbers
         outside = np.flatnonzero(place >= self._run.length)
         place >>= np.uint32(self.dropped_bits)
         bins = place + self._run.first_bin
@@ -148,12 +147,12 @@ class ScoreHistogram:
         return bins
 
     def _open_pages(self, pages: np.ndarray) -> None:
-        """Make room for `pages`, with coarser bins if need be."""
+        """Add bins for `pages`; all bins become coarser if they would be too many."""
         new = pages[self._first_bin[pages] < 0].astype(np.uint32)
         self._pages = np.concatenate([self._pages, new])
         room = len(new) << (PAGE_BITS - self.dropped_bits)
-        # Coarsen what is there before the room for what is new is taken.
-        while len(self._pages) << (PAGE_BITS - self.dropped_bits) > self.most_bins:
+        # Coarsen the existing bins before allocating the new ones.
+        while len(self._pages) << (PAGE_BITS - self.dropped_bits) > MOST_BINS:
             self._coarsen()
             room //= 2
         columns = len(self._totals)
@@ -178,7 +177,7 @@ class ScoreHistogram:
         )
 
     def _coarsen(self) -> None:
-        """Drop one more bit."""
+        """Halve the number of bins: drop one more bit."""
         self._totals = _halve(self._totals)
         self.dropped_bits += 1
         self._first_bin[self._first_bin >= 0] //= 2

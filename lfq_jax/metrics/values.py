@@ -1,4 +1,4 @@
-"""The figures over images and over pixels. One that cannot be computed says why."""
+"""The metrics over images and over pixels, or why one cannot be computed."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -11,22 +11,22 @@ PRO_FPR_LIMITS = (0.3, 0.05)
 
 
 class MetricValues(NamedTuple):
-    """Figures by name. Every name is in `values` or in `not_computed`."""
+    """Metrics by name. Every name is either in `values` or in `not_computed`."""
 
     values: dict[str, float]
     error_bounds: dict[str, float]
-    """How far a figure can be from the exact one; empty where it is exact."""
+    """Largest possible error of each metric; empty if the metrics are exact."""
     not_computed: dict[str, str]
-    """The reason, by the figure's name."""
+    """Why a metric cannot be computed, by the metric's name."""
 
 
 def pro_name(fpr_limit: float) -> str:
-    """What PRO up to `fpr_limit` is called: `pro@0.3`."""
+    """Name of the metric PRO up to `fpr_limit`, such as `pro@0.3`."""
     return f"pro@{fpr_limit:g}"
 
 
 def check_limits(pro_fpr_limits: Sequence[float]) -> None:
-    """Raises ValueError unless every limit is in (0, 1]."""
+    """Raise ValueError unless every limit is in (0, 1]."""
     for limit in pro_fpr_limits:
         if not 0 < limit <= 1:
             raise ValueError(f"a PRO FPR limit must be in (0, 1], got {limit}")
@@ -36,17 +36,17 @@ Measure = Callable[[Counts], float]
 
 
 def image_measures() -> dict[str, Measure]:
-    """What is computed over images, by name."""
+    """The functions that compute the image-level metrics, by name."""
     return _measures("image")
 
 
 def pixel_measures(
     pro_fpr_limits: Sequence[float] = PRO_FPR_LIMITS,
 ) -> dict[str, Measure]:
-    """What is computed over pixels, by name.
+    """The functions that compute the pixel-level metrics, by name.
 
     Raises:
-      ValueError: where a limit is not in (0, 1].
+      ValueError: if a limit is not in (0, 1].
     """
     check_limits(pro_fpr_limits)
     return _measures("pixel") | {
@@ -64,17 +64,17 @@ def _measures(what: str) -> dict[str, Measure]:
 
 
 def image_figures(counts: Counts) -> MetricValues:
-    """`image_auroc`, `image_ap`, `image_f1_max` and its `image_threshold`."""
+    """Metrics `image_auroc`, `image_ap`, `image_f1_max` and its `image_threshold`."""
     return _figures(counts, "image", image_measures(), {})
 
 
 def pixel_figures(
     counts: Counts, *, pro_fpr_limits: Sequence[float] = PRO_FPR_LIMITS
 ) -> MetricValues:
-    """As `image_figures`, over pixels, and `pro@LIMIT` for every limit.
+    """The metrics of `image_figures` over pixels, and `pro@LIMIT` for every limit.
 
     Raises:
-      ValueError: where a limit is not in (0, 1].
+      ValueError: if a limit is not in (0, 1].
     """
     bounds: dict[str, Measure] = {
         "pixel_auroc": error_bounds.auroc_error,
@@ -104,7 +104,7 @@ def _figures(
 
 
 def missing_class(counts: Counts, what: str) -> str | None:
-    """Why no figure can be computed, or None."""
+    """Why no metric can be computed, or None."""
     if not len(counts.thresholds):
         return f"there is no {what}"
     if not counts.anomalous.any():

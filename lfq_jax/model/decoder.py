@@ -8,11 +8,11 @@ from lfq_jax.model.layers import ConvStack, conv, depth_to_space, upsample
 
 
 class Decoder(nnx.Module):
-    """Bilinear x2 and three convolutions a stage, the mirror of `Encoder`.
+    """Stages of bilinear doubling and three convolutions, the mirror of `Encoder`.
 
-    The last convolution is linear: the reconstruction may leave [0, 1]. `level` is the
-    grey that the untrained decoder begins near. What goes in beside the image comes
-    out beside it.
+    The last convolution is linear, so the reconstruction may leave [0, 1]. The output
+    of the untrained decoder is near the grey `level`. Features that the encoder gets
+    beside the image are reconstructed as a second output.
     """
 
     def __init__(

@@ -17,10 +17,11 @@ from lfq_jax.model.layers import (
 
 
 class Discriminator(nnx.Module):
-    """A U-Net that says for every pixel whether it is anomalous.
+    """A U-Net that predicts whether each pixel is anomalous.
 
-    [b h w i] -> two logits a pixel [b h w 2]: normal, anomalous. What is known of
-    every cell of `stem` pixels [b h/stem w/stem c] joins the first stage and the head.
+    [b h w i] -> two logits per pixel [b h w 2]: normal, anomalous. Distance maps with
+    one cell per `stem` pixels, [b h/stem w/stem c], are an additional input of the
+    first stage and of the head.
     """
 
     def __init__(

@@ -8,10 +8,10 @@ from lfq_jax.model.layers import ConvStack, max_pool, space_to_depth
 
 
 class Encoder(nnx.Module):
-    """Stages of two convolutions with a max-pool between; no skips.
+    """Stages of two convolutions, with a max-pool between stages; no skips.
 
     [b h w 3] -> [b h2 w2 c] with h2 = h/d, w2 = w/d and d = stem * 2^(stages - 1).
-    Features of every cell of `stem` pixels may go in beside the image.
+    Features of every cell of `stem` pixels may be a second input.
     """
 
     def __init__(

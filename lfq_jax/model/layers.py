@@ -1,8 +1,8 @@
-"""The few building blocks of both networks, written so that XLA runs them fast.
+"""Building blocks of both networks, in the forms that XLA runs fastest.
 
-The forms below are the ones that were fastest on a CPU and lose nothing on a GPU: a
-2x2 maximum of strided slices (its gradient is a select, not a scatter) and bilinear
-doubling by shifted sums (equal to `jax.image.resize`).
+These forms were the fastest on a CPU and are no slower on a GPU. The 2x2 maximum uses
+strided slices, so that its gradient is a select and not a scatter. Bilinear doubling
+uses shifted sums, equal to `jax.image.resize`.
 """
 
 import itertools
@@ -21,7 +21,7 @@ def conv(
     dtype: jnp.dtype,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
-    """A convolution that keeps the image's size. `Model.init` draws its kernel."""
+    """A convolution that keeps the image's size. `Model.init` sets its kernel."""
     return nnx.Conv(
         channels_in,
         channels_out,
@@ -53,7 +53,7 @@ class ConvNormRelu(nnx.Module):
 
 
 class ConvStack(nnx.Module):
-    """A chain of `ConvNormRelu`, through the given numbers of channels."""
+    """A chain of `ConvNormRelu` with the given numbers of channels."""
 
     def __init__(self, *channels: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         self.units = nnx.List(
@@ -70,13 +70,13 @@ class ConvStack(nnx.Module):
 
 
 def max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
-    """2x2 maximum, stride 2."""
+    """Maximum over 2x2 pixels, stride 2."""
     rows = jnp.maximum(x[:, 0::2], x[:, 1::2])
     return jnp.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
 
 
 def _double(x: Array, axis: int) -> Array:
-    """Bilinear doubling along one axis, half-pixel centres, edges repeated."""
+    """x doubled bilinearly along one axis; half-pixel centres, edges repeated."""
     size = x.shape[axis]
     first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
     last = jax.lax.slice_in_dim(x, size - 1, size, axis=axis)
@@ -92,7 +92,7 @@ def _double(x: Array, axis: int) -> Array:
 
 @jax.named_scope("upsample")
 def upsample(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
-    """Bilinear x2, equal to `jax.image.resize(..., "bilinear")`."""
+    """x enlarged bilinearly by 2, equal to `jax.image.resize(..., "bilinear")`."""
     return _double(_double(x, 1), 2)
 
 

@@ -1,4 +1,4 @@
-"""From probabilities to maps and image scores (paper 3.5)."""
+"""Anomaly maps and image scores from the model's probabilities (paper 3.5)."""
 
 import functools
 from dataclasses import dataclass
@@ -15,28 +15,28 @@ from lfq_jax.model.variables import Variables
 from lfq_jax.ops.gaussian import gaussian_smooth
 from lfq_jax.ops.precision import exact_products
 
-WINDOW_SIGMAS = 3.0  # where the Gaussian window is cut
+WINDOW_SIGMAS = 3.0  # the Gaussian window is cut at this distance
 
 
 def smooth(maps: Float[Array, "b h w"], sigma_share: float) -> Float[Array, "b h w"]:
-    """Gaussian smoothing of maps in [0, 1], which they keep to.
+    """Maps in [0, 1] after Gaussian smoothing, still in [0, 1].
 
-    Sigma is a share of the side; 0 leaves the maps alone.
+    Sigma is a share of the side; 0 returns the maps unchanged.
     """
     sigma_px = sigma_share * maps.shape[-1]
     if sigma_px <= 0:
         return maps
     window_px = 2 * max(1, round(WINDOW_SIGMAS * sigma_px)) + 1
     smoothed = gaussian_smooth(maps[..., None], window_px=window_px, sigma_px=sigma_px)
-    return jnp.clip(smoothed[..., 0], 0.0, 1.0)  # sums of weights are rounded
+    return jnp.clip(smoothed[..., 0], 0.0, 1.0)  # rounding may exceed 1
 
 
 def image_scores(
     maps: Float[Array, "b h w"], config: ScoreConfig
 ) -> dict[ImageScore, Float[Array, "b"]]:
-    """Every image score by its name, from maps in [0, 1].
+    """All image scores by name, from maps in [0, 1].
 
-    `mean` is eq. 4; the others keep a small defect from drowning in the background.
+    `mean` is eq. 4. The other scores do not average a small defect with the background.
     """
     flat = maps.reshape(maps.shape[0], -1)
     k = max(1, round(config.top_k_share * flat.shape[1]))
@@ -49,12 +49,14 @@ def image_scores(
 
 
 class Scored(NamedTuple):
-    """What a batch of images gives."""
+    """Maps, scores and reconstructions of a batch of images."""
 
     maps: Float[Array, "b h w"]
-    """Probability of an anomaly a pixel, smoothed as configured; in [0, 1]."""
+    """Probability of an anomaly in each pixel, smoothed as configured; in [0, 1]."""
     scores: dict[ImageScore, Float[Array, "b"]]
+    """All image scores, by name."""
     reconstructions: Float[Array, "b h w 3"]
+    """Output of the decoder, clipped to [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Scorer:
         images: UInt8[Array, "b h w 3"],
         distance_maps: DistanceMaps | None = None,
     ) -> Scored:
-        """Score images of the model's size; `distance_maps` as in `Model.apply`."""
+        """Score images of the model's input size; `distance_maps` as in `Model.apply`."""
         unit = images.astype(jnp.float32) / 255.0
         outputs, _ = self.model.apply(variables, unit, distance_maps, training=False)
         return Scored(

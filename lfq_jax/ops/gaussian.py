@@ -36,8 +36,8 @@ def blur_cells(
 def window_matrix(size: int, window_px: int, sigma_px: float) -> np.ndarray:
     """Banded matrix [size size] that smooths one axis with a Gaussian window.
 
-    At the borders the window is cut and its weights are normalised again. As two
-    matrix products an 11 x 11 window costs a thirtieth of a depthwise convolution.
+    At the borders the window is cut and its weights are normalised again. Two matrix
+    products take a thirtieth of the time of a depthwise 11 x 11 convolution.
     """
     offset = np.arange(size)[:, None] - np.arange(size)[None, :]
     weights = np.exp(-0.5 * (offset / sigma_px) ** 2)
@@ -48,7 +48,7 @@ def window_matrix(size: int, window_px: int, sigma_px: float) -> np.ndarray:
 def gaussian_smooth(
     x: Float[Array, "b h w c"], *, window_px: int, sigma_px: float
 ) -> Float[Array, "b h w c"]:
-    """Separable Gaussian smoothing; at the borders the cut window weighs 1 again."""
+    """Separable Gaussian smoothing; at the borders the cut window is normalised."""
     rows = jnp.asarray(window_matrix(x.shape[1], window_px, sigma_px))
     columns = jnp.asarray(window_matrix(x.shape[2], window_px, sigma_px))
     return jnp.einsum("ih,bhwc,jw->bijc", rows, x, columns)
@@ -57,10 +57,10 @@ def gaussian_smooth(
 def smooth_planes(
     x: Float[Array, "b c h w"], *, window_px: int, sigma_px: float
 ) -> Float[Array, "b c h w"]:
-    """As `gaussian_smooth`, of planes."""
+    """As `gaussian_smooth`, for channels first."""
     b, c, h, w = x.shape
     columns = jnp.asarray(window_matrix(w, window_px, sigma_px))
     rows = jnp.asarray(window_matrix(h, window_px, sigma_px))
-    turned = (x.reshape(-1, w) @ columns.T).reshape(-1, h, w).swapaxes(1, 2)
-    both = turned.reshape(-1, h) @ rows.T
-    return both.reshape(b, c, w, h).swapaxes(2, 3)
+    transposed = (x.reshape(-1, w) @ columns.T).reshape(-1, h, w).swapaxes(1, 2)
+    smoothed = transposed.reshape(-1, h) @ rows.T
+    return smoothed.reshape(b, c, w, h).swapaxes(2, 3)

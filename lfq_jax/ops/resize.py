@@ -7,13 +7,13 @@ from jaxtyping import Shaped
 def to_mask_resolution(
     anomaly_map: Shaped[np.ndarray, "h w"], shape: tuple[int, int]
 ) -> Shaped[np.ndarray, "H W"]:
-    """Bilinear, half-pixel centres, edges repeated (paper 3.5); float32 or float64.
+    """The map resized to `shape`, bilinearly (paper 3.5); float32 or float64.
 
-    The same as `align_corners=False` without antialiasing elsewhere. A map that already
-    has `shape` comes back as it is.
+    Half-pixel centres, edges repeated: `align_corners=False` without antialiasing in
+    other libraries. A map that already has `shape` is returned unchanged.
 
     Raises:
-      ValueError: where the map has no pixels or is not [h w].
+      ValueError: if the map has no pixels or is not [h w].
     """
     if anomaly_map.ndim != 2 or not anomaly_map.size:
         raise ValueError(
@@ -24,12 +24,12 @@ def to_mask_resolution(
     if anomaly_map.shape == tuple(shape):
         return anomaly_map
     height, width = shape
-    # Columns first: they are read out of order, and the map is the smaller one.
+    # Columns first: their access is strided, and the map is still small.
     return _stretch(_stretch(anomaly_map.T, width).T, height)
 
 
 def _stretch(values: Shaped[np.ndarray, "n m"], size: int) -> Shaped[np.ndarray, "N m"]:
-    """`values` interpolated to `size` rows."""
+    """`values` interpolated linearly to `size` rows."""
     rows = len(values)
     if rows == size:
         return values

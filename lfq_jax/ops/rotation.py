@@ -1,4 +1,4 @@
-"""Images and maps turned about their middle."""
+"""Rotation of images and maps about their centre."""
 
 from collections.abc import Callable
 
@@ -8,14 +8,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int32, UInt8
 from PIL import Image
 
-_SHARPNESS = -0.5  # of the cubic kernel, as Keys (1981) and Pillow have it
-_ONE = 2**14  # of sines and cosines as whole numbers
+_SHARPNESS = -0.5  # parameter of the cubic kernel, as in Keys (1981) and Pillow
+_ONE = 2**14  # 1.0 in the fixed-point sines and cosines
 
 
 def rotate_image(
     image: UInt8[np.ndarray, "h w 3"], turn_deg: float
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Turned counter-clockwise; outside the image it goes on as in a mirror."""
+    """The image rotated counter-clockwise; outside, the image is mirrored."""
     h, w, _ = image.shape
     down, right = h // 4, w // 4
     wide = np.pad(image, ((down, down), (right, right), (0, 0)), mode="reflect")
@@ -26,16 +26,16 @@ def rotate_image(
 def _origins(
     h: int, w: int, turn_deg: Float[Array, ""]
 ) -> tuple[Float[Array, "h w"], Float[Array, "h w"]]:
-    """Row and column that each cell of the turned image comes from.
+    """Source row and column of each cell of the rotated image.
 
-    Whole numbers of 2^-15 cells: nothing is rounded on the way. A compiler may compute
-    them twice, once for the cell to read and once for its weight, and with roundings of
-    their own the two would now and then fall on two sides of a whole cell.
+    Both are integer multiples of 2^-15 cells, computed without rounding. A compiler may
+    compute them twice: once for the cell to read and once for its weight. Different
+    roundings would sometimes put the two results on different sides of a cell boundary.
     """
     angle = turn_deg * (jnp.pi / 180)
     cosine = jnp.round(jnp.cos(angle) * _ONE).astype(jnp.int32)
     sine = jnp.round(jnp.sin(angle) * _ONE).astype(jnp.int32)
-    y = jnp.arange(1 - h, h, 2)[:, None]  # of the middle, in half cells
+    y = jnp.arange(1 - h, h, 2)[:, None]  # from the centre, in half cells
     x = jnp.arange(1 - w, w, 2)[None]
     row = sine * x + cosine * y + (h - 1) * _ONE
     column = cosine * x - sine * y + (w - 1) * _ONE
@@ -64,7 +64,7 @@ def _taps(
     kernel: Callable[[Array], Array],
     reach: tuple[int, ...],
 ) -> list[tuple[Int32[Array, "h w"], Float[Array, "h w"]]]:
-    """Which cells of an axis are read, and with what weights."""
+    """Index and weight of each cell that is read along one axis."""
     first = jnp.floor(origin)
     return [
         (_mirrored((first + i).astype(jnp.int32), size), kernel(origin - first - i))
@@ -75,9 +75,9 @@ def _taps(
 def rotate(
     image: Float[Array, "h w c"], turn_deg: Float[Array, ""], *, is_map: bool = False
 ) -> Float[Array, "h w c"]:
-    """Turned counter-clockwise, by cubic interpolation and in [0, 1]; a map: linear.
+    """The image rotated counter-clockwise; outside, the image is mirrored.
 
-    Outside the image it goes on as in a mirror.
+    Images are interpolated cubically and clipped to [0, 1], maps (`is_map`) linearly.
     """
     h, w, _ = image.shape
     row, column = _origins(h, w, turn_deg)
@@ -91,7 +91,7 @@ def rotate(
 
 
 def inside(h: int, w: int, turn_deg: Float[Array, ""]) -> Bool[Array, "h w"]:
-    """Which cells of the turned image come from inside the image."""
+    """True for cells of the rotated image whose source is inside the image."""
     row, column = _origins(h, w, turn_deg)
     near = (row >= 0) & (row <= h - 1) & (column >= 0) & (column <= w - 1)
     return jax.lax.stop_gradient(near)

@@ -1,7 +1,7 @@
 """Quantizers of any array `[..., d]`, behind one protocol.
 
 See docs/how_to/add_quantizer.md.
-jax is loaded when a quantizer is first asked for, not with `quantizers.config`.
+Importing `quantizers.config` does not load jax; accessing a name below does.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Sign bits and the integers they spell: the first bit is the most significant."""
+"""Sign bits, and their conversion to integers with the first bit most significant."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def signs(codes: Bool[Array, "*batch k"]) -> Float[Array, "*batch k"]:
 
 
 def sign_bits(z: Float[Array, "*batch k"]) -> Bool[Array, "*batch k"]:
-    """Whether z is at least 0. 0 and -0.0 both count as +1."""
+    """True where z >= 0. Both 0 and -0.0 count as +1."""
     return z >= 0
 
 
@@ -39,8 +39,8 @@ def _word(codes: Bool[Array, "*batch k"]) -> Array:
 def bits_to_indices(codes: Bool[Array, "*batch k"]) -> Indices:
     """Index of each code: sum of bit i times 2^(k - 1 - i).
 
-    uint32 up to 32 bits. Beyond, uint64, which jax only has with `jax_enable_x64`;
-    without it a numpy array is returned, so it works outside jit only.
+    The dtype is uint32 up to 32 bits and uint64 beyond. jax has uint64 only with
+    `jax_enable_x64`. Without that option a numpy array is returned, outside jit only.
 
     Raises:
         ValueError: if there are more than 64 bits, or more than 32 inside jit without
@@ -89,7 +89,7 @@ def _bits_of_word(word: Array, bits: int) -> Bool[Array, "*batch k"]:
 
 
 def check_indices(indices: Indices, *, code_count: int) -> None:
-    """Refuse indices that no code has. Traced arrays cannot be looked into.
+    """Refuse indices outside [0, code_count). The values of tracers are not checked.
 
     Raises:
         ValueError: if the indices are not integers or one is out of range.

@@ -1,9 +1,9 @@
 """Binary spherical quantization (arXiv:2406.07548), with exact entropies.
 
 BSQ projects z to the unit sphere, u = z / |z|, and takes the corner sign(u) / sqrt(k).
-That is LFQ of z at length sqrt(k), with everything divided by sqrt(k). The authors add
-up the entropies of groups of bits, which bounds the batch entropy from above; LFQ's
-factorisation gives it exactly.
+This equals LFQ of z scaled to length sqrt(k), with the result divided by sqrt(k). The
+authors add the entropies of groups of bits, an upper bound of the batch entropy.
+LFQ's factorisation gives the batch entropy exactly.
 """
 
 import functools
@@ -28,11 +28,11 @@ class BSQ:
         return LFQ(self.config.lfq)
 
     def __post_init__(self) -> None:
-        self._lfq  # noqa: B018 - refuses now what does not fit in memory
+        self._lfq  # noqa: B018 - refuses a distribution that does not fit in memory
 
     @property
     def dim(self) -> int:
-        """One entry of z a bit."""
+        """Number of bits; z has one entry for each."""
         return self.config.bits
 
     @property
@@ -45,7 +45,7 @@ class BSQ:
         return self.config.bits**-0.5
 
     def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
-        """Neither weights nor state."""
+        """Returns no weights and no state."""
         return self._lfq.init(key)
 
     def quantize(
@@ -87,5 +87,5 @@ class BSQ:
     def decode(
         self, params: Tree, state: Tree, codes: Bool[Array, "*batch k"]
     ) -> Float[Array, "*batch k"]:
-        """The corners that the codes name."""
+        """The corners with these signs."""
         return self._lfq.decode(params, state, codes) * self._scale

@@ -1,4 +1,4 @@
-"""A codebook in memory: search, lookup, and what its users log."""
+"""Codebooks held in memory: nearest-vector search, lookup and logged statistics."""
 
 import jax
 import jax.numpy as jnp
@@ -14,28 +14,28 @@ _BLOCK = 1 << 24
 def nearest(
     z: Float[Array, "n d"], codebook: Float[Array, "codes d"]
 ) -> UInt32[Array, "n"]:
-    """Index of the vector closest to each z; of equally close ones the first."""
+    """Index of the codebook vector nearest to each z; of equal distances the first."""
     half_square = 0.5 * jnp.sum(codebook**2, axis=-1)
     index = jnp.arange(len(codebook), dtype="uint32")
 
-    def of_one(z: Float[Array, "d"]) -> Array:
-        # |z|^2 is the same for all codes, so it is left out
+    def nearest_to(z: Float[Array, "d"]) -> Array:
+        # |z|^2 is equal for all codes, so it is omitted
         product = jnp.matmul(codebook, z, precision=jax.lax.Precision.HIGHEST)
         closeness = product - half_square
-        # twice as fast as argmax, which XLA does not vectorise on the CPU
+        # twice as fast as argmax, which XLA does not vectorise on a CPU
         closest = closeness == jnp.max(closeness)
         return jnp.min(jnp.where(closest, index, index[-1]))
 
     rows = max(1, _BLOCK // len(codebook))
     if len(z) <= rows:
-        return jax.vmap(of_one)(z)
-    return jax.lax.map(of_one, z, batch_size=rows)
+        return jax.vmap(nearest_to)(z)
+    return jax.lax.map(nearest_to, z, batch_size=rows)
 
 
 def look_up(
     codebook: Float[Array, "codes d"], codes: UInt32[Array, "*batch"]
 ) -> Float[Array, "*batch d"]:
-    """The vectors of these codes. One out of range gives NaN, not a wrong vector."""
+    """The vectors of these codes. A code out of range gives NaN."""
     return jnp.take(codebook, codes, axis=0, mode="fill", fill_value=jnp.nan)
 
 
@@ -45,7 +45,7 @@ def codebook_statistics(
     codes: UInt32[Array, "n"],
     axis_name: AxisName | None,
 ) -> dict[str, Array]:
-    """`perplexity`, `used_codes`, `quantisation_error` and `non_finite`."""
+    """Statistics `perplexity`, `used_codes`, `quantisation_error`, `non_finite`."""
     statistics = {
         **code_use([codes], axis_name),
         "quantisation_error": quantisation_error(z, hard, axis_name),

@@ -1,6 +1,6 @@
-"""Every choice of a quantizer, as frozen dataclasses. Standard library only.
+"""The settings of every quantizer, as frozen dataclasses. Standard library only.
 
-A command line builds these before jax is loaded.
+The command line builds these configs before jax is loaded.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Literal
 Normalisation = Literal["none", "layer", "l2"]
 
 MAX_BITS = 64
-"""Widest index: it must fit 64 bits."""
+"""Most bits of a code: its index must fit in 64 bits."""
 
 
 def _check(condition: bool, name: str, value: object, rule: str) -> None:
@@ -50,9 +50,9 @@ class LFQConfig:
     """Lookup-free quantization (paper 2.2 and 4.3; MAGVIT-v2, arXiv:2310.05737)."""
 
     bits: int = 16
-    """Sign bits a position: 2^bits codes (paper 4.3)."""
+    """Sign bits per position: 2^bits codes (paper 4.3)."""
     entropy_weight: float = 0.02
-    """Weight of the entropy regulariser (paper 4.3). 0 leaves it out."""
+    """Weight of the entropy regulariser (paper 4.3). 0 turns it off."""
     gamma: float = 1.0
     """Diversity factor: weight of the batch entropy in the regulariser (paper 4.3)."""
     commitment_weight: float = 0.25
@@ -60,17 +60,18 @@ class LFQConfig:
     temperature: float = 1.0
     """tau of p(c|z) ~ exp(2 z.c / tau); the log-odds of a bit are 4 z / tau."""
     normalisation: Normalisation = "none"
-    """Of z before the sign, over the bits of a position: `layer` to mean 0 and
-    variance 1 without affine parameters, `l2` to length sqrt(bits)."""
+    """How z is normalised over the bits of a position before its sign is taken:
+    `layer` gives mean 0 and variance 1, without affine parameters; `l2` gives length
+    sqrt(bits)."""
     anneal_steps: int = 0
-    """Steps over which both factors below go linearly to 1. 0: no annealing."""
+    """Steps over which both factors below change linearly to 1. 0: no annealing."""
     anneal_entropy_weight: float = 1.0
     """Factor on `entropy_weight` at step 0."""
     anneal_temperature: float = 1.0
     """Factor on `temperature` at step 0."""
     running_momentum: float = 0.0
-    """Momentum of the running batch distribution, so that small batches regularise the
-    use of codes across steps. 0: the batch alone, as in the paper."""
+    """Momentum of the running batch distribution, which lets small batches regularise
+    code use across steps. 0: only the current batch, as in the paper."""
 
     def __post_init__(self) -> None:
         _check_bits(self.bits)
@@ -92,20 +93,20 @@ class LFQConfig:
 
 @dataclass(frozen=True)
 class ResidualLFQConfig:
-    """LFQ of what LFQ left over, at half the scale each time (arXiv:2107.03312)."""
+    """Repeated LFQ of the residual, each at half the scale (arXiv:2107.03312)."""
 
     bits: int = 8
-    """Sign bits a position and stage; z has as many entries."""
+    """Sign bits per position and stage; z has as many entries."""
     stages: int = 2
-    """LFQs in a row: 2^(bits stages) codes."""
+    """Number of LFQs in sequence: 2^(bits stages) codes."""
     entropy_weight: float = 0.02
-    """Weight of the mean over the stages of LFQ's entropy regulariser."""
+    """Weight of LFQ's entropy regulariser, averaged over the stages."""
     gamma: float = 1.0
     """Weight of the batch entropy in the regulariser."""
     commitment_weight: float = 0.25
     """Weight of the squared distance between each residual and its code."""
     temperature: float = 1.0
-    """As LFQ's, with the residual measured in units of the stage's scale."""
+    """As in LFQ, with the residual measured in units of the stage's scale."""
 
     def __post_init__(self) -> None:
         self.stage  # noqa: B018 - LFQConfig has the checks
@@ -115,7 +116,7 @@ class ResidualLFQConfig:
 
     @property
     def stage(self) -> LFQConfig:
-        """What every stage is."""
+        """The config of every stage."""
         return LFQConfig(
             bits=self.bits,
             entropy_weight=self.entropy_weight,
@@ -130,7 +131,7 @@ class BSQConfig:
     """Binary spherical quantization (arXiv:2406.07548): LFQ on the unit sphere."""
 
     bits: int = 16
-    """Sign bits a position: 2^bits codes."""
+    """Sign bits per position: 2^bits codes."""
     entropy_weight: float = 0.1
     """Weight of the entropy regulariser (the authors' configurations)."""
     gamma: float = 1.0
@@ -144,7 +145,7 @@ class BSQConfig:
 
     @property
     def lfq(self) -> LFQConfig:
-        """The LFQ of z at length sqrt(bits), which is the same up to that length."""
+        """The equivalent LFQ: of z at length sqrt(bits), equal up to that factor."""
         return LFQConfig(
             bits=self.bits,
             entropy_weight=self.entropy_weight,
@@ -160,10 +161,10 @@ class FSQConfig:
     """Finite scalar quantization (arXiv:2309.15505)."""
 
     levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
-    """Levels of each entry of z; their product is the number of codes."""
+    """Number of levels of each entry of z; their product is the number of codes."""
 
     def __post_init__(self) -> None:
-        _check(len(self.levels) >= 1, "levels", self.levels, "one number or more")
+        _check(len(self.levels) >= 1, "levels", self.levels, "at least one number")
         _check(min(self.levels) >= 2, "levels", self.levels, "2 or more each")
         _check(max(self.levels) <= 1000, "levels", self.levels, "1000 or fewer each")
         codes = math.prod(self.levels)
@@ -172,7 +173,7 @@ class FSQConfig:
 
 @dataclass(frozen=True)
 class VQConfig:
-    """A codebook that follows the encoder (arXiv:1711.00937, appendix A.1)."""
+    """A codebook of moving averages of z (arXiv:1711.00937, appendix A.1)."""
 
     codes: int = 65536
     """Vectors in the codebook."""
@@ -181,9 +182,9 @@ class VQConfig:
     commitment_weight: float = 0.25
     """Weight of the squared distance between z and its code."""
     momentum: float = 0.99
-    """What the moving averages keep at each step."""
+    """Momentum of the moving averages: the share they keep at each step."""
     revive_below: float = 1e-3
-    """A code used less than this often a step, on the moving average, is replaced by a
+    """A code whose moving average of uses per step is below this is replaced by a
     random z of the batch (arXiv:2005.00341). 0: never."""
 
     def __post_init__(self) -> None:
@@ -194,16 +195,16 @@ class VQConfig:
 
 @dataclass(frozen=True)
 class SimVQConfig:
-    """A fixed random codebook behind one trained matrix (arXiv:2411.02038)."""
+    """A fixed random codebook times a trained matrix (arXiv:2411.02038)."""
 
     codes: int = 65536
     """Vectors in the codebook."""
     code_dim: int = 16
     """Entries of a vector, and of z's last axis."""
     codebook_weight: float = 1.0
-    """Weight of the squared distance of the code to z, which trains the matrix."""
+    """Weight of the squared distance from the code to z, which trains the matrix."""
     commitment_weight: float = 0.25
-    """Weight of the squared distance of z to its code, which trains the encoder."""
+    """Weight of the squared distance from z to its code, which trains the encoder."""
 
     def __post_init__(self) -> None:
         _check_codebook(self.codes, self.code_dim)
@@ -212,9 +213,9 @@ class SimVQConfig:
 
 @dataclass(frozen=True)
 class GumbelVQConfig:
-    """Codes drawn by Gumbel-softmax (arXiv:1611.01144, in DALL-E's arXiv:2102.12092).
+    """Codes sampled by Gumbel-softmax (arXiv:1611.01144; DALL-E's arXiv:2102.12092).
 
-    Keeps two arrays of positions x codes, unlike the others.
+    Unlike the other quantizers it keeps two arrays of positions x codes in memory.
     """
 
     codes: int = 8192
@@ -222,11 +223,11 @@ class GumbelVQConfig:
     code_dim: int = 16
     """Entries of a vector, and of z's last axis."""
     kl_weight: float = 5e-4
-    """Weight of the divergence of a position's distribution from the uniform one."""
+    """Weight of the KL divergence of a position's code distribution from uniform."""
     temperature: float = 1.0
-    """Of the softmax: lower is closer to one code."""
+    """Temperature of the softmax: a lower one is closer to a single code."""
     anneal_steps: int = 0
-    """Steps over which the factor below goes linearly to 1. 0: no annealing."""
+    """Steps over which the factor below changes linearly to 1. 0: no annealing."""
     anneal_temperature: float = 1.0
     """Factor on `temperature` at step 0."""
 
@@ -246,4 +247,4 @@ QuantizerConfig = (
     | GumbelVQConfig
     | NoneConfig
 )
-"""What `ModelConfig.quantizer` may be."""
+"""The types that `ModelConfig.quantizer` accepts."""

@@ -1,12 +1,12 @@
 """Exact entropies of sign-bit codes, without an array of samples x codes.
 
-Where p(c|z) ~ exp(2 z.c / tau) over c in {-1, +1}^k, the bits of one sample are
-independent, with log-odds 4 z_i / tau. Two consequences are exact:
+If p(c|z) ~ exp(2 z.c / tau) over c in {-1, +1}^k, the bits of one sample are
+independent, with log-odds 4 z_i / tau. Two exact consequences follow:
 
-- the entropy of one sample is a sum of k binary entropies;
-- the distribution of a sample is the outer product of the distributions A of its
-  upper and B of its lower bits, so the mean over n samples is one matrix product,
-  E[p] = A^T B / n, with n 2^(k/2) + 2^k entries in memory instead of n 2^k.
+- The entropy of one sample is a sum of k binary entropies.
+- The distribution of a sample is an outer product of A, the distribution of its upper
+  bits, and B, that of its lower bits. So the mean over n samples is one matrix
+  product, E[p] = A^T B / n. It needs n 2^(k/2) + 2^k entries instead of n 2^k.
 
 Entropies are in nats and in float32.
 """
@@ -21,7 +21,7 @@ from lfq_jax.quantizers.protocol import AxisName, mean_over
 _SATURATION = 128.0
 """Log-odds beyond which a bit's probability is 0 or 1 in float32, and its entropy 0."""
 _BLOCK = 1 << 22
-"""Entries that the distribution of the upper bits may have before it is cut."""
+"""Most entries of the upper bits' distribution that are computed in one block."""
 
 
 @jax.custom_jvp
@@ -34,26 +34,26 @@ def binary_entropy(log_odds: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 @binary_entropy.defjvp
 def _binary_entropy_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (t,), (dt,) = primals, tangents
-    # autodiff of the line above would leave the rounding error of two equal terms
+    # Autodiff of binary_entropy would cancel two equal terms and leave their rounding.
     slope = -t * jax.nn.sigmoid(t) * jax.nn.sigmoid(-t)
     return binary_entropy(t), slope * dt
 
 
 def saturate(log_odds: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Cut log-odds to where float32 tells them apart, so that none overflows."""
+    """Log-odds clipped to the range that float32 distinguishes, without overflow."""
     return jnp.clip(log_odds.astype(jnp.float32), -_SATURATION, _SATURATION)
 
 
 def sample_entropy(log_odds: Float[Array, "n k"]) -> Float[Array, ""]:
-    """Mean over the samples of the entropy of their codes: E[H(p)]."""
+    """Mean entropy of a sample's code distribution: E[H(p)]."""
     return jnp.mean(jnp.sum(binary_entropy(saturate(log_odds)), axis=-1))
 
 
 def _half_distribution(log_odds: Float[Array, "n k"]) -> Float[Array, "n codes"]:
-    """Probability of each of the 2^k codes of each sample; first bit highest.
+    """Probability of each of the 2^k codes of each sample; first bit most significant.
 
-    A product of sigmoids, as the exponential of a sum of log-sigmoids that are all
-    negative: nothing cancels, and one matrix product makes all sums.
+    A product of sigmoids, computed as the exponential of a sum of log-sigmoids. All of
+    them are negative, so nothing cancels, and one matrix product computes all sums.
     """
     bits = log_odds.shape[1]
     index = np.arange(1 << bits)
@@ -66,7 +66,7 @@ def _half_distribution(log_odds: Float[Array, "n k"]) -> Float[Array, "n codes"]
 def _summed(
     log_odds: Float[Array, "n k"], valid: Float[Array, "n"]
 ) -> Float[Array, "upper lower"]:
-    """Sum over the valid samples of their distributions over all codes."""
+    """Sum of the valid samples' distributions over all codes."""
     upper_bits = (log_odds.shape[1] + 1) // 2
     upper = _half_distribution(log_odds[:, :upper_bits]) * valid[:, None]
     lower = _half_distribution(log_odds[:, upper_bits:])
@@ -76,12 +76,12 @@ def _summed(
 def mean_distribution(
     log_odds: Float[Array, "n k"], *, axis_name: AxisName | None = None
 ) -> Float[Array, "codes"]:
-    """E[p]: mean over the samples of the probability of each of the 2^k codes.
+    """E[p]: probability of each of the 2^k codes, averaged over the samples.
 
     Args:
         log_odds: log(p / (1 - p)) of each bit being set.
-        axis_name: mapped axis over which the samples are split; the mean is then
-            taken over all of them, before any entropy.
+        axis_name: mapped axis over which the samples are split. The mean is then
+            taken over the samples of all devices, before any entropy.
 
     Returns:
         2^k probabilities, ordered by index (first bit most significant).
@@ -99,7 +99,7 @@ def mean_distribution(
 def _summed_in_blocks(
     log_odds: Float[Array, "n k"], *, rows: int
 ) -> Float[Array, "upper lower"]:
-    """As `_summed`, with no more than `rows` samples in memory, backwards too."""
+    """As `_summed`, with at most `rows` samples in memory, also for the gradient."""
     samples, bits = log_odds.shape
     blocks = -(-samples // rows)
     padding = blocks * rows - samples
@@ -110,7 +110,7 @@ def _summed_in_blocks(
     def add(total: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
         return total + block_summed(*block), None
 
-    # zeros of the input's own kind, so that the carry fits inside shard_map too
+    # Zeros derived from the input, so that the carry's type also fits in shard_map.
     start = jnp.zeros((1 << ((bits + 1) // 2), 1 << (bits // 2))) + 0 * padded[0, 0]
     shaped = (
         padded.reshape(blocks, rows, bits),
@@ -120,6 +120,6 @@ def _summed_in_blocks(
 
 
 def distribution_entropy(p: Float[Array, "*shape"]) -> Float[Array, ""]:
-    """H(p) in nats. Codes of no probability add nothing, in value and gradient."""
+    """H(p) in nats. Codes of probability 0 add nothing to the value or gradient."""
     possible = p >= jnp.finfo(p.dtype).tiny
     return -jnp.sum(jnp.where(possible, p * jnp.log(jnp.where(possible, p, 1.0)), 0.0))

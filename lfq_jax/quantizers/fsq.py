@@ -21,22 +21,22 @@ from lfq_jax.quantizers.protocol import (
 from lfq_jax.quantizers.statistics import code_use, non_finite, quantisation_error
 
 _MARGIN = 1e-3
-"""How far tanh reaches beyond the outer levels, so that rounding can reach them."""
+"""Relative margin of tanh beyond the outer levels, so that rounding reaches them."""
 
 
 @dataclass(frozen=True)
 class FSQ:
-    """Codes are int32 `[..., d]`, the level of each entry from 0.
+    """Codes are int32 `[..., d]`: the level of each entry, counted from 0.
 
-    z_q is in [-1, 1]: level l of L is (l - L // 2) / (L // 2). The first entry is an
-    index's *least* significant digit, as in the paper.
+    z_q is in [-1, 1]: level l of L is (l - L // 2) / (L // 2). The first entry is the
+    *least* significant digit of an index, as in the paper.
     """
 
     config: FSQConfig
 
     @property
     def dim(self) -> int:
-        """One entry of z a number of levels."""
+        """Number of entries of z, each with its own number of levels."""
         return len(self.config.levels)
 
     @property
@@ -45,7 +45,7 @@ class FSQ:
         return math.prod(self.config.levels)
 
     def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
-        """Neither weights nor state."""
+        """Returns no weights and no state."""
         del key
         return {}, ()
 
@@ -53,11 +53,12 @@ class FSQ:
         return np.asarray(self.config.levels, np.float32) // 2
 
     def bounded(self, z: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
-        """z squashed by tanh to the range of its levels, which are the integers.
+        """z mapped by tanh to the range of its levels, which are the integers.
 
-        z = 0 falls on a level for 3 levels and more. The shift that does it for even
-        numbers is an artanh; the paper's listing has a tan, which is near. With 2
-        levels it would lie at 3.8, so there is none and z = 0 is their border.
+        With 3 or more levels, z = 0 maps to a level. An even number of levels needs a
+        shift for this: an artanh here, a tan in the paper's listing, which is close.
+        With 2 levels the shift would be 3.8, so none is applied and z = 0 is the
+        border of the two.
         """
         levels = np.asarray(self.config.levels)
         half = (levels - 1) * (1 + _MARGIN) / 2
@@ -77,7 +78,7 @@ class FSQ:
         key: PRNGKeyArray | None = None,
         step: Array | int | None = None,
     ) -> Quantized:
-        """Nearest levels. Needs no loss; the gradient is that of the squashed z."""
+        """Nearest levels, without a loss. The gradient is that of `bounded`."""
         del params, key, step
         check_z(z, dim=self.dim)
         bounded = self.bounded(z.astype(jnp.float32))
@@ -103,7 +104,7 @@ class FSQ:
         return np.cumprod([1, *self.config.levels[:-1]]).astype(np.uint32)
 
     def codes_to_indices(self, codes: Int32[Array, "*batch d"]) -> UInt32[Array, "*b"]:
-        """Levels as the digits of a mixed-radix number, the first least significant."""
+        """Levels as digits of a mixed-radix number; the first is least significant."""
         return jnp.sum(
             codes.astype("uint32") * self._place_values(), -1, dtype="uint32"
         )

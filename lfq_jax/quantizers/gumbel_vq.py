@@ -1,4 +1,4 @@
-"""Codes drawn from a softmax over the codebook (arXiv:1611.01144; arXiv:2102.12092)."""
+"""Codes sampled by a softmax over a codebook (arXiv:1611.01144; arXiv:2102.12092)."""
 
 import math
 from dataclasses import dataclass
@@ -24,26 +24,26 @@ from lfq_jax.quantizers.schedule import linear_factor
 
 @dataclass(frozen=True)
 class GumbelVQ:
-    """Codes are uint32 `[...]`. In scoring the most probable code is taken.
+    """Codes are uint32 `[...]`: sampled in training, the most probable in scoring.
 
-    The gradient is that of the softmax and not the identity, and z_q does not live in
-    z's space: quantising it again gives something else.
+    The gradient is that of the softmax, not the identity. z_q is in another space than
+    z, so quantising z_q again does not return z_q.
     """
 
     config: GumbelVQConfig
 
     @property
     def dim(self) -> int:
-        """Entries of a codebook vector, and of z."""
+        """Number of entries of a codebook vector, and of z."""
         return self.config.code_dim
 
     @property
     def code_count(self) -> int:
-        """Vectors in the codebook."""
+        """Number of vectors in the codebook."""
         return self.config.codes
 
     def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
-        """`logits` maps z to a logit a code; `codebook` holds the vectors."""
+        """Weights: `logits` maps z to a logit per code; `codebook` has the vectors."""
         logits_key, codebook_key = jax.random.split(key)
         dim, codes = self.config.code_dim, self.config.codes
         params = {
@@ -63,10 +63,10 @@ class GumbelVQ:
         key: PRNGKeyArray | None = None,
         step: Array | int | None = None,
     ) -> Quantized:
-        """A drawn code in training, the most probable one in scoring.
+        """A sampled code in training, the most probable code in scoring.
 
         Raises:
-            ValueError: as `Quantizer.quantize`, and in training without a key.
+            ValueError: as `Quantizer.quantize`, and if a training call has no key.
         """
         check_z(z, dim=self.dim)
         flat = z.astype(jnp.float32).reshape(-1, self.dim)
@@ -102,29 +102,29 @@ class GumbelVQ:
         axis_name: AxisName | None,
     ) -> Array:
         if key is None:
-            raise ValueError("key must be given in training to draw codes, got None")
+            raise ValueError("key must be given in training to sample codes, got None")
         if axis_name is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
         return jax.random.gumbel(key, shape)
 
     def _divergence(self, logits: Float[Array, "n codes"]) -> Float[Array, ""]:
-        """Mean KL divergence of the positions' distributions from the uniform one."""
+        """KL divergence from the uniform distribution, averaged over positions."""
         log_p = jax.nn.log_softmax(logits)
         negative_entropy = jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
         return jnp.mean(negative_entropy) + math.log(self.config.codes)
 
     def codes_to_indices(self, codes: UInt32[Array, "*batch"]) -> Indices:
-        """The codes are indices."""
+        """The codes, which are indices already."""
         return codes
 
     def indices_to_codes(self, indices: Indices) -> UInt32[Array, "*batch"]:
-        """The indices are codes, if in range."""
+        """The indices as codes, after a check of their range."""
         check_indices(indices, code_count=self.code_count)
         return jnp.asarray(indices).astype("uint32")
 
     def decode(
         self, params: Tree, state: Tree, codes: UInt32[Array, "*batch"]
     ) -> Float[Array, "*batch d"]:
-        """The codebook's vectors."""
+        """The codebook vectors of these codes."""
         del state
         return look_up(params["codebook"], codes)

@@ -40,10 +40,10 @@ from lfq_jax.quantizers.statistics import (
 
 @dataclass(frozen=True)
 class LFQ:
-    """Each entry of z becomes its sign; a code is the word that the signs spell.
+    """Replaces each entry of z by its sign; the signs of a position are its code.
 
     Codes are bool `[..., bits]`, true for +1; 0 and -0.0 become +1. z_q is in
-    {-1, +1}. The first bit is an index's most significant.
+    {-1, +1}. The first bit is the most significant bit of an index.
     """
 
     config: LFQConfig
@@ -54,7 +54,7 @@ class LFQ:
 
     @property
     def dim(self) -> int:
-        """One entry of z a bit."""
+        """Number of bits; z has one entry for each."""
         return self.config.bits
 
     @property
@@ -63,7 +63,7 @@ class LFQ:
         return 1 << self.config.bits
 
     def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
-        """No weights. The state is the running batch distribution, where it is on."""
+        """No weights. The state is the running batch distribution, if enabled."""
         del key
         config = self.config
         if not (config.running_momentum and config.uses_batch_entropy):
@@ -82,7 +82,7 @@ class LFQ:
         key: PRNGKeyArray | None = None,
         step: Array | int | None = None,
     ) -> Quantized:
-        """Signs of z, and in training the regularisers. See `Quantizer.quantize`."""
+        """Signs of z; in training also the regularisers. See `Quantizer.quantize`."""
         del params, key
         check_z(z, dim=self.dim)
         inner = normalised(z.astype(jnp.float32), self.config.normalisation)
@@ -110,7 +110,7 @@ class LFQ:
         axis_name: AxisName | None,
         step: Array | int | None,
     ) -> tuple[Array, dict[str, Array], Tree]:
-        """weight (H_sample - gamma H_batch) + commitment |z - sg(z_q)|^2."""
+        """Loss: weight (H_sample - gamma H_batch) + commitment |z - sg(z_q)|^2."""
         config = self.config
         weight, temperature = self._annealed(step)
         log_odds = 4.0 * z / temperature
@@ -129,7 +129,7 @@ class LFQ:
         return loss, statistics, jax.lax.stop_gradient(state)
 
     def _annealed(self, step: Array | int | None) -> tuple[Array, Array]:
-        """Entropy weight and temperature at a step."""
+        """Entropy weight and temperature at `step`."""
         config = self.config
         steps = config.anneal_steps
         weight = linear_factor(config.anneal_entropy_weight, steps=steps, step=step)
@@ -147,7 +147,7 @@ class LFQ:
     def decode(
         self, params: Tree, state: Tree, codes: Bool[Array, "*batch k"]
     ) -> Float[Array, "*batch k"]:
-        """The signs that the codes spell."""
+        """The signs, -1 or +1, of the codes' bits."""
         del params, state
         return signs(codes)
 
@@ -155,7 +155,7 @@ class LFQ:
 def normalised(
     z: Float[Array, "*batch k"], normalisation: Normalisation
 ) -> Float[Array, "*batch k"]:
-    """z after the normalisation over its last axis that `LFQConfig` names."""
+    """z normalised over its last axis; see `LFQConfig.normalisation`."""
     if normalisation == "layer":
         z = z - jnp.mean(z, axis=-1, keepdims=True)
         return z * jax.lax.rsqrt(jnp.mean(z**2, axis=-1, keepdims=True) + 1e-6)
@@ -167,17 +167,17 @@ def normalised(
 def running_distribution(
     batch: Float[Array, "codes"], state: Tree, momentum: float
 ) -> tuple[Float[Array, "codes"], Tree]:
-    """The batch's distribution averaged with those of earlier steps.
+    """The batch's distribution averaged with the distributions of earlier steps.
 
-    H(E[p]) of one batch cannot pass ln(samples) + H_sample; that of the running mean
-    can. Its value is the running mean, its gradient that of the batch, undiminished:
-    with the factor (1 - momentum) of a plain average the regulariser would fade.
+    H(E[p]) of one batch cannot exceed ln(samples) + H_sample; H of the running mean
+    can. The value is the running mean. The gradient is the batch's, undiminished: the
+    factor (1 - momentum) of a plain average would make the regulariser fade.
 
     Args:
         batch: this batch's E[p].
         state: `distribution` and `weight`, the sums of past E[p] and of their weights;
-            () where the running mean is off.
-        momentum: what the past keeps at each step, in [0, 1).
+            () if the running mean is off.
+        momentum: the share of the past that each step keeps, in [0, 1).
     """
     if not momentum or isinstance(state, tuple):
         return batch, state

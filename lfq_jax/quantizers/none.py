@@ -1,4 +1,4 @@
-"""No quantizer: the continuous bottleneck that the others are compared with."""
+"""The identity: a continuous bottleneck, the baseline of the other quantizers."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ from lfq_jax.quantizers.statistics import non_finite
 
 @dataclass(frozen=True)
 class NoQuantizer:
-    """The identity. Its codes have no entries: shape `[..., 0]`."""
+    """The identity. Its codes are empty: shape `[..., 0]`."""
 
     config: NoneConfig
     dim: int
     code_count: int = 0
 
     def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
-        """Neither weights nor state."""
+        """Returns no weights and no state."""
         del key
         return {}, ()
 
@@ -34,7 +34,7 @@ class NoQuantizer:
         key: PRNGKeyArray | None = None,
         step: Array | int | None = None,
     ) -> Quantized:
-        """z as it is."""
+        """z unchanged."""
         del params, key, step
         check_z(z, dim=self.dim)
         statistics = {"non_finite": non_finite(z, axis_name)} if training else {}

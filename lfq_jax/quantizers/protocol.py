@@ -1,4 +1,4 @@
-"""What every quantizer is: pure functions with explicit shapes, weights and state."""
+"""The interface of every quantizer: pure functions with explicit weights and state."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -13,23 +13,23 @@ Indices = Array | np.ndarray  # integers; numpy's where jax has no uint64
 
 
 class Quantized(NamedTuple):
-    """What one call of `quantize` gives."""
+    """The results of one call of `quantize`."""
 
     z_q: Float[Array, "*batch d"]
     """Quantised z, of z's shape and dtype. Its gradient goes straight through to z."""
     codes: Array
-    """The code of each position, in the quantizer's own form: see `Quantizer`."""
+    """The code of each position, in the quantizer's own format: see its class."""
     loss: Float[Array, ""]
-    """All regularisers, weighted, in float32. 0 where `training` is false."""
+    """Weighted sum of all regularisers, in float32. 0 if `training` is false."""
     statistics: dict[str, Float[Array, ""]]
-    """Scalars to log, without gradient. Empty where `training` is false."""
+    """Scalars to log, without gradient. Empty if `training` is false."""
     state: Tree
     """The state for the next call."""
 
 
 @runtime_checkable
 class Quantizer(Protocol):
-    """Static definition of a quantizer. Holds no arrays; hashable, so fit for jit."""
+    """Static definition of a quantizer: hashable and without arrays, hence jit-safe."""
 
     @property
     def dim(self) -> int:
@@ -38,11 +38,11 @@ class Quantizer(Protocol):
 
     @property
     def code_count(self) -> int:
-        """How many codes a position may take. 0 where there are none."""
+        """Number of possible codes of a position. 0 if there are no codes."""
         ...
 
     def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
-        """Weights that a gradient trains, and the state that `quantize` hands on."""
+        """The weights, trained by gradients, and the state, updated by `quantize`."""
         ...
 
     def quantize(
@@ -60,22 +60,22 @@ class Quantizer(Protocol):
 
         Args:
             params: the weights, from `init`.
-            state: the state, from `init` or the last call.
+            state: the state, from `init` or the previous call.
             z: any array of floats whose last axis has length `dim`.
-            training: false leaves out the loss, the statistics and new state.
+            training: false omits the loss, the statistics and the new state.
             axis_name: mapped axis (shard_map, pmap, vmap) over which the batch is
-                split. Means over the batch are then taken over all of it, so loss,
-                statistics and state are the same on every device.
-            key: randomness, for the quantizers that draw in training.
+                split. Means are then taken over the whole batch, so loss, statistics
+                and state are equal on every device.
+            key: random key, for the quantizers that sample in training.
             step: optimisation steps so far, for the schedules.
 
         Raises:
-            ValueError: if z's last axis is not `dim` or z holds no floats.
+            ValueError: if z's last axis is not `dim` or z does not hold floats.
         """
         ...
 
     def codes_to_indices(self, codes: Array) -> Indices:
-        """Integer below `code_count` of each code."""
+        """Index of each code: an integer below `code_count`."""
         ...
 
     def indices_to_codes(self, indices: Indices) -> Array:
@@ -87,15 +87,15 @@ class Quantizer(Protocol):
         ...
 
     def decode(self, params: Tree, state: Tree, codes: Array) -> Array:
-        """The z_q, in float32, that these codes stand for."""
+        """The z_q of these codes, in float32."""
         ...
 
 
 def check_z(z: Array, *, dim: int) -> None:
-    """Refuse what cannot be quantised.
+    """Refuse a z of the wrong shape or dtype.
 
     Raises:
-        ValueError: if z is no array of floats or its last axis is not `dim`.
+        ValueError: if z is not an array of floats or its last axis is not `dim`.
     """
     if z.ndim < 1 or z.shape[-1] != dim:
         raise ValueError(
@@ -107,19 +107,19 @@ def check_z(z: Array, *, dim: int) -> None:
 
 
 def straight_through(hard: Array, z: Array) -> Array:
-    """`hard`, exactly, in value; the identity of z in gradient (arXiv:1308.3432).
+    """`hard` in value, exactly; the identity of z in gradient (arXiv:1308.3432).
 
-    z - z is 0 for every finite z, so nothing is rounded; where z is NaN or infinite
-    the result is NaN, so that a broken encoder never looks quantised.
+    z - z is 0 for every finite z, so nothing is rounded. Where z is NaN or infinite the
+    result is NaN, so a diverged encoder never looks quantised.
     """
     return hard + (z - jax.lax.stop_gradient(z))
 
 
 def mean_over(x: Array, axis_name: AxisName | None) -> Array:
-    """Mean over the devices of a mapped axis; x itself where there is none."""
+    """Mean of x over the devices of a mapped axis; x itself without an axis."""
     return x if axis_name is None else jax.lax.pmean(x, axis_name)
 
 
 def device_count(axis_name: AxisName | None) -> int:
-    """How many devices share the batch."""
+    """Number of devices that share the batch."""
     return 1 if axis_name is None else jax.lax.psum(1, axis_name)

@@ -1,4 +1,4 @@
-"""Quantizers by name. To add one: a file beside this one, and a line below."""
+"""Quantizers by name. A new one needs a file in this folder and one line below."""
 
 import dataclasses
 import difflib
@@ -28,16 +28,17 @@ from lfq_jax.quantizers.vq import VQ
 
 
 class Variant(NamedTuple):
-    """A quantizer's config and the class that is made from it."""
+    """A quantizer's config class and its own class."""
 
     config: type
     quantizer: Callable[..., Quantizer]
 
 
 def in_file(module: str, config: str, quantizer: str) -> Variant:
-    """The variant whose two classes stand in a file of this folder.
+    """The variant with two classes that are defined in a file of this folder.
 
-    So that a new one takes a single line; those above are imported for type checkers.
+    A new quantizer then needs one line. The built-in ones are imported above so that
+    type checkers see them.
     """
     home = importlib.import_module(f"{__package__}.{module}")
     return Variant(getattr(home, config), getattr(home, quantizer))
@@ -56,10 +57,10 @@ QUANTIZERS: dict[str, Variant] = {
 
 
 def config_of(name: str, **fields: Any) -> Any:
-    """The config of the quantizer with this name, with other fields at their default.
+    """The config of the quantizer `name`; fields that are not given keep their default.
 
     Raises:
-        ValueError: if there is no quantizer of that name, or it has no such field.
+        ValueError: if no quantizer has that name, or its config lacks a field.
     """
     if name not in QUANTIZERS:
         close = difflib.get_close_matches(name, QUANTIZERS, n=1, cutoff=0.5)
@@ -76,10 +77,10 @@ def config_of(name: str, **fields: Any) -> Any:
 
 
 def name_of(config: object) -> str:
-    """The name under which a config's quantizer is registered.
+    """The registered name of a config's quantizer.
 
     Raises:
-        ValueError: if no quantizer takes such a config.
+        ValueError: if no quantizer has a config of this type.
     """
     for name, variant in QUANTIZERS.items():
         if type(config) is variant.config:
@@ -90,16 +91,16 @@ def name_of(config: object) -> str:
 
 
 def make(config: object, *, dim: int | None = None, **fields: Any) -> Quantizer:
-    """A quantizer from its name or its config.
+    """A quantizer, from its name or its config.
 
     Args:
-        config: a name in `QUANTIZERS`, or an instance of one of their configs.
-        dim: length of z's last axis, for `none`, which takes any. The others have
-            their own, which `Quantizer.dim` tells.
-        **fields: fields of the config other than their default, with a name only.
+        config: a name in `QUANTIZERS`, or an instance of a registered config.
+        dim: length of z's last axis, for `none`, which accepts any. For the other
+            quantizers the config determines it: see `Quantizer.dim`.
+        **fields: fields of the config to set; only with a name.
 
     Raises:
-        ValueError: if there is no such quantizer or a field is wrong.
+        ValueError: if no such quantizer is registered or a field is wrong.
 
     Example:
         >>> make("lfq", bits=10).dim

@@ -1,7 +1,7 @@
-"""Residual LFQ: each stage quantises what the stages before it left over.
+"""Residual LFQ: each stage quantises the residual of the previous stages.
 
-The idea of residual quantization is SoundStream's (arXiv:2107.03312, algorithm 1);
-stage i is an LFQ with the code values {-2^-i, +2^-i}.
+Residual quantization comes from SoundStream (arXiv:2107.03312, algorithm 1). Stage i is
+an LFQ with the code values {-2^-i, +2^-i}.
 """
 
 import functools
@@ -31,7 +31,7 @@ from lfq_jax.quantizers.statistics import (
 
 @dataclass(frozen=True)
 class ResidualLFQ:
-    """Codes are bool `[..., stages, bits]`; the first stage leads an index."""
+    """Codes are bool `[..., stages, bits]`; the first stage is most significant."""
 
     config: ResidualLFQConfig
 
@@ -40,11 +40,11 @@ class ResidualLFQ:
         return LFQ(self.config.stage)
 
     def __post_init__(self) -> None:
-        self._stage  # noqa: B018 - refuses now what does not fit in memory
+        self._stage  # noqa: B018 - refuses a distribution that does not fit in memory
 
     @property
     def dim(self) -> int:
-        """One entry of z a bit of a stage."""
+        """Number of bits of a stage; z has one entry for each."""
         return self.config.bits
 
     @property
@@ -53,7 +53,7 @@ class ResidualLFQ:
         return 1 << (self.config.bits * self.config.stages)
 
     def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
-        """Neither weights nor state."""
+        """Returns no weights and no state."""
         return self._stage.init(key)
 
     def quantize(
@@ -121,7 +121,7 @@ class ResidualLFQ:
     def decode(
         self, params: Tree, state: Tree, codes: Bool[Array, "*batch s k"]
     ) -> Float[Array, "*batch k"]:
-        """Sum over the stages of their signs at their scales."""
+        """Sum of the stages' signs, each times its stage's scale."""
         del params, state
         scales = jnp.asarray(self._scales(), jnp.float32)
         return jnp.sum(signs(codes) * scales[:, None], axis=-2)

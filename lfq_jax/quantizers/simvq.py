@@ -1,6 +1,6 @@
-"""SimVQ (arXiv:2411.02038): a fixed random codebook C, moved as a whole by C W.
+"""SimVQ (arXiv:2411.02038): a fixed random codebook C times a trained matrix W.
 
-A gradient reaches every code through the one matrix W, so no code is left behind.
+Every gradient changes W and so moves all codes: no code stays unused for lack of one.
 """
 
 from dataclasses import dataclass
@@ -31,16 +31,16 @@ class SimVQ:
 
     @property
     def dim(self) -> int:
-        """Entries of a codebook vector."""
+        """Number of entries of a codebook vector."""
         return self.config.code_dim
 
     @property
     def code_count(self) -> int:
-        """Vectors in the codebook."""
+        """Number of vectors in the codebook."""
         return self.config.codes
 
     def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
-        """W, the identity, as weight; C, Gaussian of expected length 1, as state."""
+        """Weight W: the identity. State C: Gaussian vectors of expected length 1."""
         dim = self.config.code_dim
         codebook = jax.random.normal(key, (self.config.codes, dim)) * dim**-0.5
         return {"matrix": jnp.eye(dim)}, {"codebook": codebook}
@@ -81,16 +81,16 @@ class SimVQ:
         )
 
     def codes_to_indices(self, codes: UInt32[Array, "*batch"]) -> Indices:
-        """The codes are indices."""
+        """The codes, which are indices already."""
         return codes
 
     def indices_to_codes(self, indices: Indices) -> UInt32[Array, "*batch"]:
-        """The indices are codes, if in range."""
+        """The indices as codes, after a check of their range."""
         check_indices(indices, code_count=self.code_count)
         return jnp.asarray(indices).astype("uint32")
 
     def decode(
         self, params: Tree, state: Tree, codes: UInt32[Array, "*batch"]
     ) -> Float[Array, "*batch d"]:
-        """The codebook's vectors, moved by W."""
+        """The codebook vectors of these codes, times W."""
         return look_up(state["codebook"], codes) @ params["matrix"]

@@ -1,4 +1,4 @@
-"""What a training run logs about its codes, as float32 scalars without gradient."""
+"""Statistics of codes that a training logs: float32 scalars without gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from lfq_jax.quantizers.protocol import AxisName, mean_over
 
 
 def non_finite(z: Float[Array, "*shape"], axis_name: AxisName | None) -> Array:
-    """How many entries of z are NaN or infinite: more than 0 is a broken encoder."""
+    """Number of entries of z that are NaN or infinite; above 0 the encoder diverged."""
     count = jnp.sum(~jnp.isfinite(z), dtype=jnp.float32)
     return count if axis_name is None else jax.lax.psum(count, axis_name)
 
@@ -17,7 +17,7 @@ def non_finite(z: Float[Array, "*shape"], axis_name: AxisName | None) -> Array:
 def quantisation_error(
     z: Float[Array, "*shape"], z_q: Float[Array, "*shape"], axis_name: AxisName | None
 ) -> Array:
-    """Mean squared distance of an entry of z to its quantised value."""
+    """Mean squared distance between an entry of z and its quantised value."""
     error = jnp.mean((z.astype(jnp.float32) - z_q.astype(jnp.float32)) ** 2)
     return jax.lax.stop_gradient(mean_over(error, axis_name))
 
@@ -25,15 +25,15 @@ def quantisation_error(
 def code_use(words: list[Array], axis_name: AxisName | None) -> dict[str, Array]:
     """How many codes a batch uses, and how evenly.
 
-    Sorts the codes instead of counting each, so that memory goes with the number of
-    samples and not of codes.
+    Sorts the samples' codes instead of counting every possible code, so memory grows
+    with the number of samples and not with the number of codes.
 
     Args:
-        words: the codes as unsigned integers, one array `[n]` a 32-bit word.
+        words: the codes as unsigned integers, one array `[n]` per 32-bit word.
         axis_name: mapped axis over which the samples are split.
 
     Returns:
-        `used_codes`: number of different codes; `perplexity`: exp of the entropy of
+        `used_codes`: number of different codes. `perplexity`: exp of the entropy of
         their frequencies, between 1 and `used_codes`.
     """
     if axis_name is not None:
@@ -50,7 +50,7 @@ def code_use(words: list[Array], axis_name: AxisName | None) -> dict[str, Array]
         "perplexity": jnp.exp(entropy),
         "used_codes": jnp.sum(first, dtype=jnp.float32),
     }
-    # equal on every device already; the mean says so to shard_map's type check
+    # Equal on every device already. The mean makes shard_map's type check know it.
     return {name: mean_over(value, axis_name) for name, value in use.items()}
 
 
@@ -59,14 +59,14 @@ def bit_moments(
 ) -> tuple[Float[Array, "k"], Float[Array, "k k"]]:
     """Mean sign of each bit, and the correlation of each pair of bits.
 
-    A bit that never changes is correlated with nothing: its row is 0.
+    A bit that never changes has correlation 0 with every bit, itself included.
     """
     values = signs(codes).astype(jnp.float32)
     mean = mean_over(jnp.mean(values, axis=0), axis_name)
     second = mean_over(values.T @ values / len(values), axis_name)
     covariance = second - jnp.outer(mean, mean)
     variance = jnp.diagonal(covariance)
-    # the variance of signs is 0 or at least about 4 / n; less is rounding
+    # The variance of signs is 0 or at least about 4 / n. Smaller values are rounding.
     alive = variance > 1e-6
     scale = jnp.where(alive, 1.0, 0.0) / jnp.sqrt(jnp.where(alive, variance, 1.0))
     return mean, covariance * scale[:, None] * scale[None, :]
@@ -78,10 +78,11 @@ def bit_statistics(
     """Use of the codes and of the single bits.
 
     Returns:
-        `perplexity` and `used_codes` as `code_use`; `dead_bits`: bits that have one
-        value in the whole batch; `bit_imbalance`: mean over the bits of |mean sign|,
-        0 where each is set half of the time; `bit_correlation`: largest absolute
-        correlation of two bits.
+        `perplexity` and `used_codes`: see `code_use`.
+        `dead_bits`: number of bits with one value in the whole batch.
+        `bit_imbalance`: |mean sign|, averaged over the bits; 0 if every bit is set half
+        of the time.
+        `bit_correlation`: largest absolute correlation of two bits.
     """
     use = code_use(bits_to_words(codes), axis_name)
     mean, correlation = bit_moments(codes, axis_name)

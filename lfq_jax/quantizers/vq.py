@@ -1,4 +1,4 @@
-"""Vector quantization with a codebook of moving averages (arXiv:1711.00937, A.1)."""
+"""Vector quantization, with a moving-average codebook (arXiv:1711.00937, A.1)."""
 
 from dataclasses import dataclass
 
@@ -22,24 +22,25 @@ from lfq_jax.quantizers.protocol import (
 
 @dataclass(frozen=True)
 class VQ:
-    """Codes are uint32 `[...]`, indices into the codebook. The codebook is state."""
+    """Codes are uint32 `[...]`: indices into the codebook, which is state."""
 
     config: VQConfig
 
     @property
     def dim(self) -> int:
-        """Entries of a codebook vector."""
+        """Number of entries of a codebook vector."""
         return self.config.code_dim
 
     @property
     def code_count(self) -> int:
-        """Vectors in the codebook."""
+        """Number of vectors in the codebook."""
         return self.config.codes
 
     def init(self, key: PRNGKeyArray) -> tuple[Tree, Tree]:
-        """No weights. A random codebook that nothing has used yet.
+        """No weights. The state is a random codebook with use counts of 0.
 
-        So with revival on, every code is dead and the first batches fill the codebook.
+        With revival, every code is dead at first, so the first batches fill the
+        codebook.
         """
         shape = (self.config.codes, self.config.code_dim)
         state = {
@@ -60,11 +61,11 @@ class VQ:
         key: PRNGKeyArray | None = None,
         step: Array | int | None = None,
     ) -> Quantized:
-        """Nearest codebook vectors; the codebook moves for the next call.
+        """Nearest codebook vectors, and the codebook updated for the next call.
 
         Raises:
-            ValueError: as `Quantizer.quantize`, and if dead codes are to be revived
-                and there is no key.
+            ValueError: as `Quantizer.quantize`, and if `revive_below` is set and a
+                training call has no key.
         """
         del params, step
         check_z(z, dim=self.dim)
@@ -77,7 +78,7 @@ class VQ:
             return Quantized(z_q, shaped, jnp.zeros((), jnp.float32), {}, state)
         commitment = mean_over(jnp.mean((flat - hard) ** 2), axis_name)
         statistics = codebook_statistics(flat, hard, codes, axis_name)
-        new = self._followed(state, jax.lax.stop_gradient(flat), codes, axis_name)
+        new = self._updated(state, jax.lax.stop_gradient(flat), codes, axis_name)
         if self.config.revive_below:
             pool = jax.lax.stop_gradient(flat)
             new, revived = self._revived(new, pool, key, axis_name)
@@ -85,14 +86,14 @@ class VQ:
         loss = self.config.commitment_weight * commitment
         return Quantized(z_q, shaped, loss, statistics, new)
 
-    def _followed(
+    def _updated(
         self,
         state: Tree,
         z: Float[Array, "n d"],
         codes: UInt32[Array, "n"],
         axis_name: AxisName | None,
     ) -> Tree:
-        """The codebook after one step of its moving averages (eqs. 6 to 8)."""
+        """The codebook after one update of its moving averages (eqs. 6 to 8)."""
         count = jnp.zeros_like(state["count"]).at[codes].add(1.0)
         total = jnp.zeros_like(state["total"]).at[codes].add(z)
         if axis_name is not None:
@@ -112,15 +113,16 @@ class VQ:
         key: PRNGKeyArray | None,
         axis_name: AxisName | None,
     ) -> tuple[Tree, Array]:
-        """Each dead code becomes another z of the batch, as if just used by it once.
+        """The state with each dead code replaced by a different z of the batch.
 
-        A step revives no more codes than the batch has z, so none are copies.
+        A revived code counts as used once, by that z. One step revives at most as many
+        codes as the batch has vectors z, so no two codes become equal.
         """
         if key is None:
             raise ValueError("key must be given in training to revive codes, got None")
         if axis_name is not None:
             gathered = jax.lax.all_gather(z, axis_name, tiled=True)
-            z = mean_over(gathered, axis_name)  # equal everywhere: see `code_use`
+            z = mean_over(gathered, axis_name)  # equal on every device: see `code_use`
         z = jax.random.permutation(key, z)
         dead = state["count"] < self.config.revive_below
         turn = jnp.cumsum(dead) - 1
@@ -135,17 +137,17 @@ class VQ:
         return new, jnp.sum(revived, dtype=jnp.float32)
 
     def codes_to_indices(self, codes: UInt32[Array, "*batch"]) -> Indices:
-        """The codes are indices."""
+        """The codes, which are indices already."""
         return codes
 
     def indices_to_codes(self, indices: Indices) -> UInt32[Array, "*batch"]:
-        """The indices are codes, if in range."""
+        """The indices as codes, after a check of their range."""
         check_indices(indices, code_count=self.code_count)
         return jnp.asarray(indices).astype("uint32")
 
     def decode(
         self, params: Tree, state: Tree, codes: UInt32[Array, "*batch"]
     ) -> Float[Array, "*batch d"]:
-        """The codebook's vectors."""
+        """The codebook vectors of these codes."""
         del params
         return look_up(state["codebook"], codes)

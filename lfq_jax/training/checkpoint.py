@@ -1,4 +1,4 @@
-"""Checkpoints of a run: atomic, through Orbax, with the config beside the weights."""
+"""Checkpoints of a training: its state as a pytree, and its config, saved by Orbax."""
 
 import json
 import threading
@@ -8,46 +8,43 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore
 
 from lfq_jax.model.variables import Variables
 from lfq_jax.training.sharding import from_first_host, is_first_host
 from lfq_jax.training.state import TrainState
 
-# what Orbax and its storage raise for a file that was cut short
+# Errors that Orbax and its storage raise for an incomplete or foreign file.
 _DAMAGE = (ValueError, OSError, KeyError, TypeError, RuntimeError)
 
-
-# Orbax numbers the saves of a process by one counter, which a save in another thread
-# would move on: the first would wait for the second's signals, in vain.
+# Orbax numbers the saves of a process by one counter. If another thread saved at the
+# same time, a save would wait forever for the signals of the other save's number.
 _SAVING = threading.Lock()
-
-# the name that a checkpoint gives to all leaves' bytes
-_BYTES = "bytes"
 
 
 class Progress(NamedTuple):
-    """All that a run needs to go on, and the best variables so far."""
+    """All that a training needs to resume, and the best variables so far."""
 
     state: TrainState
     best: Variables
     best_auroc: np.ndarray
     """Best validation AUROC so far, float64 []; -1 before the first validation."""
     best_step: np.ndarray
-    """The step it was reached at, int64 []."""
+    """Step of the best validation AUROC, int64 []."""
 
 
 class Checkpoints:
-    """The last checkpoint of one training, in `folder`.
+    """The latest checkpoint of one training, in `folder`.
 
-    A save happens in the background, into a temporary folder that is renamed when it is
-    whole, so a killed process leaves the one before. Of several hosts the first one
-    writes and reads, and tells the others.
+    Orbax saves in the background, into a temporary folder that it renames when the
+    checkpoint is complete. So a killed process leaves the previous checkpoint. With
+    several hosts, the first host writes and reads, and sends the result to the others.
 
     Args:
-      folder: where it lies.
+      folder: the folder of the checkpoints.
       config: what the training was started with: settings and data.
-      at_once: how many trainings of this process save, each in a thread of its own.
-        Of several, one saves at a time, and waits for it.
+      at_once: number of trainings of this process that save, each in its own thread. If
+        there are several, only one saves at a time, and waits until the save is done.
     """
 
     def __init__(
@@ -76,7 +73,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def has_any(self) -> bool:
-        """Whether there is anything to go back to."""
+        """Whether there is a checkpoint to resume from."""
         return self._manager is not None and self._manager.latest_step() is not None
 
     def save(self, progress: Progress) -> None:
@@ -85,7 +82,7 @@ class Checkpoints:
         if self._manager is None or self._manager.latest_step() == step:
             return
         args = ocp.args.Composite(
-            progress=ocp.args.StandardSave({_BYTES: _packed(progress)}),
+            progress=ocp.args.StandardSave(_stored(jax.tree.map(np.array, progress))),
             config=ocp.args.JsonSave(self.config),
         )
         with _SAVING:
@@ -94,14 +91,14 @@ class Checkpoints:
                 self._manager.wait_until_finished()
 
     def restore(self, like: Progress) -> Progress | None:
-        """The last checkpoint, or None where there is none.
+        """The latest checkpoint, as numpy arrays, or None if there is none.
 
         Args:
-          like: a progress of the same shapes, e.g. of a fresh run.
+          like: a progress of the same structure and shapes, e.g. of a new training.
 
         Raises:
-          ValueError: where the checkpoint was written with another config, or cannot
-            be read.
+          ValueError: if the checkpoint was written with another config or by another
+            version, or cannot be read.
         """
         if jax.process_count() == 1:
             return self._read(like)
@@ -128,33 +125,30 @@ class Checkpoints:
             )["config"]
         except _DAMAGE as error:
             raise self._unreadable(step, error) from error
-        ours = json.loads(json.dumps(self.config))
-        drift = _drift(ours, saved)
-        if drift:
+        config = json.loads(json.dumps(self.config))
+        differences = _differences(config, saved)
+        if differences:
             raise ValueError(
                 f"checkpoint {self.folder}/{step} was written with other settings or "
-                "data: " + "; ".join(drift)
+                "data: " + "; ".join(differences)
             )
-        size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(like))
-        target = {_BYTES: jax.ShapeDtypeStruct((size,), np.uint8)}
+        target = ocp.args.StandardRestore(_stored(_on_host(like)))
         try:
-            found = manager.restore(
-                step,
-                args=ocp.args.Composite(progress=ocp.args.StandardRestore(target)),
-            )["progress"]
+            _read_every_value(self.folder / str(step) / "progress")
+            found = manager.restore(step, args=ocp.args.Composite(progress=target))
         except _DAMAGE as error:
             raise self._unreadable(step, error) from error
-        return _unpacked(np.asarray(found[_BYTES]), like)
+        return _with_empty_arrays(found["progress"], _on_host(like))
 
     def _unreadable(self, step: int, error: Exception) -> ValueError:
         first_line = str(error).strip().partition("\n")[0]
         return ValueError(
             f"checkpoint {self.folder}/{step} cannot be read: remove that folder to "
-            f"start this training anew ({type(error).__name__}: {first_line})"
+            f"start this training again ({type(error).__name__}: {first_line})"
         )
 
     def close(self) -> None:
-        """Wait for the save under way."""
+        """Wait until the current save is complete."""
         if self._manager is not None:
             self._manager.wait_until_finished()
             self._manager.close()
@@ -164,30 +158,42 @@ def _on_host(progress: Progress) -> Progress:
     return jax.tree.map(np.asarray, progress)
 
 
-def _packed(progress: Progress) -> np.ndarray:
-    """A copy of all leaves' bytes one after the other, uint8 [bytes].
+def _stored(progress: Progress) -> Progress:
+    """`progress` with None for arrays without elements, which Orbax cannot save."""
+    return jax.tree.map(lambda leaf: leaf if leaf.size else None, progress)
 
-    One array: of several, those still being read when one is found damaged would report
-    to a loop that Orbax has closed, with a traceback that no one can catch.
+
+def _with_empty_arrays(stored: Progress, like: Progress) -> Progress:
+    """The progress that `_stored` was called with; `like` has its empty arrays."""
+    return jax.tree.map(
+        lambda found, leaf: leaf if found is None else found,
+        stored,
+        like,
+        is_leaf=lambda found: found is None,
+    )
+
+
+def _read_every_value(folder: Path) -> None:
+    """Read the values of a stored pytree, one after another, to find damage.
+
+    Orbax reads all arrays at once. If one is damaged, the reads of the others end after
+    Orbax has closed their event loop, with tracebacks that cannot be caught.
     """
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(progress)]
-    return np.frombuffer(b"".join(leaf.tobytes() for leaf in leaves), np.uint8)
+    spec = {"driver": "ocdbt", "base": f"file://{folder}/"}
+    store = tensorstore.KvStore.open(spec).result()
+    for name in store.list().result():
+        store.read(name).result()
 
 
-def _unpacked(packed: np.ndarray, like: Progress) -> Progress:
-    leaves, tree = jax.tree.flatten(jax.tree.map(np.asarray, like))
-    ends = np.cumsum([leaf.nbytes for leaf in leaves])
-    parts = zip(leaves, np.split(packed, ends[:-1]), strict=True)
-    found = [part.view(x.dtype).reshape(x.shape).copy() for x, part in parts]
-    return jax.tree.unflatten(tree, found)
-
-
-def _drift(ours: Any, saved: Any, prefix: str = "") -> list[str]:
-    if isinstance(ours, dict) and isinstance(saved, dict):
-        names = sorted({*ours, *saved})
+def _differences(config: Any, saved: Any, prefix: str = "") -> list[str]:
+    """One line for each setting whose saved value differs."""
+    if isinstance(config, dict) and isinstance(saved, dict):
+        names = sorted({*config, *saved})
         return [
             line
             for name in names
-            for line in _drift(ours.get(name), saved.get(name), f"{prefix}{name}.")
+            for line in _differences(
+                config.get(name), saved.get(name), f"{prefix}{name}."
+            )
         ]
-    return [] if ours == saved else [f"{prefix[:-1]} is {ours}, was {saved}"]
+    return [] if config == saved else [f"{prefix[:-1]} is {config}, was {saved}"]

@@ -21,15 +21,15 @@ class Interval(NamedTuple):
 
 
 def require_finite(interval: Interval, *, step: int, has_checkpoint: bool) -> None:
-    """Refuse an interval of steps in which anything was NaN or infinite.
+    """Refuse an interval of steps in which any value was NaN or infinite.
 
     Args:
-      interval: what `Trainer.run` found.
-      step: the step before its first.
-      has_checkpoint: whether there is anything to go back to.
+      interval: the result of `Trainer.run`.
+      step: the number of steps before the interval.
+      has_checkpoint: whether there is a checkpoint to resume from.
 
     Raises:
-      ValueError: names the first bad step and what was not finite in it.
+      ValueError: with the first step that was not finite and the values concerned.
     """
     if interval.finite_steps == interval.steps:
         return
@@ -40,7 +40,7 @@ def require_finite(interval: Interval, *, step: int, has_checkpoint: bool) -> No
     kept = (
         "the last good checkpoint is kept"
         if has_checkpoint
-        else ("no checkpoint had been written yet")
+        else "no checkpoint had been written yet"
     )
     raise ValueError(
         f"training diverged at step {step + int(interval.finite_steps) + 1}: "

@@ -11,8 +11,8 @@ from lfq_jax.model.variables import Outputs
 from lfq_jax.ops.gaussian import smooth_planes
 from lfq_jax.training.data import Sample
 
-# Wang et al. 2004 for a dynamic range of 1. DRAEM derives the range from the data,
-# which makes the loss of one image depend on the others of its batch.
+# Wang et al. 2004, for a dynamic range of 1. DRAEM derives the range from the data, so
+# that an image's loss depends on the other images of its batch.
 SSIM_C1 = 0.01**2
 SSIM_C2 = 0.03**2
 
@@ -25,14 +25,14 @@ def ssim(
     window_px: int = 11,
     sigma_px: float = 1.5,
 ) -> Float[Array, "b h w c"]:
-    """Structural similarity of two images in [0, 1], a value in [-1, 1] a pixel.
+    """Structural similarity in each pixel of two images in [0, 1]; in [-1, 1].
 
     Source: Wang et al. 2004, eq. 13, with a Gaussian window.
     """
     smooth = functools.partial(smooth_planes, window_px=window_px, sigma_px=sigma_px)
-    # Channels first: each axis is then one matrix product over contiguous rows, and
-    # takes half the time of channels last, gradient included (2 CPU cores). The maps
-    # of y are apart, for nothing is differentiated through them in training.
+    # Channels first, so that each axis is one matrix product over contiguous rows: half
+    # the time of channels last, gradient included (2 CPU cores). The maps of y are
+    # smoothed separately, since training differentiates nothing through them.
     x, y = (jnp.moveaxis(image, -1, 1) for image in (x, y))
     mean_x, mean_xx, mean_xy = jnp.split(smooth(jnp.concatenate([x, x * x, x * y])), 3)
     mean_y, mean_yy = jnp.split(smooth(jnp.concatenate([y, y * y])), 2)
@@ -47,7 +47,7 @@ def ssim(
 def ssim_loss(
     x: Float[Array, "b h w c"], y: Float[Array, "b h w c"], **window
 ) -> Array:
-    """1 - mean SSIM: 0 for equal images, 2 at most."""
+    """1 - mean SSIM: 0 for equal images, at most 2."""
     return 1.0 - ssim(x, y, **window).mean()
 
 
@@ -56,8 +56,9 @@ def dice_loss(
 ) -> Float[Array, ""]:
     """1 - Dice overlap of the whole batch, smoothed by one pixel; in [0, 1].
 
-    Taken over the batch, so that images without an anomaly do not each demand an
-    overlap that they cannot have. Source: paper eq. 3; Milletari et al. 2016.
+    The overlap is computed over the batch, since an image without an anomaly has none
+    of its own. Source: paper eq. 3; Milletari et al. 2016. Under jit, optax's version
+    takes only logits (0.2.8), and its gradients round differently.
     """
     overlap = (probability * mask).sum()
     return 1.0 - (2 * overlap + 1.0) / (probability.sum() + mask.sum() + 1.0)
@@ -69,6 +70,8 @@ def focal_loss(
     """Mean of -(1 - p)^gamma log p, with p the probability of the true class.
 
     `mask` is 1 where anomalous. Source: paper eq. 3; Lin et al. 2017, eq. 4, alpha 1.
+    optax's version (0.2.8) takes eight times as long, gradient included (2 CPU cores),
+    and its gradients round differently.
     """
     margin = logits[..., 1] - logits[..., 0]
     log_p = jax.nn.log_sigmoid(jnp.where(mask > 0.5, margin, -margin))

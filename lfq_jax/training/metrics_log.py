@@ -1,4 +1,4 @@
-"""metrics.jsonl: what a training logs, one line an interval."""
+"""metrics.jsonl: the log of a training, one line per logging interval."""
 
 import json
 import os
@@ -7,9 +7,10 @@ from typing import Any
 
 
 class MetricsFile:
-    """Lines of a training; those after `step` are dropped, for it goes on from there.
+    """The open log of a training that starts or resumes at `step`.
 
-    A last line that was cut short by a killed process is dropped, too.
+    Existing lines of later steps are removed, since the training writes them again. A
+    last line that a killed process left incomplete is removed as well.
     """
 
     def __init__(self, path: Path, *, step: int) -> None:
@@ -21,7 +22,7 @@ class MetricsFile:
         self._file = path.open("a")
 
     def write(self, line: dict[str, Any]) -> None:
-        """Append one line, at once."""
+        """Append one line and flush it."""
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
 

@@ -9,9 +9,9 @@ from lfq_jax.config import TrainConfig
 
 
 def schedule(rate: float, *, steps: int, config: TrainConfig) -> optax.Schedule:
-    """`rate`, multiplied by `decay_factor` at each share in `decay_at`.
+    """Learning rate `rate`, multiplied by `decay_factor` at each share in `decay_at`.
 
-    With `warmup`, the rate rises linearly from 0 over that share of the steps first.
+    With `warmup`, the rate first rises linearly from 0 during that share of the steps.
     """
     boundaries = {round(at * steps): config.decay_factor for at in config.decay_at}
     decayed = optax.piecewise_constant_schedule(rate, boundaries)
@@ -22,14 +22,14 @@ def schedule(rate: float, *, steps: int, config: TrainConfig) -> optax.Schedule:
 
 
 def _is_kernel(params: Any) -> Any:
-    """True for convolution kernels, the only weights that decay."""
+    """True for convolution kernels, the only weights with weight decay."""
     return jax.tree.map(lambda leaf: leaf.ndim == 4, params)
 
 
 def make_optimizer(config: TrainConfig, *, steps: int) -> optax.GradientTransformation:
-    """The optimizer of a run of `steps` steps over `Variables.params`.
+    """The optimizer of `Variables.params` for a training of `steps` steps.
 
-    The quantizer's weights learn with the autoencoder's rate.
+    The quantizer's weights have the autoencoder's learning rate.
     """
 
     def adamw(rate: float) -> optax.GradientTransformation:

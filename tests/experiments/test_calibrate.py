@@ -75,7 +75,7 @@ def test_defective_parts_set_the_largest_f1_and_the_best_score(
     )
     thresholds = lfq_jax.load(run).thresholds
     assert thresholds.rule == "labelled"
-    assert "5 of 5 anomalies found, 0 of 20 good" in (
+    assert "5 of 5 anomalies detected, 0 of 20 good" in (
         thresholds.image["labelled"].statement
     )
     assert "over the pixels" in thresholds.pixel["labelled"].statement

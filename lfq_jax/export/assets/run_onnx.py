@@ -1,4 +1,4 @@
-"""Decide about photographs with this folder alone: numpy, Pillow and onnxruntime.
+"""Decide about photographs with this folder, numpy, Pillow and onnxruntime only.
 
 python run.py photograph.png ...
 """
@@ -16,7 +16,7 @@ ABOUT = json.loads((FOLDER / "export.json").read_text())
 
 
 def prepared(path: str) -> np.ndarray:
-    """A photograph as the graph takes it: upright, 8 bits, without transparency."""
+    """A photograph as the graph's input: upright, 8 bits, without transparency."""
     image = ImageOps.exif_transpose(Image.open(path))
     if image.mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
         sys.exit(f"error: {path} must be grey or RGB of 8 bits, got {image.mode}")
@@ -28,14 +28,14 @@ def prepared(path: str) -> np.ndarray:
 
 
 options = onnxruntime.SessionOptions()
-options.log_severity_level = 3  # errors: not every constant that it leaves out
+options.log_severity_level = 3  # only errors, not every constant that is removed
 session = onnxruntime.InferenceSession(
     FOLDER / ABOUT["file"], options, providers=["CPUExecutionProvider"]
 )
 size = ABOUT["batch_size"]
 for name in sys.argv[1:]:
     batch = np.repeat(prepared(name)[None], size, axis=0)
-    found = session.run(["score", "calibrated", "is_anomalous"], {"images": batch})
-    score, calibrated, is_anomalous = (np.asarray(each)[0] for each in found)
+    outputs = session.run(["score", "calibrated", "is_anomalous"], {"images": batch})
+    score, calibrated, is_anomalous = (np.asarray(output)[0] for output in outputs)
     verdict = "anomalous" if is_anomalous else "good"
     print(f"{verdict}  score {score:.6f}  calibrated {calibrated:.4f}  {name}")

@@ -1,4 +1,4 @@
-"""Decide about photographs with this folder alone: jax, numpy and Pillow.
+"""Decide about photographs with this folder, jax, numpy and Pillow only.
 
 python run.py photograph.png ...
 """
@@ -16,7 +16,7 @@ ABOUT = json.loads((FOLDER / "export.json").read_text())
 
 
 def prepared(path: str) -> np.ndarray:
-    """A photograph as the graph takes it: upright, 8 bits, without transparency."""
+    """A photograph as the graph's input: upright, 8 bits, without transparency."""
     image = ImageOps.exif_transpose(Image.open(path))
     if image.mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
         sys.exit(f"error: {path} must be grey or RGB of 8 bits, got {image.mode}")
@@ -31,6 +31,6 @@ graph = jax.export.deserialize(bytearray((FOLDER / ABOUT["file"]).read_bytes()))
 size = 1 if ABOUT["batch_size"] == "any" else ABOUT["batch_size"]
 for name in sys.argv[1:]:
     batch = np.repeat(prepared(name)[None], size, axis=0)
-    _, score, calibrated, is_anomalous, _ = (each[0] for each in graph.call(batch))
+    _, score, calibrated, is_anomalous, _ = (output[0] for output in graph.call(batch))
     verdict = "anomalous" if is_anomalous else "good"
     print(f"{verdict}  score {score:.6f}  calibrated {calibrated:.4f}  {name}")

@@ -20,7 +20,7 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def walked_through(tmp_path_factory) -> Path:
-    """A copy of the project with the documentation's file and line added."""
+    """A copy of the project with the file and the line from docs/how_to/add_quantizer.md."""
     copy = tmp_path_factory.mktemp("copy")
     for name in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__", "*.jpg", "*.png")
@@ -51,7 +51,7 @@ def run_in(copy: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_the_walk_through_s_file_and_line_make_a_quantizer(walked_through):
+def test_the_walk_through_s_file_and_line_add_a_quantizer(walked_through):
     program = """
 import jax, jax.numpy as jnp
 import numpy as np

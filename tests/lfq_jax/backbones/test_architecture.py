@@ -1,4 +1,4 @@
-"""A network's description as text, and the stages taken where none is named."""
+"""A backbone's architecture as text, and its default stages."""
 
 import pytest
 
@@ -12,7 +12,7 @@ DINO = VisionTransformer(384, 12, 37, antialias=False)
 
 
 @pytest.mark.parametrize("network", [SqueezeNet(), WIDE, DINO], ids=lambda n: n.name)
-def test_text_tells_all_of_a_network(network):
+def test_an_architecture_is_equal_after_writing_and_reading_text(network):
     again = network_from_text(network_as_text(network))
     assert again == network
     assert hash(again) == hash(network)
@@ -26,7 +26,7 @@ def test_a_kind_or_field_of_another_version_is_refused():
         network_from_text('{"kind": "SqueezeNet", "width": 2}')
 
 
-def test_stages_are_those_of_middle_and_coarse_strides():
+def test_default_stages_have_the_middle_and_coarse_strides():
     assert default_stages(SqueezeNet()) == ("fire5", "fire6", "fire9")
     assert default_stages(WIDE) == ("layer2", "layer3")
     assert default_stages(DINO) == ("block4", "block8", "norm")

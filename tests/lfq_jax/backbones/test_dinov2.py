@@ -1,4 +1,4 @@
-"""DINOv2 against timm's and Hugging Face's, on random weights."""
+"""DINOv2 against timm and Hugging Face, with random weights."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ STAGES = ("block1", "block2", "norm")
 
 
 def _drawn(peer: torch.nn.Module) -> torch.nn.Module:
-    """Weights at which nothing is small enough to hide a mistake."""
+    """Random weights, none of them so small that it hides a mistake."""
     generator = torch.Generator().manual_seed(0)
     for name, tensor in peer.state_dict().items():
         deviation = 0.08 if tensor.ndim > 1 else 0.4
@@ -66,7 +66,7 @@ def _hugging_face() -> torch.nn.Module:
 
 
 def _of_peer(peer: Any, x: torch.Tensor) -> list[np.ndarray]:
-    """Every block's patch tokens, and the last one's after the norm."""
+    """Every block's patch tokens, and the last block's after the norm."""
     with torch.no_grad():
         if hasattr(peer, "forward_intermediates"):
             final, found = peer.forward_intermediates(x, output_fmt="NLC")
@@ -81,7 +81,7 @@ PEERS = {"timm": _timm, "hugging_face": _hugging_face}
 
 @pytest.mark.parametrize("size", [(70, 70), (42, 98), (112, 84)])
 @pytest.mark.parametrize("peer", PEERS)
-def test_every_block_equals_the_peers_at_any_grid(
+def test_every_block_equals_the_peer_at_any_grid(
     peer: str, size: tuple[int, int], tmp_path: Path
 ):
     model = PEERS[peer]()
@@ -97,7 +97,7 @@ def test_every_block_equals_the_peers_at_any_grid(
         assert np.abs(ours.reshape(theirs.shape) - theirs).max() <= 1e-4
 
 
-def test_sides_that_are_no_multiples_of_14_are_resized(tmp_path: Path):
+def test_sides_that_are_not_multiples_of_14_are_resized(tmp_path: Path):
     safetensors.torch.save_file(_timm().state_dict(), tmp_path / "v.safetensors")
     encoder = load_backbone(tmp_path / "v.safetensors")
     images = jnp.asarray(np.random.default_rng(0).random((1, 64, 50, 3), "f4"))
@@ -115,7 +115,7 @@ def test_sides_that_are_no_multiples_of_14_are_resized(tmp_path: Path):
         ("vit_base_patch14_dinov2", 768, "dinov2_vitb14"),
     ],
 )
-def test_the_real_sizes_are_known_by_name(timm_name: str, width: int, name: str):
+def test_published_sizes_have_their_usual_name(timm_name: str, width: int, name: str):
     import timm
     from transformers import Dinov2Config, Dinov2Model
 
@@ -137,7 +137,7 @@ def test_the_real_sizes_are_known_by_name(timm_name: str, width: int, name: str)
         assert len(network.stages) == 13
 
 
-def test_relatives_are_refused_by_the_tensor_that_tells_them_apart():
+def test_similar_networks_are_refused_with_the_tensor_that_differs():
     import timm
 
     for name, said in {
@@ -151,7 +151,7 @@ def test_relatives_are_refused_by_the_tensor_that_tells_them_apart():
             read_vit(one_for_all(peer))
 
 
-def test_positions_that_are_no_square_and_odd_widths_are_refused():
+def test_positions_that_are_not_a_square_and_odd_widths_are_refused():
     tensors = {
         "blocks.0.attn.qkv.weight": np.zeros((3, 1), np.float32),
         "cls_token": np.zeros((1, 1, 384), np.float32),

@@ -1,4 +1,4 @@
-"""What is refused before any network is recognised: one line with path and rule."""
+"""Files that are not weights are refused in one line with path and rule."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from lfq_jax.backbones import load_backbone
         ("weights.safetensors", b"\xff" * 64, "is damaged"),
     ],
 )
-def test_a_file_that_holds_no_weights_is_told_by_path_and_rule(
+def test_a_file_without_weights_is_refused_with_path_and_rule(
     tmp_path: Path, name: str, content: bytes | None, rule: str
 ):
     path = tmp_path / name
@@ -33,7 +33,7 @@ def test_a_file_that_holds_no_weights_is_told_by_path_and_rule(
     assert "\n" not in str(caught.value)
 
 
-def test_an_array_that_was_saved_alone_is_no_archive(tmp_path: Path):
+def test_a_single_saved_array_is_refused(tmp_path: Path):
     with (tmp_path / "weights.npz").open("wb") as file:
         np.save(file, np.zeros(3))
     with pytest.raises(ValueError, match="is damaged"):
@@ -47,7 +47,7 @@ def test_pickled_objects_are_not_loaded(tmp_path: Path):
         load_backbone(tmp_path / "weights.npz")
 
 
-def test_tensors_of_another_network_are_told_with_what_is_known(tmp_path: Path):
+def test_an_unknown_architecture_is_refused_with_the_supported_ones(tmp_path: Path):
     path = tmp_path / "weights.safetensors"
     safetensors.numpy.save_file({"encoder.0": np.zeros(3, np.float32)}, path)
     with pytest.raises(ValueError, match=r"SqueezeNet.* got encoder\.0"):

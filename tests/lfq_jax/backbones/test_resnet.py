@@ -19,7 +19,7 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _peer(kind: str) -> torch.nn.Module:
-    """One block a layer: every shape there is, in a second."""
+    """A network with few blocks per layer, which has every shape and runs quickly."""
     import timm
     from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
@@ -56,7 +56,7 @@ def _of_peer(peer: torch.nn.Module, images: np.ndarray) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("size", [(64, 96), (77, 51)])
 @pytest.mark.parametrize("kind", ["basic", "bottleneck", "wide", "timm"])
-def test_every_stage_equals_the_peers(kind: str, size: tuple[int, int], tmp_path: Path):
+def test_every_stage_equals_the_peer(kind: str, size: tuple[int, int], tmp_path: Path):
     peer = _peer(kind)
     safetensors.torch.save_file(peer.state_dict(), tmp_path / "r.safetensors")
     encoder = load_backbone(tmp_path / "r.safetensors")
@@ -74,7 +74,7 @@ def test_every_stage_equals_the_peers(kind: str, size: tuple[int, int], tmp_path
 @pytest.mark.parametrize(
     "name", ["resnet18", "resnet34", "resnet50", "wide_resnet50_2"]
 )
-def test_the_real_sizes_are_known_by_name(name: str):
+def test_published_sizes_have_their_usual_name(name: str):
     import torchvision
 
     with torch.device("meta"):
@@ -91,7 +91,7 @@ def test_the_real_sizes_are_known_by_name(name: str):
     assert len(kernels) == len(convolutions)
 
 
-def test_relatives_with_other_blocks_are_refused():
+def test_networks_with_other_blocks_are_refused():
     import timm
 
     for name, said in {
@@ -105,7 +105,7 @@ def test_relatives_with_other_blocks_are_refused():
             read_resnet(one_for_all(peer))
 
 
-def test_a_layer_that_is_missing_is_named(tmp_path: Path):
+def test_a_missing_layer_is_named(tmp_path: Path):
     tensors = _peer("basic").state_dict()
     kept = {n: t for n, t in tensors.items() if not n.startswith("layer3")}
     safetensors.torch.save_file(kept, tmp_path / "r.safetensors")

@@ -1,4 +1,4 @@
-"""SqueezeNet against torchvision's, on random weights, under both sets of names."""
+"""SqueezeNet against torchvision's, with random weights and both sets of names."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def _tensors(peer: torch.nn.Sequential) -> dict[str, np.ndarray]:
 
 
 def _as_caffe(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Under Caffe's names, for images as `_caffe_images` has them."""
+    """The tensors under Caffe's names, for BGR images."""
     found = {"conv1/w": tensors["features.0.weight"][:, ::-1]}
     found["conv1/b"] = tensors["features.0.bias"]
     for fire, at in IN_TORCHVISION.items():
@@ -68,9 +68,9 @@ def _images(height: int, width: int) -> jax.Array:
     return jnp.asarray(np.random.default_rng(0).random((2, height, width, 3), "f4"))
 
 
-# 128: windows that are full; 131, 90: last windows that are not.
+# At 128 px all pooling windows are complete; at 131 and 90 px the last ones are not.
 @pytest.mark.parametrize("size", [(128, 128), (131, 90)])
-def test_every_stage_equals_torchvisions(
+def test_every_stage_equals_torchvision(
     peer: torch.nn.Sequential, size: tuple[int, int], tmp_path: Path
 ):
     safetensors.numpy.save_file(_tensors(peer), tmp_path / "s.safetensors")
@@ -84,12 +84,12 @@ def test_every_stage_equals_torchvisions(
         assert np.abs(ours - theirs).max() <= 1e-4
 
 
-def test_caffes_names_take_blue_first_and_bytes_less_their_mean(
+def test_caffe_weights_get_bgr_bytes_minus_the_mean(
     peer: torch.nn.Sequential, tmp_path: Path
 ):
     tensors = _tensors(peer)
     caffe = _as_caffe(tensors)
-    caffe["conv1/w"] = caffe["conv1/w"] / 64  # keeps the values those of the peer
+    caffe["conv1/w"] = caffe["conv1/w"] / 64  # so that the values equal the peer's
     np.savez(tmp_path / "s.npz", allow_pickle=False, **caffe)
     images = _images(96, 96)
     found = load_backbone(tmp_path / "s.npz").features(images, ["fire3", "fire9"])
@@ -99,7 +99,7 @@ def test_caffes_names_take_blue_first_and_bytes_less_their_mean(
         assert np.abs(ours - theirs).max() <= 1e-4
 
 
-def test_stages_come_in_the_order_they_are_named_and_no_later_one_is_computed(
+def test_stages_are_returned_in_the_order_named_and_later_ones_are_not_computed(
     peer: torch.nn.Sequential, tmp_path: Path
 ):
     safetensors.numpy.save_file(_tensors(peer), tmp_path / "s.safetensors")
@@ -112,7 +112,7 @@ def test_stages_come_in_the_order_they_are_named_and_no_later_one_is_computed(
     assert program.count("conv_general_dilated[") == 4
 
 
-def test_no_stage_or_an_unknown_one_is_refused(
+def test_an_empty_list_of_stages_and_an_unknown_stage_are_refused(
     peer: torch.nn.Sequential, tmp_path: Path
 ):
     safetensors.numpy.save_file(_tensors(peer), tmp_path / "s.safetensors")
@@ -146,7 +146,7 @@ def test_a_missing_misshapen_or_unknown_tensor_is_named(
         assert str(path) in str(caught.value)
 
 
-def test_a_number_that_is_not_finite_is_told(peer: torch.nn.Sequential, tmp_path: Path):
+def test_a_non_finite_number_is_refused(peer: torch.nn.Sequential, tmp_path: Path):
     tensors = _tensors(peer)
     tensors["features.3.squeeze.bias"] = np.full(16, np.nan, np.float32)
     safetensors.numpy.save_file(tensors, tmp_path / "s.safetensors")
@@ -156,7 +156,7 @@ def test_a_number_that_is_not_finite_is_told(peer: torch.nn.Sequential, tmp_path
         load_backbone(tmp_path / "s.safetensors")
 
 
-def test_words_in_the_place_of_numbers_are_told(
+def test_strings_instead_of_numbers_are_refused(
     peer: torch.nn.Sequential, tmp_path: Path
 ):
     caffe = _as_caffe(_tensors(peer))

@@ -1,4 +1,4 @@
-"""Thresholds: what they promise, against simulation and closed forms."""
+"""Thresholds and their guarantees, against simulation and closed forms."""
 
 import math
 
@@ -27,7 +27,7 @@ from tests.tiny_detector import tiny
 
 
 def drawn(rng, count):
-    """Scores as detectors give them: log-odds with a heavy upper tail."""
+    """Scores similar to a detector's: log-odds with a heavy upper tail."""
     return 1 / (1 + np.exp(-(rng.gumbel(size=count) - 2)))
 
 
@@ -35,7 +35,7 @@ def drawn(rng, count):
     ("count", "rate", "rank"),
     [(19, 0.05, 19), (18, 0.05, None), (99, 0.05, 95), (9, 0.1, 9), (2, 0.05, None)],
 )
-def test_the_conformal_rank_is_the_one_worked_by_hand(count, rate, rank):
+def test_the_conformal_rank_equals_a_hand_calculation(count, rate, rank):
     assert conformal_rank(count, rate) == rank
 
 
@@ -56,7 +56,7 @@ def test_the_false_alarm_rate_is_at_most_the_nominal_one_in_the_mean(count):
     assert np.mean(np.array(rates) <= bound) == pytest.approx(0.9, abs=0.05)
 
 
-def test_with_few_good_images_the_tail_is_extrapolated_and_said_so():
+def test_with_few_good_images_the_tail_is_extrapolated_and_the_statement_says_so():
     rng = np.random.default_rng(1)
     rates = []
     for _ in range(600):
@@ -67,19 +67,19 @@ def test_with_few_good_images_the_tail_is_extrapolated_and_said_so():
     assert "8 images guarantee no rate below 11.1%; 19 would guarantee 5.0%" in said
 
 
-def test_variations_of_few_parts_promise_nothing():
+def test_variations_of_few_parts_guarantee_no_rate():
     said = false_alarm_threshold([0.1] * 48, rate=0.05, parts=2).statement
     assert "48 variations of 2 good parts" in said
     assert "without guarantee (2 alone guarantee no rate below 33%)" in said
 
 
-def test_the_good_score_at_the_threshold_stays_good():
+def test_the_good_score_at_the_conformal_rank_is_below_the_threshold():
     scores = [i / 100 for i in range(1, 20)]
     threshold = false_alarm_threshold(scores, rate=0.05).value
     assert max(scores) < threshold < max(scores) + 1e-6
 
 
-def test_equal_scores_are_all_good():
+def test_equal_good_scores_are_all_below_the_threshold():
     assert 0.3 < false_alarm_threshold([0.3] * 30, rate=0.05).value < 0.3 + 1e-6
     assert false_alarm_threshold([0.3], rate=0.05).value > 0.3
 
@@ -94,7 +94,7 @@ def test_equal_scores_are_all_good():
         ([0.2, math.nan], 0.05, r"scores must be in \[0, 1\], got nan"),
     ],
 )
-def test_a_mistake_is_named(scores, rate, said):
+def test_invalid_scores_and_rates_are_refused(scores, rate, said):
     with pytest.raises(ValueError, match=said):
         false_alarm_threshold(scores, rate=rate)
 
@@ -111,7 +111,7 @@ def test_calibrated_scores_rise_and_are_uniform_over_good_parts():
         assert np.mean(fresh < share) == pytest.approx(share, abs=0.05)
 
 
-def test_beyond_the_highest_good_score_the_scale_goes_on():
+def test_the_calibration_continues_beyond_the_highest_good_score():
     good = ScoreCalibrator.of(drawn(np.random.default_rng(3), 40))
     top = good.scores[-1]
     assert good.share_below(top) == pytest.approx(40 / 41)
@@ -119,7 +119,7 @@ def test_beyond_the_highest_good_score_the_scale_goes_on():
         assert good.share_below(good.at_share(share)) == pytest.approx(share)
 
 
-def test_the_same_good_parts_mean_the_same_whatever_the_raw_scores_are():
+def test_calibrated_scores_do_not_depend_on_the_scale_of_raw_scores():
     rng = np.random.default_rng(4)
     low = drawn(rng, 100)
     high = 1 / (1 + np.exp(-(2 * np.log(low / (1 - low)) + 3)))  # another category
@@ -128,7 +128,7 @@ def test_the_same_good_parts_mean_the_same_whatever_the_raw_scores_are():
         assert ours.share_below(score) == pytest.approx(theirs.share_below(other))
 
 
-def test_the_largest_f1_is_the_one_found_by_trying_all():
+def test_the_largest_f1_equals_the_best_of_all_thresholds():
     rng = np.random.default_rng(5)
     scores = np.round(rng.random(60), 2)
     labels = rng.random(60) < scores
@@ -143,7 +143,7 @@ def test_the_largest_f1_is_the_one_found_by_trying_all():
     assert f"largest F1 ({best:.3f}) on these" in found.statement
 
 
-def test_the_margin_lies_a_quarter_of_the_way_to_the_median_anomaly():
+def test_the_margin_is_a_quarter_of_the_way_to_the_median_anomaly():
     def score(log_odds: float) -> float:
         return float(1 / (1 + np.exp(-log_odds)))
 
@@ -151,10 +151,10 @@ def test_the_margin_lies_a_quarter_of_the_way_to_the_median_anomaly():
     anomalous = [score(x) for x in (-9.0, 3.0, 8.0)]
     found = margin_threshold(good, anomalous, parts=2)
     assert found.value == pytest.approx(score(0.0), abs=1e-7)
-    assert "variations of 2 good parts reach (0.2689)" in found.statement
+    assert "threshold of variations of 2 good parts (0.2689)" in found.statement
     assert "median of 3 synthetic anomalies (0.9526)" in found.statement
-    assert "no rate is promised" in found.statement
-    # Anomalies that score no higher do not lower it.
+    assert "no rate is guaranteed" in found.statement
+    # Anomalies with lower scores do not lower the threshold.
     found = margin_threshold(good, [score(-2.0)], parts=1)
     assert found.value == good.value
     assert (
@@ -162,7 +162,7 @@ def test_the_margin_lies_a_quarter_of_the_way_to_the_median_anomaly():
     )
 
 
-def test_a_training_is_in_force_by_the_margin_where_it_has_anomalies():
+def test_the_rule_of_a_training_is_margin_if_it_has_anomalies():
     _, thresholds, _ = tiny()
     assert thresholds.rule == "margin"
     for level, name in (
@@ -186,12 +186,12 @@ def test_a_training_is_in_force_by_the_margin_where_it_has_anomalies():
     assert without.rule == "false_alarm_rate" and "margin" not in without.image
 
 
-def test_the_largest_f1_needs_both_kinds():
+def test_the_largest_f1_needs_good_and_defective_images():
     with pytest.raises(ValueError, match="needs good and defective images"):
         f1_threshold([0.1, 0.2], [True, True], what="these")
 
 
-def test_thresholds_come_back_from_json_as_they_were():
+def test_thresholds_are_equal_after_writing_and_reading_json():
     _, thresholds, _ = tiny()
     assert Thresholds.from_json(thresholds.as_json()) == thresholds
     content = thresholds.as_json()
@@ -213,7 +213,7 @@ def test_a_rule_that_is_not_stored_is_refused():
         thresholds.ruled_by("labelled")
 
 
-def test_the_score_of_the_highest_auroc_is_taken_where_it_leads():
+def test_the_score_of_the_highest_auroc_is_chosen_if_it_leads():
     names = ("mean", "max", "top_k_mean", "smoothed_max")
     good = {name: [0.1, 0.2, 0.3] for name in names}
     bad = {name: [0.15, 0.4, 0.5] for name in names}
@@ -229,7 +229,7 @@ def test_the_score_of_the_highest_auroc_is_taken_where_it_leads():
         image_auroc([], [0.1])
 
 
-def test_calibrating_from_good_images_puts_them_in_the_place_of_the_shots():
+def test_calibrating_with_good_images_replaces_the_shots_scores():
     _, before, _ = tiny()
     rng = np.random.default_rng(6)
     names = ("mean", "max", "top_k_mean", "smoothed_max", "map_max")
@@ -241,6 +241,6 @@ def test_calibrating_from_good_images_puts_them_in_the_place_of_the_shots():
         *("max", 64, "false_alarm_rate"),
     )
     called = np.mean(np.array(good["max"]) >= after.image_threshold)
-    assert called == pytest.approx(3 / 40)  # the 37th of 40 is the highest that is good
+    assert called == pytest.approx(3 / 40)  # the 37th of 40 is the highest good score
     assert after.evidence == before.evidence
     assert isinstance(after.pixel["false_alarm_rate"], Threshold)

@@ -1,4 +1,4 @@
-"""Exports: that they decide as the detector does, and that they need none of it."""
+"""Exports decide as the detector does, and run without this project."""
 
 import json
 import subprocess
@@ -92,8 +92,8 @@ def test_the_exported_folder_runs_without_this_project(run, format, tmp_path):
         "try:\n"
         f"    runpy.run_path({str(elsewhere / 'run.py')!r}, run_name='__main__')\n"
         "finally:\n"
-        "    ours = {'lfq_jax', 'datasets', 'experiments'} & set(sys.modules)\n"
-        "    assert not ours, ours\n"
+        "    loaded = {'lfq_jax', 'datasets', 'experiments'} & set(sys.modules)\n"
+        "    assert not loaded, loaded\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
@@ -119,17 +119,17 @@ def test_a_stablehlo_export_can_take_any_number_of_images(run):
     assert np.allclose(together[:2], alone, atol=1e-5)
 
 
-def test_onnx_takes_as_many_images_as_it_was_exported_for(run, caplog):
+def test_an_onnx_export_takes_the_number_of_images_it_was_exported_for(run, caplog):
     needs_onnx()
     command.main(["--run", str(run), "--format", "onnx", "--batch-size", "3"])
-    assert not [r for r in caplog.records if r.name.startswith("onnx")], "chatter"
+    assert not [r for r in caplog.records if r.name.startswith("onnx")], "log noise"
     program = open_export(run / "plate" / "export-onnx")
     images = read_validation(run / "plate" / "detector")[3:6]
     expected = [found.score for found in lfq_jax.load(run)(list(images))]
     assert np.allclose(program(images)[1], expected, atol=1e-5)
 
 
-def test_an_export_that_differs_is_an_error_and_is_not_kept(run, capsys, monkeypatch):
+def test_an_export_that_differs_is_refused_and_not_kept(run, capsys, monkeypatch):
     def spoilt(detector, program, images, *, batch_size):
         found = measured(detector, program, images, batch_size=batch_size)
         return found._replace(map_difference=2e-4)
@@ -150,8 +150,8 @@ def test_an_export_that_differs_is_an_error_and_is_not_kept(run, capsys, monkeyp
     assert (run / "plate" / "export-stablehlo" / "parity.json").is_file()
 
 
-def test_parity_sees_a_difference_of_weights(run):
-    """An export of other weights must not pass: the check is able to fail."""
+def test_parity_detects_different_weights(run):
+    """An export with other weights must not pass: the check can fail."""
     command.main(["--run", str(run), "--format", "safetensors"])
     out = run / "plate" / "export-safetensors"
     weights = out / "detector" / "weights.safetensors"
@@ -166,7 +166,7 @@ def test_parity_sees_a_difference_of_weights(run):
     assert found.score_difference > 1e-5
 
 
-def test_a_missing_package_is_named_with_the_line_that_installs_it(
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
     run, capsys, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "jax2onnx", None)
@@ -176,7 +176,7 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(
     assert list(run.glob("plate/*export*")) == []
 
 
-def test_an_export_is_no_run_to_export_from(run, capsys):
+def test_exporting_from_an_export_is_refused(run, capsys):
     command.main(["--run", str(run), "--format", "safetensors"])
     again = run / "plate" / "export-safetensors"
     message = refusal(capsys, "--run", str(again))
@@ -185,7 +185,7 @@ def test_an_export_is_no_run_to_export_from(run, capsys):
     assert not list(again.glob("*export-stablehlo*"))
 
 
-def test_thresholds_of_tiles_are_not_exported(run, capsys):
+def test_thresholds_for_tiles_are_not_exported(run, capsys):
     path = run / "plate" / "detector" / "thresholds.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"tile_px": 32}))
     message = refusal(capsys, "--run", str(run))
@@ -193,7 +193,7 @@ def test_thresholds_of_tiles_are_not_exported(run, capsys):
     assert list(run.glob("plate/*export*")) == []
 
 
-def test_mistakes_get_one_line(run, tmp_path, capsys):
+def test_mistakes_are_refused_in_one_line(run, tmp_path, capsys):
     assert "--run must name" in refusal(capsys)
     assert "does not exist" in refusal(capsys, "--run", str(tmp_path / "no"))
     assert "onnxx" in refusal(capsys, "--run", str(run), "--format", "onnxx")
@@ -229,7 +229,7 @@ def test_the_plain_graph_gives_the_same_bits():
     assert not names & {"scan", "reduce_window", "custom_jvp_call", "iota"}
 
 
-def test_a_loop_that_carries_is_unrolled_and_a_choice_stays_one():
+def test_a_scan_with_a_carry_is_unrolled_and_a_cond_stays():
     def function(x):
         def body(total, row):
             return jax.lax.cond(

@@ -1,4 +1,4 @@
-"""Tiles: that they cover, that no seam shows, and that small defects stay found."""
+"""Tiles cover an image, blend without seams, and keep small defects detectable."""
 
 import itertools
 
@@ -28,14 +28,14 @@ def test_a_tile_that_is_too_small_is_refused():
         tiles((100, 100), (15, 64))
 
 
-def test_beyond_the_image_a_tile_is_its_mirror():
+def test_beyond_the_image_a_tile_is_mirrored():
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     padded = Tile(0, 0, 4, 2).of(image)
     assert padded.shape == (4, 2, 3)
     assert np.array_equal(padded[2:], image[::-1])
 
 
-def test_the_tiles_of_one_map_give_that_map_back_without_a_seam():
+def test_a_map_cut_into_tiles_is_reassembled_without_a_seam():
     rng = np.random.default_rng(0)
     whole = rng.random((130, 75)).astype(np.float32)
     mosaic = Mosaic((130, 75))
@@ -44,7 +44,7 @@ def test_the_tiles_of_one_map_give_that_map_back_without_a_seam():
     assert np.abs(mosaic.map() - whole).max() < 1e-6
 
 
-def test_two_tiles_that_disagree_are_blended_gradually():
+def test_two_different_tiles_are_blended_gradually():
     mosaic = Mosaic((32, 56))
     left, right = tiles((32, 56), (32, 32))
     mosaic.add(left, np.zeros((32, 32), np.float32))
@@ -61,14 +61,14 @@ def detector():
     return Detector(Predictor(saved), thresholds)
 
 
-def test_an_image_of_one_tile_scores_as_the_whole(detector):
+def test_an_image_of_one_tile_scores_as_the_whole_image(detector):
     image = part(3, spot=True)
     whole, tiled = detector(image), detector(image, tile_px=32)
     assert whole.score == tiled.score
     assert np.array_equal(whole.heat_map, tiled.heat_map)
 
 
-def test_a_defect_in_a_far_larger_image_is_found_only_by_tiles(detector):
+def test_a_small_defect_in_a_large_image_is_detected_only_by_tiles(detector):
     image = np.concatenate(
         [np.concatenate([part(100 + 8 * r + c) for c in range(8)], 1) for r in range(8)]
     )

@@ -1,4 +1,4 @@
-"""Turning images, and finding the turn in which a part lies."""
+"""Rotation of images, and the pose search for a part's rotation."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,15 +21,15 @@ def _picture(px: int = 48) -> np.ndarray:
 
 
 @pytest.mark.parametrize("turn_deg", [0.0, 30.0, -90.0, 133.0])
-def test_both_ways_of_turning_give_the_same_image(turn_deg):
+def test_pillow_and_jax_rotate_an_image_equally(turn_deg):
     image = _picture()
     pillow = rotate_image(image, turn_deg).astype(np.float64) / 255
     ours = np.asarray(rotate(jnp.asarray(image) / 255.0, jnp.asarray(turn_deg)))
-    middle = slice(12, 36)  # Pillow pads less than a mirror has
+    middle = slice(12, 36)  # near the border, Pillow's padding is too small
     np.testing.assert_allclose(ours[middle, middle], pillow[middle, middle], atol=0.02)
 
 
-def test_a_turn_is_counter_clockwise_and_a_turn_back_undoes_it():
+def test_a_rotation_is_counter_clockwise_and_the_inverse_rotation_undoes_it():
     image = np.zeros((33, 33, 1), np.float32)
     image[16, 26] = 1.0  # on the right
     up = np.asarray(rotate(jnp.asarray(image), jnp.asarray(90.0), is_map=True))
@@ -39,8 +39,8 @@ def test_a_turn_is_counter_clockwise_and_a_turn_back_undoes_it():
 
 
 @pytest.mark.parametrize("turn_deg", [-55.0, 0.0, 90.0, 355.0])
-def test_no_rounding_moves_a_cell_to_the_next(turn_deg):
-    """Where cells come from is a whole number of small steps, near the true place."""
+def test_source_positions_are_exact_multiples_of_a_small_step(turn_deg):
+    """So no rounding moves a source position to the next cell."""
     found = _origins(256, 200, jnp.asarray(turn_deg))
     angle = np.deg2rad(turn_deg)
     y, x = np.mgrid[:256, :200] - np.array([127.5, 99.5])[:, None, None]
@@ -52,14 +52,14 @@ def test_no_rounding_moves_a_cell_to_the_next(turn_deg):
         np.testing.assert_allclose(ours, true, atol=0.02)
 
 
-def test_corners_of_a_turned_square_come_from_outside():
+def test_corners_of_a_rotated_square_come_from_outside():
     assert bool(inside(9, 9, jnp.asarray(0.0)).all())
     askew = np.asarray(inside(9, 9, jnp.asarray(45.0)))
     assert not askew[0, 0] and not askew[8, 8] and askew[4, 4] and askew[2, 4]
 
 
 def _key(turn_deg: float, *, defect: bool = False) -> np.ndarray:
-    """A part that looks otherwise in every turn, with sensor noise."""
+    """A part that looks different in every rotation, with sensor noise."""
     image = np.full((96, 96, 3), 90, np.uint8)
     image[40:56, 16:80] = 200
     image[24:40, 64:80] = 150
@@ -82,7 +82,7 @@ def _memory(config: MemoryBankConfig = CONFIG):
 
 
 @pytest.mark.parametrize("turn_deg", [40.0, 120.0, 250.0])
-def test_the_turn_of_a_part_is_found(turn_deg):
+def test_the_rotation_of_a_part_is_found(turn_deg):
     memory = _memory()
     assert memory.poses is not None
     assert memory.poses.turned.shape[:2] == (2, 72)
@@ -95,7 +95,7 @@ def test_the_turn_of_a_part_is_found(turn_deg):
     assert bool(fits[:, 0].all())
 
 
-def test_a_part_that_lies_as_the_shots_do_fits_no_other_turn():
+def test_a_part_at_the_angle_of_the_shots_fits_no_other_rotation():
     memory = _memory()
     assert memory.poses is not None
 
@@ -105,9 +105,7 @@ def test_a_part_that_lies_as_the_shots_do_fits_no_other_turn():
 
 
 @pytest.mark.parametrize(("best_deg", "found_deg"), [(5, 30), (50, 50)])
-def test_a_turn_a_little_from_upright_is_left_out_where_upright_is_best(
-    best_deg, found_deg
-):
+def test_a_small_rotation_is_excluded_if_upright_fits_best(best_deg, found_deg):
     far = np.full(360 // STEP_DEG, 9.0, np.float32)
     far[10 // STEP_DEG], far[30 // STEP_DEG], far[best_deg // STEP_DEG] = 1.1, 1.2, 1.0
     poses = Poses(
@@ -118,7 +116,7 @@ def test_a_turn_a_little_from_upright_is_left_out_where_upright_is_best(
     assert (10 in np.asarray(turns)) == (best_deg > 5)
 
 
-def test_a_turned_part_is_near_and_its_defect_is_far():
+def test_a_rotated_part_has_small_distances_and_its_defect_large_ones():
     memory = _memory()
     upright_only = memory._replace(poses=None)
 
@@ -131,13 +129,13 @@ def test_a_turned_part_is_near_and_its_defect_is_far():
     assert in_place(memory, good).mean() < 0.6 * in_place(upright_only, good).mean()
     defective = in_place(memory, _key(120, defect=True)) - in_place(memory, good)
     where = np.unravel_index(defective.argmax(), defective.shape)
-    # (48, 32) px, turned by 120 degrees about the middle, in cells of 4 px.
+    # (48, 32) px, rotated by 120 degrees about the centre, in cells of 4 px.
     angle = np.deg2rad(120)
     row, column = 47.5 + 15.5 * np.sin(angle), 47.5 - 15.5 * np.cos(angle)
     assert np.hypot(where[0] - row / 4, where[1] - column / 4) < 3
 
 
-def test_remembering_poses_describes_every_turn():
+def test_the_pose_search_extracts_features_in_every_rotation():
     calls = []
 
     def describe(image):

@@ -1,8 +1,9 @@
-"""Confidence intervals and AUPIMO against their definitions, done the slow way."""
+"""Confidence intervals and AUPIMO against slow implementations of their definitions."""
 
 import numpy as np
 import pytest
 
+from lfq_jax.metrics import aupimo as aupimo_module
 from lfq_jax.metrics.aupimo import aupimo
 from lfq_jax.metrics.bootstrap import BootstrapConfig, PixelBootstrap, image_intervals
 from lfq_jax.metrics.evaluation import ExactPixelMetrics, evaluate, evaluate_images
@@ -25,7 +26,7 @@ def _pairs(*, images: int = 10, px: int = 48, seed: int = 0):
 
 
 def _slow_intervals(anomalous, measure) -> tuple[float, float]:
-    """Draw as the module says it draws, and measure the drawn images themselves."""
+    """Resample with the same random numbers, and measure the resampled images."""
     rng = np.random.default_rng(CONFIG.seed)
     times = np.zeros((CONFIG.replicates, len(anomalous)), int)
     for members in (anomalous, ~anomalous):
@@ -37,7 +38,7 @@ def _slow_intervals(anomalous, measure) -> tuple[float, float]:
     return tuple(np.quantile(found, [0.025, 0.975]))
 
 
-def test_image_intervals_are_those_of_drawing_images_again():
+def test_image_intervals_equal_those_of_resampled_images():
     rng = np.random.default_rng(0)
     labels = np.arange(30) % 3 == 0
     scores = np.round(rng.normal(labels, 1.0), 1)
@@ -50,7 +51,7 @@ def test_image_intervals_are_those_of_drawing_images_again():
         assert tuple(interval) == pytest.approx(expected, abs=1e-12), name
 
 
-def test_pixel_intervals_are_those_of_drawing_images_again():
+def test_pixel_intervals_equal_those_of_resampled_images():
     maps, masks = _pairs()
     whole = ExactPixelMetrics()
     whole.update(maps, masks)
@@ -70,7 +71,7 @@ def test_pixel_intervals_are_those_of_drawing_images_again():
         assert found[name].low < whole.compute().values[name] < found[name].high
 
 
-def test_the_seed_decides_and_more_images_narrow_the_interval():
+def test_the_seed_determines_the_interval_and_more_images_narrow_it():
     def width(count: int, seed: int = 0) -> float:
         rng = np.random.default_rng(1)
         labels = np.arange(count) % 2 == 0
@@ -84,7 +85,7 @@ def test_the_seed_decides_and_more_images_narrow_the_interval():
     assert width(400) < 0.5 * width(40)
 
 
-def test_every_figure_has_an_interval_in_one_call():
+def test_evaluate_computes_an_interval_of_every_metric():
     maps, masks = _pairs()
     labels = np.array([mask.any() for mask in masks])
     scores = np.array([m.max() for m in maps])
@@ -95,7 +96,7 @@ def test_every_figure_has_an_interval_in_one_call():
     assert all(0 <= i.low <= i.high <= 1 for i in found.intervals.values())
 
 
-def test_too_few_images_have_no_interval_and_say_so():
+def test_too_few_images_have_no_interval_with_the_reason():
     maps, masks = _pairs(images=3)
     labels = np.array([mask.any() for mask in masks])
     found = evaluate(np.arange(3.0), labels, maps, masks, bootstrap=CONFIG)
@@ -113,19 +114,19 @@ def test_too_few_images_have_no_interval_and_say_so():
         ({"confidence": 1.0}, r"confidence must be in \(0, 1\), got 1.0"),
     ],
 )
-def test_settings_that_make_no_interval_are_refused(settings: dict, message: str):
+def test_invalid_bootstrap_settings_are_refused(settings: dict, message: str):
     with pytest.raises(ValueError, match=message):
         BootstrapConfig(**settings)
 
 
 def _slow_aupimo(maps, masks, lower: float, upper: float) -> list[float]:
-    """The integral on a fine grid of rates, each threshold found by trying them all."""
+    """The integral on a fine grid of rates; each threshold by trying all scores."""
     normal = [m for m, mask in zip(maps, masks, strict=True) if not mask.any()]
     candidates = np.unique(np.concatenate([m.ravel() for m in normal]))
     rates = np.array([np.mean([(m > t).mean() for m in normal]) for t in candidates])
     grid = np.geomspace(lower, upper, 4001)
     middles = np.sqrt(grid[1:] * grid[:-1])
-    # The lowest threshold, just above a score, whose rate does not exceed each.
+    # The lowest threshold, just above a score, whose rate does not exceed the grid's.
     chosen = [candidates[rates <= rate].min() for rate in middles]
     return [
         float(np.mean([(m[mask] > t).mean() for t in chosen]))
@@ -135,17 +136,18 @@ def _slow_aupimo(maps, masks, lower: float, upper: float) -> list[float]:
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_aupimo_equals_its_definition(tied: bool):
+def test_aupimo_equals_its_definition(tied: bool, monkeypatch):
     maps, masks = _pairs(images=7, px=24)
     if tied:
         maps = [np.round(4 * m) / 4 for m in maps]
-    found = aupimo(maps, masks, fpr_bounds=(1e-3, 1e-1))
+    monkeypatch.setattr(aupimo_module, "FPR_BOUNDS", (1e-3, 1e-1))
+    found = aupimo(maps, masks)
     expected = _slow_aupimo(maps, masks, 1e-3, 1e-1)
     assert list(found.per_image.values()) == pytest.approx(expected, abs=2e-3)
     assert found.value == pytest.approx(np.mean(expected), abs=2e-3)
 
 
-def test_aupimo_of_perfect_and_of_blind_maps():
+def test_aupimo_is_1_for_perfect_maps_and_0_for_inverted_maps():
     _, masks = _pairs(images=4, px=400)
     perfect = aupimo([mask.astype(np.float32) for mask in masks], masks)
     assert perfect.value == 1.0
@@ -153,12 +155,10 @@ def test_aupimo_of_perfect_and_of_blind_maps():
     assert blind.value == 0.0
 
 
-def test_aupimo_that_cannot_be_computed_says_why():
+def test_aupimo_that_cannot_be_computed_has_a_reason():
     maps, masks = _pairs(images=4)
     assert "too few pixels" in str(aupimo(maps, masks).not_computed)
     good = [np.zeros_like(mask) for mask in masks]
     assert aupimo(maps, good).not_computed == "there is no anomalous image"
     bad = [np.ones_like(mask) for mask in masks]
     assert aupimo(maps, bad).not_computed == "there is no normal image"
-    with pytest.raises(ValueError, match="fpr_bounds must rise"):
-        aupimo(maps, masks, fpr_bounds=(1e-4, 1e-5))

@@ -1,4 +1,4 @@
-"""AUROC, AP, F1-max and PRO against scikit-learn and definitions written anew."""
+"""AUROC, AP, F1-max and PRO against scikit-learn and slow implementations."""
 
 import functools
 import itertools
@@ -13,6 +13,8 @@ from scipy import ndimage
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from experiments.bench.evaluation import rendered
+from lfq_jax.metrics import pixel_metrics as pixel_metrics_module
+from lfq_jax.metrics import score_histogram
 from lfq_jax.metrics.evaluation import (
     ExactPixelMetrics,
     StreamingPixelMetrics,
@@ -20,10 +22,17 @@ from lfq_jax.metrics.evaluation import (
     evaluate_images,
     pixel_metrics,
 )
+from lfq_jax.metrics.score_histogram import ScoreHistogram
 from lfq_jax.metrics.values import pixel_figures
 
 Pairs = tuple[list[np.ndarray], list[np.ndarray]]
 FIGURES = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "pro@0.3", "pro@0.05")
+
+
+@pytest.fixture
+def always_binned(monkeypatch):
+    """Streaming metrics put every pixel into the histogram, even the first ones."""
+    monkeypatch.setattr(pixel_metrics_module, "EXACT_PIXELS", 0)
 
 
 def _pairs(*, seed: int = 0, images: int = 6, px: int = 40) -> Pairs:
@@ -85,7 +94,7 @@ CASES = (
 
 
 def _pro_by_hand(maps, masks, limit: float) -> float:
-    """PRO by its definition: at every threshold, each region's covered share."""
+    """PRO by its definition, from each region's covered share at every threshold."""
     scores = np.concatenate([m.ravel() for m in maps]).astype(np.float64)
     normal = ~np.concatenate([m.ravel() for m in masks])
     regions = []
@@ -127,7 +136,7 @@ def _expected(name: str) -> dict[str, float]:
 
 
 def _some(thresholds: np.ndarray) -> np.ndarray:
-    """F1 by scikit-learn at thousands of thresholds is slow: the upper ones will do."""
+    """The upper thresholds only: scikit-learn's F1 is slow at thousands of them."""
     return thresholds[-600:]
 
 
@@ -135,7 +144,7 @@ def _some(thresholds: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", FIGURES)
 def test_exact_figures_equal_their_definitions(case: str, name: str):
     if (case, name) == ("single-pixel", "pixel_f1_max"):
-        pytest.skip("its best threshold may lie below the upper ones")
+        pytest.skip("the best threshold may be below the upper ones")
     exact = ExactPixelMetrics()
     exact.update(*_case(case))
     assert exact.compute().values[name] == pytest.approx(
@@ -154,9 +163,11 @@ def test_streaming_figures_equal_their_definitions_within_1e_5(case: str):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_histogram_of_few_pixels_stays_within_the_bound_it_states(case: str):
-    """Few pixels are the hardest case: a single pair in a bin is seen in the AP."""
-    exact, streaming = ExactPixelMetrics(), StreamingPixelMetrics(exact_pixels=0)
+def test_a_histogram_of_few_pixels_stays_within_its_error_bound(
+    case: str, always_binned
+):
+    """Few pixels are the hardest case: a single pair in one bin changes the AP."""
+    exact, streaming = ExactPixelMetrics(), StreamingPixelMetrics()
     for metrics in (exact, streaming):
         metrics.update(*_case(case))
     expected, found = exact.compute(), streaming.compute()
@@ -171,22 +182,22 @@ def test_a_histogram_of_many_probabilities_is_within_1e_5():
     exact, streaming = ExactPixelMetrics(), StreamingPixelMetrics()
     for metrics in (exact, streaming):
         metrics.update(*zip(*pairs, strict=True))
-    assert streaming.pixels > streaming.exact_pixels
+    assert streaming.pixels > pixel_metrics_module.EXACT_PIXELS
     expected, found = exact.compute(), streaming.compute()
     for name in FIGURES:
         assert found.values[name] == pytest.approx(expected.values[name], abs=1e-5)
         assert found.error_bounds[name] < 2e-5
 
 
-def test_coarse_bins_stay_within_the_bound_they_state():
-    """Scores of 60 octaves leave few bins to each: the figures are no longer exact."""
+def test_coarse_bins_stay_within_their_error_bound(always_binned, monkeypatch):
+    """Scores in 60 octaves leave few bins to each, so the metrics are not exact."""
     rng = np.random.default_rng(0)
     maps, masks = _pairs(images=12, px=128)
     maps = [
         (m * 2.0 ** rng.integers(-50, 10, m.shape)).astype(np.float32) for m in maps
     ]
-    exact = ExactPixelMetrics()
-    streaming = StreamingPixelMetrics(exact_pixels=0, most_bins=1 << 16)
+    monkeypatch.setattr(score_histogram, "MOST_BINS", 1 << 16)
+    exact, streaming = ExactPixelMetrics(), StreamingPixelMetrics()
     for metrics in (exact, streaming):
         metrics.update(maps, masks)
     expected, found = exact.compute(), streaming.compute()
@@ -204,14 +215,14 @@ def test_pro_of_four_pixels_worked_by_hand(mode):
         score  0.9  0.8  0.4  0.1
         mask    1    0    0    0
 
-    At a threshold above 0.9 nothing is found: FPR 0, overlap 0. At 0.9 the region is
-    whole: FPR 0, overlap 1. From there the overlap stays 1 while the FPR goes to 1/3,
-    2/3, 1, so the area up to 0.3 is 0.3, and PRO is 1.
+    At a threshold above 0.9 nothing is detected: FPR 0, overlap 0. At 0.9 the whole
+    region is detected: FPR 0, overlap 1. Below, the overlap stays 1 while the FPR rises
+    to 1/3, 2/3 and 1. So the area up to 0.3 is 0.3, and PRO is 1.
 
-    With the first two scores exchanged, the normal pixel comes first: overlap 0 up to
-    an FPR of 1/3, beyond the limit of 0.3, so PRO is 0. With the two tied at 0.9, the
-    curve goes straight from (0, 0) to (1/3, 1): the area up to 0.3 is 0.3 * 0.9 / 2,
-    and PRO is 0.45.
+    With the first two scores exchanged, the overlap is 0 up to an FPR of 1/3, which is
+    beyond the limit of 0.3. So PRO is 0. With both scores tied at 0.9, the curve is a
+    straight line from (0, 0) to (1/3, 1). The area up to 0.3 is 0.3 * 0.9 / 2, and PRO
+    is 0.45.
     """
     mask = np.array([[True, False, False, False]])
     for scores, expected in (
@@ -231,7 +242,7 @@ def test_pro_of_four_pixels_worked_by_hand(mode):
     st.floats(-1e30, 1e30, allow_nan=False),
     st.floats(0.001, 1.0),
 )
-def test_no_figure_leaves_0_to_1(seed: int, levels: int, scale: float, limit: float):
+def test_every_metric_is_in_0_to_1(seed: int, levels: int, scale: float, limit: float):
     rng = np.random.default_rng(seed)
     shape = tuple(rng.integers(1, 9, 2))
     maps = [
@@ -239,22 +250,24 @@ def test_no_figure_leaves_0_to_1(seed: int, levels: int, scale: float, limit: fl
         for _ in range(3)
     ]
     masks = [rng.random(shape) < share for share in (0, 0.2, 0.7)]
-    for metrics in (ExactPixelMetrics(), StreamingPixelMetrics(exact_pixels=0)):
-        metrics.update(maps, masks)
-        found = metrics.compute(pro_fpr_limits=(limit,))
+    for metrics in (ExactPixelMetrics(), StreamingPixelMetrics()):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pixel_metrics_module, "EXACT_PIXELS", 0)
+            metrics.update(maps, masks)
+            found = metrics.compute(pro_fpr_limits=(limit,))
         for name, value in found.values.items():
             assert name == "pixel_threshold" or 0 <= value <= 1, name
         assert bool(found.values) != bool(found.not_computed)
 
 
 @pytest.mark.parametrize("parts", [1, 3, 7])
-def test_parts_that_are_merged_count_the_same_to_the_last_bit(parts: int):
+def test_merged_parts_have_the_same_counts_to_the_last_bit(parts: int, always_binned):
     maps, masks = _pairs(images=21)
-    whole = StreamingPixelMetrics(exact_pixels=0)
+    whole = StreamingPixelMetrics()
     whole.update(maps, masks)
-    merged = StreamingPixelMetrics(exact_pixels=0)
+    merged = StreamingPixelMetrics()
     for part in np.array_split(np.arange(len(maps)), parts)[::-1]:
-        other = StreamingPixelMetrics(exact_pixels=0)
+        other = StreamingPixelMetrics()
         other.update([maps[i] for i in part], [masks[i] for i in part])
         merged.merge(pickle.loads(pickle.dumps(other)))
     for one, two in zip(whole.counts(), merged.counts(), strict=True):
@@ -263,7 +276,7 @@ def test_parts_that_are_merged_count_the_same_to_the_last_bit(parts: int):
     assert merged.images == len(maps)
 
 
-def test_exact_metrics_merge_too():
+def test_exact_metrics_can_be_merged():
     maps, masks = _pairs()
     whole, one, two = (ExactPixelMetrics() for _ in range(3))
     whole.update(maps, masks)
@@ -274,14 +287,13 @@ def test_exact_metrics_merge_too():
         assert one.compute().values[name] == pytest.approx(value, abs=1e-12)
 
 
-def test_what_was_made_with_other_settings_is_not_merged():
-    one, two = StreamingPixelMetrics(), StreamingPixelMetrics(exact_pixels=0)
-    with pytest.raises(ValueError, match="exact_pixels"):
-        one.merge(two)
+def test_merging_histograms_with_different_columns_is_refused():
+    with pytest.raises(ValueError, match="this histogram's 3 columns, got 2"):
+        ScoreHistogram(3).merge(ScoreHistogram(2))
 
 
-def test_streaming_memory_does_not_grow_with_the_images():
-    streaming = StreamingPixelMetrics(exact_pixels=0)
+def test_streaming_memory_does_not_grow_with_the_number_of_images(always_binned):
+    streaming = StreamingPixelMetrics()
     maps, masks = _pairs(images=2, px=512)
     sizes = []
     for _ in range(3):
@@ -292,18 +304,18 @@ def test_streaming_memory_does_not_grow_with_the_images():
     assert sizes[1] == sizes[2]
 
 
-def test_regions_touching_at_a_corner_are_one():
-    """Two pixels that touch at a corner: half of one region, not one of two."""
+def test_regions_that_touch_at_a_corner_are_one_region(always_binned):
+    """Of two pixels that touch at a corner, one is half of a region, not a whole."""
     mask = np.zeros((10, 10), bool)
     mask[0, 0] = mask[1, 1] = True
     scores = np.zeros((10, 10))
     scores[0, 0] = 2.0
-    for metrics in (ExactPixelMetrics(), StreamingPixelMetrics(exact_pixels=0)):
+    for metrics in (ExactPixelMetrics(), StreamingPixelMetrics()):
         metrics.update([scores], [mask])
         assert metrics.counts().covered.sum() == pytest.approx(1.0)
 
 
-def test_image_figures_equal_scikit_learn():
+def test_image_metrics_equal_scikit_learn():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 50)
     scores = np.round(rng.normal(labels, 1.0), 1)
@@ -320,20 +332,20 @@ def test_image_figures_equal_scikit_learn():
     assert at_threshold == pytest.approx(best, abs=1e-12)
 
 
-def test_everything_of_a_category_in_one_call():
+def test_evaluate_computes_all_metrics_of_a_category():
     maps, masks = _pairs()
     scores = [float(m.max()) for m in maps]
     labels = np.array([m.any() for m in masks]).astype(int)
     exact = evaluate(np.array(scores), labels, maps, masks, mode="exact")
     streaming = evaluate(np.array(scores), labels, maps, masks)
-    assert exact.pixel_auroc == streaming.pixel_auroc  # few pixels are kept as they are
+    assert exact.pixel_auroc == streaming.pixel_auroc  # few pixels are not binned
     assert exact.pro == exact.pro_by_limit["pro@0.3"]
     assert set(exact.pro_by_limit) == {"pro@0.3", "pro@0.05"}
     other = evaluate(np.array(scores), labels, maps, masks, pro_fpr_limit=0.1)
     assert other.pro == other.pro_by_limit["pro@0.1"]
 
 
-def test_what_cannot_be_computed_says_why_and_is_neither_0_nor_nan():
+def test_a_metric_that_cannot_be_computed_is_none_with_its_reason():
     maps, masks = _pairs()
     good = [np.zeros_like(m) for m in masks]
     found = evaluate(np.arange(6.0), np.zeros(6, int), maps, good)
@@ -366,7 +378,7 @@ def test_a_score_that_is_not_finite_is_named(mode):
         )
 
 
-def test_what_float32_cannot_hold_is_refused_by_streaming_and_counted_by_exact():
+def test_float32_overflow_is_refused_by_streaming_and_counted_by_exact():
     scores, mask = np.array([[1e300, 0.0]]), np.array([[True, False]])
     with pytest.raises(
         ValueError, match=r"maps\[0\] must be finite float32, got 1e\+300"
@@ -377,7 +389,7 @@ def test_what_float32_cannot_hold_is_refused_by_streaming_and_counted_by_exact()
     assert exact.compute().values["pixel_auroc"] == 1.0
 
 
-def test_shapes_that_differ_are_refused():
+def test_different_shapes_are_refused():
     maps, masks = _pairs()
     with pytest.raises(ValueError, match=r"maps\[0\].*\(40, 40\), got \(20, 40\)"):
         ExactPixelMetrics().update([maps[0][:20]], masks[:1])
@@ -387,7 +399,7 @@ def test_shapes_that_differ_are_refused():
         evaluate_images(np.zeros(2), np.array([0, 2]))
 
 
-def test_a_mask_of_several_levels_is_warned_of_once():
+def test_a_mask_of_several_levels_causes_one_warning():
     scores = [np.zeros((2, 2))] * 2
     mask = np.array([[0, 128], [127, 255]], np.uint8)
     metrics = ExactPixelMetrics()

@@ -1,4 +1,4 @@
-"""The quantizers that keep a codebook: search, moving averages, revival."""
+"""The quantizers with a codebook: search, moving averages, revival."""
 
 import functools
 from typing import Any
@@ -16,7 +16,7 @@ def step(quantizer: Any, state: Any, z: jax.Array, key: jax.Array) -> Any:
     return quantizer.quantize({}, state, z, training=True, key=key)
 
 
-def test_the_nearest_vector_is_found_also_in_blocks(monkeypatch):
+def test_the_nearest_vector_is_found_at_once_and_in_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     z = rng.normal(size=(37, 4)).astype(np.float32)
     vectors = rng.normal(size=(50, 4)).astype(np.float32)
@@ -33,7 +33,7 @@ def test_of_equally_near_vectors_the_first_is_taken():
     assert codebook.nearest(jnp.asarray([[0.0], [2.0]]), vectors).tolist() == [1, 1]
 
 
-def test_a_code_out_of_range_looks_up_nan_and_not_a_wrong_vector():
+def test_looking_up_a_code_out_of_range_gives_nan():
     vectors = jnp.ones((4, 2))
     looked_up = codebook.look_up(vectors, jnp.asarray([3, 4], "uint32"))
     assert not jnp.isnan(looked_up[0]).any()
@@ -58,13 +58,13 @@ def test_vq_follows_the_moving_averages_of_its_equations():
     assert float(quantized.loss) == pytest.approx(0.25 * 3.0)
 
 
-def test_vq_turns_dead_codes_into_different_z_of_the_batch():
+def test_vq_replaces_dead_codes_by_different_z_of_the_batch():
     quantizer = make("vq", codes=6, code_dim=2)
     state = quantizer.init(jax.random.key(0))[1]
     z = jax.random.normal(jax.random.key(1), (3, 2)) + 5
     quantized = step(quantizer, state, z, jax.random.key(2))
     revived = int(quantized.statistics["revived_codes"])
-    assert revived == 3  # never more than there are z
+    assert revived == 3  # at most the number of z
     vectors = np.asarray(quantized.state["codebook"])
     fresh = [any(np.allclose(row, one) for one in np.asarray(z)) for row in vectors]
     assert sum(fresh) >= 3
@@ -83,7 +83,7 @@ def test_vq_with_revival_uses_more_codes_than_without():
             state, use = quantized.state, quantized.statistics["used_codes"]
         return float(use)
 
-    assert used(0.0) <= 3  # all z lie beside one corner of the initial codebook
+    assert used(0.0) <= 3  # all z are near one corner of the initial codebook
     assert used(1e-3) >= 20
 
 
@@ -118,7 +118,7 @@ def test_simvq_moves_every_code_through_one_matrix():
     assert np.linalg.norm(params["matrix"] - 2 * np.eye(3)) < 0.5
 
 
-def test_gumbel_vq_draws_in_training_and_takes_the_best_in_scoring():
+def test_gumbel_vq_samples_in_training_and_takes_the_most_probable_in_scoring():
     quantizer = make("gumbel_vq", codes=6, code_dim=3)
     params, state = quantizer.init(jax.random.key(0))
     z = jnp.tile(jnp.asarray([[0.3, -0.2, 0.1]]), (20000, 1))
@@ -132,7 +132,7 @@ def test_gumbel_vq_draws_in_training_and_takes_the_best_in_scoring():
     assert set(scored.codes.tolist()) == {int(jnp.argmax(probability))}
 
 
-def test_gumbel_vq_is_free_of_loss_where_codes_are_equally_likely():
+def test_gumbel_vq_has_no_loss_where_codes_are_equally_likely():
     quantizer = make("gumbel_vq", codes=16, code_dim=3)
     params, state = quantizer.init(jax.random.key(0))
 

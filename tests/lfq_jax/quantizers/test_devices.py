@@ -22,7 +22,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.skipif(jax.device_count() < DEVICES, reason="needs 8 (virtual) devices")
 @pytest.mark.parametrize("case", CASES)
-def test_losses_gradients_statistics_and_state_are_those_of_the_whole_batch(
+def test_losses_gradients_statistics_and_state_equal_those_of_the_whole_batch(
     case, monkeypatch
 ):
     """One encoder W, z = x W, with the batch of x split over the devices."""
@@ -55,8 +55,8 @@ def test_losses_gradients_statistics_and_state_are_those_of_the_whole_batch(
         value, gradients = step(weights, params, x, "data")
         return value, jax.lax.pmean(gradients, "data")
 
-    # with jax's check of what varies, gradients come out summed; without it, a
-    # trainer averages them
+    # With jax's check of varying axes, gradients are summed over devices. Without the
+    # check, a trainer averages them.
     checked = functools.partial(step, axis_name="data")
     bodies: list[tuple[Any, bool]] = [(checked, True)]
     if "lfq" in case:

@@ -18,7 +18,7 @@ FINE = 1e-6
 
 @functools.partial(jax.jit, static_argnums=0)
 def trained(quantizer: LFQ, z: jax.Array, state: Any = (), step: Any = None) -> Any:
-    """What `quantize` gives in training, compiled."""
+    """The result of `quantize` in training, compiled."""
     return quantizer.quantize({}, state, z, training=True, step=step)
 
 
@@ -102,7 +102,7 @@ def test_sixteen_bits_equal_brute_force_over_65536_codes():
     assert_equals_dense(correlated(16, 64), 0.5)
 
 
-def test_samples_in_blocks_give_the_same_as_all_at_once(monkeypatch):
+def test_samples_in_blocks_give_the_same_result_as_all_samples_at_once(monkeypatch):
     z = jnp.asarray(correlated(7, 50))
     whole = compiled(z, 0.3)
     monkeypatch.setattr(entropy, "_BLOCK", 8 * 16)  # 8 samples, so the last is padded
@@ -112,7 +112,7 @@ def test_samples_in_blocks_give_the_same_as_all_at_once(monkeypatch):
 
 
 def test_twenty_four_bits_have_the_entropy_of_independent_bits():
-    # equal samples: the batch is as uncertain as each of them, bits stay independent
+    # Equal samples: the batch has each sample's entropy, and bits stay independent.
     z = jnp.tile(jnp.linspace(-0.5, 0.5, 24), (3, 1))
     distribution = entropy.mean_distribution(4 * z)
     of_batch = entropy.distribution_entropy(distribution)
@@ -190,7 +190,7 @@ def test_bfloat16_keeps_its_type_and_loses_nothing_inside():
     np.testing.assert_array_equal(half.codes, full.codes)
 
 
-def test_the_batch_entropy_keeps_below_its_ceiling():
+def test_the_batch_entropy_stays_below_its_ceiling():
     z = jax.random.normal(jax.random.key(0), (32, 12))
     statistics = trained(make("lfq", bits=12), z).statistics
     assert statistics["batch_entropy"] <= statistics["entropy_ceiling"] + 1e-5
@@ -199,7 +199,7 @@ def test_the_batch_entropy_keeps_below_its_ceiling():
     assert statistics["entropy_ceiling"] == pytest.approx(math.log(32), abs=1e-2)
 
 
-def test_a_running_distribution_passes_the_ceiling_of_one_batch():
+def test_a_running_distribution_exceeds_the_ceiling_of_one_batch():
     quantizer = make("lfq", bits=8, temperature=0.01, running_momentum=0.9)
     _, state = quantizer.init(jax.random.key(0))
     batches = jax.random.normal(jax.random.key(1), (30, 4, 8))
@@ -215,7 +215,7 @@ def test_a_running_distribution_passes_the_ceiling_of_one_batch():
     )
 
 
-def test_a_running_distribution_starts_as_the_paper_s_setting():
+def test_the_first_step_of_a_running_distribution_equals_the_paper_s_setting():
     z = jnp.asarray(correlated(6, 20))
     running = make("lfq", bits=6, running_momentum=0.99)
     state = running.init(jax.random.key(0))[1]
@@ -240,7 +240,7 @@ def test_annealing_without_a_step_is_refused():
         quantizer.quantize({}, (), jnp.ones((3, 4)), training=True)
 
 
-def test_normalisations_do_what_they_are_named_for():
+def test_layer_normalisation_gives_mean_0_and_deviation_1_and_l2_a_fixed_length():
     z = jax.random.normal(jax.random.key(0), (20, 8)) * 5 + 3
     layer = normalised(z, "layer")
     np.testing.assert_allclose(layer.mean(axis=-1), 0, atol=1e-6)
@@ -264,7 +264,7 @@ def test_more_than_32_bits_inside_jit_are_refused_in_one_line():
         jax.jit(bits_to_indices)(jnp.ones((2, 40), bool))
 
 
-def test_bit_statistics_tell_dead_and_copied_bits():
+def test_bit_statistics_detect_dead_and_copied_bits():
     rng = np.random.default_rng(0)
     z = rng.normal(size=(400, 4)).astype(np.float32)
     z[:, 1] = 2.0  # dead
@@ -293,7 +293,7 @@ def test_perplexity_and_used_codes_equal_a_count_of_each_code():
     )
 
 
-def test_bits_that_no_memory_holds_are_refused_with_their_size():
+def test_bits_that_do_not_fit_in_memory_are_refused_with_their_size():
     with pytest.raises(ValueError, match=r"2\^40 codes takes 12,288.0 GiB"):
         make("lfq", bits=40)
     assert make("lfq", bits=40, entropy_weight=0.0).code_count == 1 << 40
@@ -312,6 +312,6 @@ def test_bits_that_no_memory_holds_are_refused_with_their_size():
     ],
 )
 def test_fields_out_of_range_are_refused_by_name(fields):
-    # TypeError: under the tests' hook the annotation refuses a wrong word first
+    # TypeError: in tests, beartype checks the annotation before __post_init__ runs.
     with pytest.raises((ValueError, TypeError), match=next(iter(fields))):
         make("lfq", **fields)

@@ -1,6 +1,6 @@
-"""LFQ, FSQ and SimVQ against vector-quantize-pytorch, where it is installed.
+"""LFQ, BSQ, FSQ and SimVQ against vector-quantize-pytorch, if it is installed.
 
-docs/how_to/add_quantizer.md says where the two differ, and which is right.
+docs/how_to/add_quantizer.md lists where the two differ, and which is right.
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ def test_lfq_gives_the_peer_s_values_indices_and_entropies(bits):
     np.testing.assert_allclose(ours.z_q, theirs.quantized[0].numpy(), atol=1e-6)
     indices = quantizer.codes_to_indices(ours.codes)
     np.testing.assert_array_equal(indices, theirs.indices[0].numpy())
-    # the peer cuts probabilities at 1e-5 inside the logarithm
+    # The peer clips probabilities at 1e-5 inside the logarithm.
     tolerance: dict[str, Any] = {"rel": 1e-3, "abs": 1e-4}
     for name, value in (
         ("sample_entropy", breakdown.per_sample_entropy),

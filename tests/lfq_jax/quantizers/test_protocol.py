@@ -1,4 +1,4 @@
-"""What every quantizer promises, asked of each of them."""
+"""The contract of the quantizer protocol, tested on every registered quantizer."""
 
 import functools
 import subprocess
@@ -32,7 +32,7 @@ def small(name: str) -> Any:
 
 
 def z_for(quantizer: Any, *batch: int) -> jax.Array:
-    """Normal z; of the same shape in most tests, so that one compilation serves all."""
+    """Normal z. Most tests share its default shape, so that they compile once."""
     return jax.random.normal(jax.random.key(1), (*(batch or (30,)), quantizer.dim))
 
 
@@ -55,7 +55,7 @@ def test_every_registered_quantizer_is_tested_here():
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_shapes_types_and_statistics_are_as_the_protocol_says(name):
+def test_shapes_dtypes_and_statistics_follow_the_protocol(name):
     quantizer = small(name)
     z = jax.ShapeDtypeStruct((2, 3, 4, quantizer.dim), jnp.bfloat16)
     state = initial(quantizer)[1]
@@ -73,7 +73,7 @@ def test_shapes_types_and_statistics_are_as_the_protocol_says(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_statistics_are_finite_and_no_more_codes_are_used_than_there_are(name):
+def test_statistics_are_finite_and_used_codes_do_not_exceed_code_count(name):
     statistics = quantized(small(name), z_for(small(name))).statistics
     assert all(jnp.isfinite(value) for value in statistics.values())
     if name in DISCRETE:
@@ -83,7 +83,7 @@ def test_statistics_are_finite_and_no_more_codes_are_used_than_there_are(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_scoring_changes_no_state_and_has_no_loss(name):
+def test_scoring_keeps_the_state_and_has_no_loss(name):
     quantizer = small(name)
     result = quantized(quantizer, z_for(quantizer), training=False)
     assert float(result.loss) == 0.0
@@ -93,7 +93,7 @@ def test_scoring_changes_no_state_and_has_no_loss(name):
 
 
 @pytest.mark.parametrize("name", DISCRETE)
-def test_codes_become_indices_and_back_and_decode_to_z_q(name):
+def test_codes_convert_to_indices_and_back_and_decode_to_z_q(name):
     quantizer = small(name)
     params, state = initial(quantizer)
     result = quantized(quantizer, z_for(quantizer))
@@ -107,7 +107,7 @@ def test_codes_become_indices_and_back_and_decode_to_z_q(name):
 
 
 @pytest.mark.parametrize("name", DISCRETE)
-def test_every_index_has_its_own_code_and_its_own_value(name):
+def test_every_index_has_a_different_code_and_a_different_value(name):
     quantizer = small(name)
     params, state = initial(quantizer)
     indices = jnp.arange(quantizer.code_count, dtype="uint32")
@@ -127,14 +127,14 @@ def test_indices_out_of_range_are_refused(name, wrong):
 
 
 @pytest.mark.parametrize("name", ["lfq", "residual_lfq", "bsq", "vq", "simvq", "none"])
-def test_quantising_twice_is_quantising_once(name):
+def test_quantising_twice_equals_quantising_once(name):
     quantizer = small(name)
     once = quantized(quantizer, z_for(quantizer)).z_q
     np.testing.assert_allclose(quantized(quantizer, once).z_q, once, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["lfq", "residual_lfq", "vq", "simvq", "none"])
-def test_the_gradient_goes_straight_through(name):
+def test_the_gradient_is_straight_through(name):
     quantizer = small(name)
     z = z_for(quantizer)
     weights = jax.random.normal(jax.random.key(5), z.shape)
@@ -142,7 +142,7 @@ def test_the_gradient_goes_straight_through(name):
     np.testing.assert_array_equal(gradient, weights)
 
 
-def test_the_gradient_of_bsq_is_that_of_the_projection_to_the_sphere():
+def test_the_gradient_of_bsq_equals_the_gradient_of_the_projection_to_the_sphere():
     quantizer = small("bsq")
     z, weights = z_for(quantizer), z_for(quantizer)[::-1]
 
@@ -153,7 +153,7 @@ def test_the_gradient_of_bsq_is_that_of_the_projection_to_the_sphere():
     np.testing.assert_allclose(gradient, jax.grad(projected)(z), atol=1e-6)
 
 
-def test_the_gradient_of_fsq_is_that_of_its_tanh():
+def test_the_gradient_of_fsq_equals_the_gradient_of_its_tanh():
     quantizer = small("fsq")
     z = z_for(quantizer)
     half_width = np.asarray(quantizer.config.levels) // 2
@@ -163,7 +163,7 @@ def test_the_gradient_of_fsq_is_that_of_its_tanh():
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_vmap_over_batches_equals_one_batch_after_the_other(name):
+def test_vmap_over_batches_equals_a_loop_over_batches(name):
     quantizer = small(name)
     z = z_for(quantizer, 3, 30)
     mapped = jax.vmap(lambda z: quantized(quantizer, z))(z)
@@ -242,7 +242,7 @@ def test_unknown_names_are_refused_with_a_suggestion():
         make("fsq", level=3)
 
 
-def test_a_config_finds_its_quantizer_and_its_name():
+def test_a_config_determines_its_quantizer_and_its_name():
     for name in SMALL:
         config = config_of(name, **SMALL[name])
         assert name_of(config) == name
@@ -251,14 +251,14 @@ def test_a_config_finds_its_quantizer_and_its_name():
         make(3)
 
 
-def test_none_needs_to_be_told_its_width():
+def test_none_requires_dim():
     with pytest.raises(ValueError, match="dim must be at least 1 for none, got None"):
         make("none")
     assert isinstance(make("none", dim=3), NoQuantizer)
 
 
 @pytest.mark.parametrize("method", ["codes_to_indices", "indices_to_codes"])
-def test_none_says_that_it_has_no_codes(method):
+def test_none_refuses_to_convert_codes(method):
     with pytest.raises(ValueError, match="none has no codes"):
         getattr(small("none"), method)(jnp.zeros((3, 0)))
 
@@ -267,7 +267,7 @@ def test_none_says_that_it_has_no_codes(method):
     ("name", "fields", "rule"),
     [
         ("fsq", {"levels": (8, 1)}, "levels must be 2 or more each"),
-        ("fsq", {"levels": ()}, "levels must be one number or more"),
+        ("fsq", {"levels": ()}, "levels must be at least one number"),
         ("fsq", {"levels": (1000,) * 4}, r"product of levels must be at most 2\^32"),
         ("vq", {"codes": 1}, "codes must be in"),
         ("vq", {"momentum": 1.0}, "momentum must be in"),
@@ -278,13 +278,13 @@ def test_none_says_that_it_has_no_codes(method):
         ("bsq", {"bits": 0}, "bits must be in"),
     ],
 )
-def test_configs_refuse_what_makes_no_sense(name, fields, rule):
+def test_configs_refuse_invalid_fields(name, fields, rule):
     with pytest.raises(ValueError, match=rule):
         config_of(name, **fields)
 
 
 @pytest.mark.parametrize("name", ["vq", "gumbel_vq"])
-def test_quantizers_that_draw_ask_for_a_key_in_training(name):
+def test_quantizers_that_sample_require_a_key_in_training(name):
     quantizer = small(name)
     params, state = initial(quantizer)
     z = z_for(quantizer)
@@ -294,12 +294,12 @@ def test_quantizers_that_draw_ask_for_a_key_in_training(name):
     step(params, state, z, training=False)
 
 
-def test_configs_are_there_without_loading_jax():
+def test_importing_the_configs_does_not_load_jax():
     program = (
         "import sys; from lfq_jax.quantizers.config import LFQConfig; "
         "LFQConfig(bits=4); sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
-    # and the check itself can fail
+    # The check itself can fail.
     program = program.replace("config import LFQConfig", "lfq import LFQConfig")
     assert subprocess.run([sys.executable, "-c", program]).returncode == 1

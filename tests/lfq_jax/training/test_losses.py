@@ -33,7 +33,7 @@ def _slow_ssim(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return top / ((mx**2 + my**2 + 0.01**2) * (vx + vy + 0.03**2))
 
 
-def test_ssim_equals_the_formula_away_from_the_border():
+def test_away_from_the_border_ssim_equals_the_formula():
     x, y = _pair()
     ours = np.asarray(ssim(x, y))[0, 6:-6, 6:-6, 1]
     x64, y64 = (np.asarray(z[0, ..., 1], np.float64) for z in (x, y))
@@ -46,8 +46,8 @@ def test_ssim_loss_is_zero_for_equal_images_and_symmetric():
     assert float(ssim_loss(x, y)) == pytest.approx(float(ssim_loss(y, x)), abs=1e-6)
 
 
-def test_ssim_of_one_image_does_not_depend_on_the_others_of_its_batch():
-    """DRAEM takes the dynamic range from the data, which couples the images."""
+def test_ssim_of_one_image_does_not_depend_on_the_other_images_of_its_batch():
+    """DRAEM derives the dynamic range from the data, which couples the images."""
     x, y = _pair()
     bright = x.at[1].mul(0.1), y.at[1].mul(0.1)
     np.testing.assert_allclose(ssim(x, y)[0], ssim(*bright)[0], atol=1e-6)
@@ -61,13 +61,13 @@ def test_smoothing_keeps_a_constant_image_up_to_its_border():
 
 @pytest.mark.parametrize("px", [32, 96, 256])
 def test_smoothed_maps_stay_in_the_unit_interval(px: int):
-    """The sums of the window's weights are rounded, up as well as down."""
+    """The sums of the window's weights are rounded up or down."""
     smoothed = smooth(jnp.ones((1, px, px)), 0.016)
     assert float(smoothed.max()) <= 1
     np.testing.assert_allclose(smoothed, 1, atol=1e-6)
 
 
-def test_dice_is_zero_for_a_perfect_map_and_near_one_for_its_opposite():
+def test_dice_is_zero_for_a_perfect_map_and_near_one_for_an_inverted_map():
     mask = jnp.zeros((2, 16, 16)).at[0, :8].set(1.0)
     assert float(dice_loss(mask, mask)) == pytest.approx(0.0, abs=1e-6)
     assert float(dice_loss(1 - mask, mask)) > 0.99
@@ -80,7 +80,7 @@ def test_dice_of_a_batch_without_anomalies_falls_with_the_false_alarms():
     assert float(dice_loss(few, nothing)) < float(dice_loss(some, nothing))
 
 
-def test_focal_loss_with_gamma_zero_is_the_cross_entropy():
+def test_focal_loss_with_gamma_zero_equals_the_cross_entropy():
     logits = jax.random.normal(jax.random.key(1), (2, 4, 4, 2))
     mask = (jax.random.uniform(jax.random.key(2), (2, 4, 4)) > 0.5).astype(jnp.float32)
     log_p = jax.nn.log_softmax(logits)
@@ -99,7 +99,7 @@ def test_focal_loss_and_its_gradient_are_finite_at_extreme_logits():
 
 
 @pytest.mark.parametrize("name", ["mse_weight", "dice_weight"])
-def test_loss_weights_sum_to_one_and_are_refused_outside(name: str):
+def test_loss_weights_sum_to_one_and_are_refused_outside_0_to_1(name: str):
     config = LossConfig(mse_weight=0.3, dice_weight=0.9)
     assert config.mse_weight + config.ssim_weight == pytest.approx(1.0)
     assert config.dice_weight + config.focal_weight == pytest.approx(1.0)

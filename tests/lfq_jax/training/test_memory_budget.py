@@ -1,4 +1,4 @@
-"""More trainings at once than memory has room for are refused before any is started."""
+"""More trainings at once than fit in memory are refused before any of them starts."""
 
 import re
 
@@ -12,7 +12,7 @@ from tests.tiny_detector import MODEL
 SIZES = {"anomalies": 12, "shots": 2}
 
 
-def test_too_many_at_once_are_told_how_many_there_is_room_for():
+def test_too_many_trainings_at_once_are_refused_with_the_number_that_fits():
     model = Model(MODEL, is_texture=True)
     require_memory(1, model, TRAIN, **SIZES)
     with pytest.raises(ValueError) as caught:
@@ -25,7 +25,7 @@ def test_too_many_at_once_are_told_how_many_there_is_room_for():
     assert float(room[1]) * GIB == pytest.approx(int(room[2]) * each, rel=0.01)
 
 
-def test_an_object_takes_more_than_a_texture_by_its_second_search():
+def test_an_object_needs_more_memory_than_a_texture_for_its_second_search():
     kinds = (True, False)
     texture, object_ = (
         training_bytes(Model(MODEL, is_texture=kind), TRAIN, **SIZES) for kind in kinds

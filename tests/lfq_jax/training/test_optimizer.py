@@ -1,4 +1,4 @@
-"""The optimizer of the paper's section 4.3, and the step's options around it."""
+"""The optimizer of the paper's section 4.3, and related options of the step."""
 
 import dataclasses
 from typing import Any
@@ -22,14 +22,14 @@ RATES = {"reconstructive": 3e-4, "quantizer": 3e-4, "discriminative": 1e-4}
 
 
 def _weights(value: float) -> dict[str, Any]:
-    """A kernel and two kinds of weights that are none, in every part."""
+    """A kernel and two other kinds of weights, in every part of the model."""
     shapes = {"kernel": (3, 3, 2, 4), "codebook": (8, 4), "bias": (4,)}
     part = {name: jnp.full(shape, value) for name, shape in shapes.items()}
     return dict.fromkeys(RATES, part)
 
 
 def _updates(config: TrainConfig, *gradients: Any, weight: float = 1.0) -> Any:
-    """Those of the last of several steps."""
+    """The updates of the last of several steps."""
     optimizer, params = make_optimizer(config, steps=1000), _weights(weight)
     state = optimizer.init(params)
     updates = params
@@ -53,16 +53,16 @@ def test_a_warmup_rises_to_the_rate_in_equal_steps():
 
 
 @pytest.mark.parametrize("part", RATES)
-def test_every_part_learns_with_its_own_rate(part: str):
+def test_every_part_has_its_own_learning_rate(part: str):
     without_decay = dataclasses.replace(PAPER, weight_decay=0.0)
     updates = _updates(without_decay, _weights(0.5))[part]
-    # AdamW's first step is the rate, against the gradient's sign.
+    # AdamW's first step has the size of the rate, opposite to the gradient's sign.
     for update in updates.values():
         np.testing.assert_allclose(update, -RATES[part], rtol=1e-5)
 
 
 @pytest.mark.parametrize("part", RATES)
-def test_kernels_alone_decay(part: str):
+def test_only_kernels_have_weight_decay(part: str):
     updates = _updates(PAPER, _weights(0.0), weight=2.0)[part]
     np.testing.assert_allclose(updates["kernel"], -RATES[part] * 1e-4 * 2, rtol=1e-5)
     assert not updates["codebook"].any()
@@ -82,7 +82,7 @@ def test_a_gradient_is_clipped_by_its_norm_over_all_parts():
         assert not np.allclose(a, c, rtol=1e-2)
 
 
-def test_a_step_averages_the_weights_and_is_the_same_with_remat():
+def test_a_step_averages_the_weights_and_is_equal_with_remat():
     tiny = ModelConfig(
         image_px=32,
         stem=8,
@@ -111,7 +111,8 @@ def test_a_step_averages_the_weights_and_is_the_same_with_remat():
         scoring = trainer.scoring_variables(new).params
         for a, b in zip(*map(jax.tree.leaves, (scoring, averaged)), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
-    # Not the weights: AdamW turns the rounding of a gradient near 0 into a whole step.
+    # The weights are not compared: where a gradient is near 0, AdamW turns its rounding
+    # into a whole step.
     compared = [
         (new.optimizer, new.variables.statistics, m) for new, m in after.values()
     ]
