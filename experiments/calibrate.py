@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from datasets.cache_folder import cache_folder
 from experiments.run.command_line import read_command_line
-from experiments.run.compile_cache import cache_folder, keep_compiled
+from experiments.run.compile_cache import keep_compiled
 from experiments.run.image_folder import check_folder, found_photographs
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from datasets.cache_folder import cache_folder
 from experiments.bench.training import SHARED, WAYS
 from experiments.run.command_line import read_command_line
-from experiments.run.compile_cache import cache_folder, keep_compiled
+from experiments.run.compile_cache import keep_compiled
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     from experiments.bench.training_setup import Dtype, PresetName

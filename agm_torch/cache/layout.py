@@ -1,17 +1,5 @@
-"""The folder of all that can be made or fetched again. Standard library only."""
-
-import os
-from pathlib import Path
+"""Names of the cache's unfinished, locked and removed folders."""
 
 PARTIAL, LOCK, REMOVED = ".partial", ".lock", ".removed-"
 """Endings of the names of an unfinished folder and of a lock, and the beginning of the
 name of a folder that is being removed."""
-
-
-def cache_folder() -> Path:
-    """$LFQUIAD_CACHE, or `lfquiad` in the user's cache folder."""
-    named = os.environ.get("LFQUIAD_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "lfquiad"

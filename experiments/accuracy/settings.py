@@ -8,10 +8,10 @@ from typing import Annotated
 
 import tyro
 
+from datasets.cache_folder import cache_folder
 from experiments.accuracy.baseline import BASELINE
 from experiments.accuracy.candidates import Candidate
 from experiments.run.command_line import names, read_command_line, require_at_least
-from experiments.run.compile_cache import cache_folder
 from experiments.run.folder import RunFolder
 from lfq_jax.config import from_json
 

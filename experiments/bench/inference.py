@@ -27,7 +27,8 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 IMPLEMENTATIONS = ("jax", "stablehlo", "onnxruntime", "torch")
 _START_UP_PROGRAMS = {
     "jax": (
-        "from experiments.run.compile_cache import cache_folder, keep_compiled\n"
+        "from datasets.cache_folder import cache_folder\n"
+        "from experiments.run.compile_cache import keep_compiled\n"
         "keep_compiled(cache_folder())\n"
         "import lfq_jax, numpy as np\n"
         "lfq_jax.load({folder!r})(np.zeros((320, 320, 3), np.uint8))\n"

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from datasets.cache_folder import cache_folder
 from experiments.predict.outputs import MapFormat, OverlayFormat
-from experiments.run.compile_cache import cache_folder
 
 
 @dataclass(frozen=True)

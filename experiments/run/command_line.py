@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import tyro
 
-from agm_torch.usage import parsed
+from datasets.usage import parsed
 
 T = TypeVar("T")
 

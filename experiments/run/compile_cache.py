@@ -4,8 +4,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from agm_torch.cache.layout import cache_folder as cache_folder
-
 
 def keep_compiled(cache_dir: Path) -> None:
     """Let jax store compiled programs, so that a second run or category starts at once.

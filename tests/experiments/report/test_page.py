@@ -464,6 +464,13 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path, capsys):
     assert f"{path} line 2 is damaged" in error_of(capsys, folder)
 
 
+def test_a_run_of_an_earlier_version_is_refused(tmp_path, capsys):
+    folder = write_run(tmp_path / "run")
+    path = folder / "results.jsonl"
+    path.write_text(path.read_text().replace('"backbone"', '"encoder"'))
+    assert f"{path} line 1 has no backbone" in error_of(capsys, folder)
+
+
 def test_the_command_prints_the_path_of_the_page(tmp_path, capsys):
     folder = write_run(tmp_path / "run")
     report.main([str(folder)])
