@@ -177,7 +177,7 @@ class GeneratorConfig:
 
         Where models run, the bytes also depend on the machine: on the device that
         `auto` selects, on the versions of the libraries, and on the commit of a hub
-        model that was named without one. `agm_torch.engine.made_with` records these.
+        model that was named without one. `agm_torch.engine.environment` records these.
         """
         values = self.to_json()
         values.pop("masks")

@@ -259,8 +259,8 @@ def _image_score(
         what = "the photographs of the calibration"
         return chosen_score(good, defective, preferred=before.image_score, what=what)
     return chosen_score(
-        before.evidence["synthetic_good"],
-        before.evidence["synthetic_anomalous"],
+        before.calibration_scores["synthetic_good"],
+        before.calibration_scores["synthetic_anomalous"],
         preferred=before.image_score,
         what="the training's synthetic anomalies",
     )
@@ -278,7 +278,7 @@ def summary(before: "Thresholds", after: "Thresholds") -> str:
                 f"{level}  {rule:<16}  {threshold.value:.4f}{previous}{active}"
             )
             lines.append(f"       {threshold.statement}")
-    scores = after.evidence["synthetic_anomalous"].get(after.image_score, [])
+    scores = after.calibration_scores["synthetic_anomalous"].get(after.image_score, [])
     if scores and not after.tile_px:
         detected = sum(score >= after.image_threshold for score in scores)
         lines.append(

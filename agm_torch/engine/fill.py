@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from agm_torch.engine.environment import environment, require_same_environment
 from agm_torch.engine.job import Job
-from agm_torch.engine.made_with import keep_to, made_with
 from agm_torch.engine.records import OpenShard, RecordMaker
 from datasets.shards import ShardWriter
 
@@ -27,7 +27,7 @@ def fill_shards(
         models.
     """
     maker = RecordMaker(job)
-    keep_to(writer.partial, made_with(job))
+    require_same_environment(writer.partial, environment(job))
     for number in shards:
         shard = OpenShard(writer, number)
         while shard.missing:

@@ -14,13 +14,13 @@ from typing import Any
 
 from agm_torch.cache.locks import locked
 from agm_torch.config import Engine
-from agm_torch.engine.fill import Interrupted, fill_shards
-from agm_torch.engine.job import Job
-from agm_torch.engine.made_with import (
+from agm_torch.engine.environment import (
     forget_unless_begun,
     library_versions,
     recorded,
 )
+from agm_torch.engine.fill import Interrupted, fill_shards
+from agm_torch.engine.job import Job
 from datasets.shards import MANIFEST, ShardWriter, verify_shards
 
 

@@ -17,9 +17,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from agm_torch.engine.environment import (
+    environment,
+    library_versions,
+    require_same_environment,
+)
 from agm_torch.engine.fill import Interrupted
 from agm_torch.engine.job import Job
-from agm_torch.engine.made_with import keep_to, library_versions, made_with
 from agm_torch.engine.records import Made, OpenShard, RecordMaker
 from datasets.errors import is_users_mistake
 from datasets.shards import ShardWriter
@@ -39,7 +43,7 @@ class _Answer(NamedTuple):
     """The first of the requested records, at least one."""
     refusal: str = ""
     """Why the request cannot be fulfilled, for mistakes that the user can correct."""
-    made_with: dict[str, str] | None = None
+    environment: dict[str, str] | None = None
     """Environment of the actor's machine, once the actor is prepared."""
 
 
@@ -76,7 +80,7 @@ class Maker:
                 "make other bytes"
             )
         self._maker = RecordMaker(self._job)
-        return _Answer([], made_with=made_with(self._job))
+        return _Answer([], environment=environment(self._job))
 
     def _made(self, numbers: range) -> list[Made]:
         assert self._maker is not None
@@ -190,7 +194,7 @@ class _Driver:
         try:
             if answer.refusal:
                 raise ValueError(answer.refusal)
-            keep_to(self._writer.partial, answer.made_with or {})
+            require_same_environment(self._writer.partial, answer.environment or {})
         except ValueError:
             for call in [_Call(actor, shard), *self._busy]:
                 if call.shard is not None:

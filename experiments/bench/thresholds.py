@@ -123,11 +123,11 @@ def measure(
         "category": category,
         "seed": saved.seed,
         "rates": rates,
-        "aurocs": _aurocs(all_scores, tested, thresholds.evidence),
+        "aurocs": _aurocs(all_scores, tested, thresholds.calibration_scores),
     }
 
 
-def _aurocs(all_scores: list, tested: list, evidence: dict[str, Any]) -> dict[str, Any]:
+def _aurocs(all_scores: list, tested: list, scores: dict[str, Any]) -> dict[str, Any]:
     """Two AUROCs of every image score.
 
     The first is of new good parts against the defects of the test split. The second is
@@ -136,7 +136,7 @@ def _aurocs(all_scores: list, tested: list, evidence: dict[str, Any]) -> dict[st
     from lfq_jax.calibration.calibrate import image_auroc
     from lfq_jax.config import IMAGE_SCORES
 
-    good, bad = evidence["synthetic_good"], evidence["synthetic_anomalous"]
+    good, bad = scores["synthetic_good"], scores["synthetic_anomalous"]
     return {
         name: [
             image_auroc(

@@ -60,7 +60,7 @@ def chosen_score(
 
 
 def of_training(
-    evidence: CalibrationScores,
+    scores: CalibrationScores,
     *,
     shots: int,
     image_score: ImageScore,
@@ -69,20 +69,20 @@ def of_training(
     """The thresholds of a finished training, from its shots alone.
 
     Args:
-      evidence: scores of the shots' variations and of the synthetic validation.
+      scores: of the shots' variations and of the synthetic validation.
       shots: number of good parts.
       image_score: the image score that the thresholds apply to.
       pixel_f1_threshold: threshold of the largest F1 over the pixels of the synthetic
         validation; None if it could not be computed.
     """
-    good, bad = evidence.synthetic_good, evidence.synthetic_anomalous
+    good, bad = scores.synthetic_good, scores.synthetic_anomalous
     image: dict[str, Threshold] = {}
     pixel: dict[str, Threshold] = {}
     image["false_alarm_rate"] = false_alarm_threshold(
-        evidence.varied[image_score], rate=FALSE_ALARM_RATE, parts=shots
+        scores.varied[image_score], rate=FALSE_ALARM_RATE, parts=shots
     )
     pixel["false_alarm_rate"] = false_alarm_threshold(
-        evidence.varied[MAP_MAX], rate=FALSE_ALARM_RATE, parts=shots
+        scores.varied[MAP_MAX], rate=FALSE_ALARM_RATE, parts=shots
     )
     what = "the synthetic validation"
     rule: Rule = "false_alarm_rate"
@@ -94,8 +94,8 @@ def of_training(
             )
     if bad[image_score] and pixel_f1_threshold is not None:
         labels = [False] * len(good[image_score]) + [True] * len(bad[image_score])
-        scores = [*good[image_score], *bad[image_score]]
-        image["max_f1"] = f1_threshold(scores, labels, what=what)
+        of_both = [*good[image_score], *bad[image_score]]
+        image["max_f1"] = f1_threshold(of_both, labels, what=what)
         statement = f"largest F1 over the pixels of {what}"
         pixel["max_f1"] = Threshold(pixel_f1_threshold, statement)
     return Thresholds(
@@ -105,9 +105,9 @@ def of_training(
         false_alarm_rate=FALSE_ALARM_RATE,
         image=image,
         pixel=pixel,
-        good=ScoreCalibrator.of(evidence.varied[image_score]),
+        good=ScoreCalibrator.of(scores.varied[image_score]),
         tile_px=0,
-        evidence=evidence._asdict(),
+        calibration_scores=scores._asdict(),
     )
 
 
@@ -165,5 +165,5 @@ def of_photographs(
         pixel=pixel,
         good=ScoreCalibrator.of(good[image_score]),
         tile_px=tile_px,
-        evidence=before.evidence,
+        calibration_scores=before.calibration_scores,
     )

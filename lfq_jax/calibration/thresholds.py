@@ -19,7 +19,7 @@ from lfq_jax.calibration.score_calibrator import ScoreCalibrator
 from lfq_jax.config import ImageScore, from_json
 
 Rule = Literal["margin", "max_f1", "false_alarm_rate", "labelled"]
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Thresholds:
     """Good images' scores, which calibrate new scores."""
     tile_px: int
     """Width of the scored tiles in the photographs' pixels; 0: whole photographs."""
-    evidence: dict[str, Any]
+    calibration_scores: dict[str, Any]
     """The scores that a training stores for calibration; see `lfq_jax.training.validation`."""
 
     def __post_init__(self) -> None:

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from agm_torch.config import GeneratorConfig
+from agm_torch.engine.environment import library_versions
 from agm_torch.engine.job import Job
-from agm_torch.engine.made_with import library_versions
 from agm_torch.engine.ray_engine import Maker, fill_with_ray
 from agm_torch.engine.records import RecordMaker
 from datasets.shards import ShardWriter

@@ -174,13 +174,13 @@ def test_the_rule_of_a_training_is_margin_if_it_has_anomalies():
             for x in (
                 level["false_alarm_rate"].value,
                 level["margin"].value,
-                np.median(thresholds.evidence["synthetic_anomalous"][name]),
+                np.median(thresholds.calibration_scores["synthetic_anomalous"][name]),
             )
         ]
         assert odds[0] < odds[1] < odds[2]
-    empty = {key: [] for key in thresholds.evidence["varied"]}
+    empty = {key: [] for key in thresholds.calibration_scores["varied"]}
     evidence = CalibrationScores(
-        **(thresholds.evidence | {"synthetic_anomalous": empty})
+        **(thresholds.calibration_scores | {"synthetic_anomalous": empty})
     )
     without = of_training(evidence, shots=2, image_score="max", pixel_f1_threshold=None)
     assert without.rule == "false_alarm_rate" and "margin" not in without.image
@@ -242,5 +242,5 @@ def test_calibrating_with_good_images_replaces_the_shots_scores():
     )
     called = np.mean(np.array(good["max"]) >= after.image_threshold)
     assert called == pytest.approx(3 / 40)  # the 37th of 40 is the highest good score
-    assert after.evidence == before.evidence
+    assert after.calibration_scores == before.calibration_scores
     assert isinstance(after.pixel["false_alarm_rate"], Threshold)

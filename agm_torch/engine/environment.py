@@ -24,7 +24,7 @@ def library_versions(job: Job) -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in names}
 
 
-def made_with(job: Job) -> dict[str, str]:
+def environment(job: Job) -> dict[str, str]:
     """Device, number format, libraries and models of this machine, by name.
 
     Empty for a job that loads no models. Searches for them, as the generator does.
@@ -48,11 +48,11 @@ def made_with(job: Job) -> dict[str, str]:
     }
 
 
-def keep_to(partial: Path, found: dict[str, str]) -> None:
+def require_same_environment(partial: Path, found: dict[str, str]) -> None:
     """Record the environment of a new folder, or require that of a begun one.
 
     Args:
-      found: result of `made_with`.
+      found: result of `environment`.
 
     Raises:
       ValueError: the folder was begun in another environment.
@@ -79,7 +79,7 @@ def keep_to(partial: Path, found: dict[str, str]) -> None:
 
 
 def recorded(partial: Path) -> dict[str, str]:
-    """The environment that `keep_to` recorded, empty for none."""
+    """The environment that `require_same_environment` recorded, empty for none."""
     path = partial / _FILE
     return json.loads(path.read_text()) if path.exists() else {}
 
