@@ -93,14 +93,14 @@ def _open_stablehlo(folder: Path, threads: int) -> Program:
 
 def _write_onnx(detector: Detector, folder: Path, batch_size: int) -> None:
     if not batch_size:
-        raise ValueError("--batch-size must be at least 1 for onnx, got 0")
+        raise ValueError("batch_size must be at least 1 for onnx, got 0")
     try:
         import jax2onnx
         import onnx
         import onnxruntime  # noqa: F401  (the parity report runs it)
     except ImportError as error:
         raise ValueError(
-            f"--format onnx needs {error.name}, which is not installed: {_ONNX_EXTRA}"
+            f"format onnx needs {error.name}, which is not installed: {_ONNX_EXTRA}"
         ) from error
     spec = _spec(detector, batch_size)
     graph = plain_graph(decision_program(detector), spec)

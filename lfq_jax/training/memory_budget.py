@@ -1,4 +1,4 @@
-"""What stops a training, said so that its user knows what to change."""
+"""Memory of a training: estimates of it, and errors with the settings to change."""
 
 import contextlib
 import logging
@@ -18,20 +18,23 @@ from lfq_jax.training.step import Trainer
 
 log = logging.getLogger(__name__)
 GIB = 2**30
-_COPIES = 4  # of the photographs: as read, varied, compared, and where steps draw
+_COPIES = 4  # of the photographs: as read, augmented, scored, and sampled in steps
 
 
 @contextlib.contextmanager
 def memory_errors(
     trainer: Trainer, state: TrainState, data: Any, *, at_once: int = 1
 ) -> Iterator[None]:
-    """Say what a training step needed where the device has too little memory.
+    """Turn jax's out-of-memory error into one line with the settings to change.
 
     Args:
-      at_once: how many trainings share the device.
+      trainer: the trainer whose step runs in this context.
+      state: the state of the training.
+      data: the data of the training.
+      at_once: number of trainings that share the device.
 
     Raises:
-      ValueError: names what was needed and the fields that lower it.
+      ValueError: with the memory that a step needs and the fields that lower it.
     """
     shapes = jax.tree.map(_shape, (state, data))
     try:
@@ -41,11 +44,12 @@ def memory_errors(
         if "RESOURCE_EXHAUSTED" not in message and "ut of memory" not in message:
             raise
         config, model = trainer.config, trainer.model.config
-        shared = f"--at-once ({at_once}), " if at_once > 1 else ""
+        shared = f"at_once ({at_once}), " if at_once > 1 else ""
         raise ValueError(
             f"out of memory: a training step needs "
             f"{trainer.planned_bytes(*shapes) / GIB:.1f} GiB by the compiler's plan"
-            f"{_has()}; lower {shared}train.batch_size ({config.batch_size}), "
+            f"{_device_memory()}; lower {shared}"
+            f"train.batch_size ({config.batch_size}), "
             f"train.crop_px ({config.crop_px}) or the images' side ({model.image_px}), "
             f"or set model.remat ({model.remat}) or model.compute_dtype "
             f"({model.compute_dtype}) to bfloat16"
@@ -53,11 +57,11 @@ def memory_errors(
 
 
 def _shape(x: Any) -> jax.ShapeDtypeStruct:
-    sharding = getattr(x, "sharding", None)  # a restored array is still numpy's
+    sharding = getattr(x, "sharding", None)  # a restored array is a numpy array
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
 
-def _has() -> str:
+def _device_memory() -> str:
     limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     return f", the device has {limit / GIB:.1f} GiB" if limit else ""
 
@@ -65,44 +69,44 @@ def _has() -> str:
 def require_memory(
     at_once: int, model: Model, train: TrainConfig, *, anomalies: int, shots: int
 ) -> None:
-    """Refuse more trainings at once than memory has room for, before any is started.
+    """Refuse more trainings at once than fit in memory, before any of them starts.
 
     Args:
-      at_once: how many share the device.
-      model: the largest of them.
-      anomalies: synthetic anomalies of each, the held-out ones among them.
-      shots: good parts of each.
+      at_once: number of trainings that share the device.
+      model: the model of the largest training.
+      train: the settings of the trainings.
+      anomalies: synthetic anomalies per training, including the held-out ones.
+      shots: good parts per training.
 
     Raises:
-      ValueError: says what they need and how many there is room for.
+      ValueError: with the memory they need and the number that fits.
     """
-    each = training_bytes(model, train, anomalies=anomalies, shots=shots)
+    per_training = training_bytes(model, train, anomalies=anomalies, shots=shots)
     free = _free_bytes()
-    if free is None or at_once * each <= free:
+    if free is None or at_once * per_training <= free:
         return
     raise ValueError(
-        f"--at-once {at_once} needs about {at_once * each / GIB:.1f} GiB, "
-        f"{each / GIB:.1f} for each category, and {free / GIB:.1f} are free: there is "
-        f"room for {max(1, int(free // each))}"
+        f"at_once {at_once} needs about {at_once * per_training / GIB:.1f} GiB, "
+        f"{per_training / GIB:.1f} per category, and {free / GIB:.1f} are free: there "
+        f"is room for {max(1, int(free // per_training))}"
     )
 
 
 def training_bytes(
     model: Model, train: TrainConfig, *, anomalies: int, shots: int
 ) -> int:
-    """What a training takes, as far as it is known before: its photographs, and a step
-    by the compiler's plan."""
+    """Estimated memory of a training: its photographs, and a step's compiler plan."""
     trainer = Trainer(model, train, steps=train.steps(shots))
     state = jax.eval_shape(trainer.init, jax.random.key(0))
     good = train.good_images if model.config.memory_bank else shots
     data = TrainingData(_samples(model, anomalies), _samples(model, good))
     photographs = data_bytes(model, train, anomalies=anomalies, shots=shots)
-    # The plan counts the photographs once.
+    # The compiler's plan includes the photographs once.
     return trainer.planned_bytes(state, data) + (_COPIES - 1) * photographs
 
 
 def _samples(model: Model, count: int) -> Samples:
-    """Shapes of `count` prepared photographs."""
+    """Shapes of the samples of `count` prepared photographs."""
     config = model.config
     px, grid = config.image_px, config.image_px // config.stem
     maps = [
@@ -115,7 +119,10 @@ def _samples(model: Model, count: int) -> Samples:
 
 
 def _free_bytes() -> int | None:
-    """Of the device, or of this machine where it computes itself; None: not known."""
+    """Free memory of the device, or of the machine if jax runs on its CPU.
+
+    None if unknown.
+    """
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
@@ -127,20 +134,24 @@ def _free_bytes() -> int | None:
     return 1024 * int(kib[0]) if kib else None
 
 
-DATA_SHARE = 0.5  # of a device's memory that the data may take
+DATA_SHARE = 0.5  # largest share of a device's memory for the training data
 
 
 def data_bytes(model: Model, train: TrainConfig, *, anomalies: int, shots: int) -> int:
-    """Size in bytes of everything that a run draws from."""
+    """Size in bytes of a run's training data."""
     good = train.good_images if model.config.memory_bank else shots
     data = _samples(model, anomalies), _samples(model, good)
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(data))
 
 
 def stays_on_host(config: TrainConfig, size: int, *, at_once: int = 1) -> bool:
-    """Whether data of `size` bytes are sent step by step; a warning says that they are.
+    """Whether training data stay on the host, which then sends them step by step.
 
-    Of the memory, each of `at_once` trainings that share the device has its part.
+    Logs where the data are, as a warning if they stay on the host.
+
+    Args:
+      size: of the data, in bytes.
+      at_once: number of trainings that share the device's memory equally.
     """
     statistics = jax.local_devices()[0].memory_stats() or {}
     room = DATA_SHARE * statistics.get("bytes_limit", float("inf")) / at_once
