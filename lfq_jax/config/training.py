@@ -48,7 +48,7 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How much good parts may differ from the shots. Drawn for each image separately."""
+    """Largest variation of good parts, drawn separately for every image."""
 
     flips: Literal["auto", "none", "both"] = "auto"
     """Mirror images. `auto`: both axes for textures, none for objects."""

@@ -235,7 +235,7 @@ class Trainer:
         return plan.argument_size_in_bytes + plan.temp_size_in_bytes + new
 
     def scoring_variables(self, state: TrainState) -> Variables:
-        """The variables that score images, with the averaged weights if there are any."""
+        """The variables that score images, with averaged weights if there are any."""
         if not self.config.ema_decay:
             return state.variables
         return state.variables._replace(params=state.averaged)
