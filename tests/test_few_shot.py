@@ -370,7 +370,7 @@ def test_ctrl_c_stops_all_that_run_at_once_and_leaves_what_resume_goes_on_with(
             ["--at-once", "2", "--hosts.count", "2", "--hosts.coordinator", "first:1"],
             "must be 1 with --hosts.count 2, got 2",
         ),
-        (["--at-once", "100000", *TINY], "at_once 100000 needs about"),
+        (["--at-once", "100000", *TINY], "--at-once 100000 needs about"),
     ],
 )
 def test_what_cannot_run_at_once_leaves_no_run(capsys, tmp_path, arguments, said):

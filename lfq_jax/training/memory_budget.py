@@ -1,4 +1,4 @@
-"""Memory of a training: estimates of it, and errors with the settings to change."""
+"""Errors that stop a training, with the settings to change in each message."""
 
 import contextlib
 import logging
