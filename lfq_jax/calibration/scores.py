@@ -1,17 +1,18 @@
-"""Scores of images whose answer is known."""
+"""Scores of images that are known to be good or anomalous."""
 
 from typing import NamedTuple
 
 Scores = dict[str, list[float]]
-"""Every image score by its name, and `map_max`: the maximum of the smoothed map."""
+"""A list of values for every image score, by name, and for `map_max`, the maximum of
+the smoothed map."""
 
 
 class CalibrationScores(NamedTuple):
-    """Scores of images whose answer is known, by kind."""
+    """Scores of images that are known to be good or anomalous, by kind."""
 
     varied: Scores
-    """Variations of the shots, each compared with the others."""
+    """Variations of the shots, each compared with the other shots."""
     synthetic_good: Scores
     """The good half of the synthetic validation."""
     synthetic_anomalous: Scores
-    """Its anomalous half."""
+    """The anomalous half of the synthetic validation."""

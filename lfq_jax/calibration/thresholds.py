@@ -62,7 +62,7 @@ class Thresholds:
         """
         if rule not in self.image or rule not in self.pixel:
             known = ", ".join(self.image)
-            raise ValueError(f"--rule must be one of {known}, got {rule}")
+            raise ValueError(f"rule must be one of {known}, got {rule}")
         return dataclasses.replace(self, rule=rule)  # pyright: ignore[reportArgumentType]
 
     @property

@@ -10,18 +10,20 @@ ImageScore = Literal["mean", "max", "top_k_mean", "smoothed_max"]
 
 @dataclass(frozen=True)
 class ScoreConfig:
-    """From a map of probabilities to one number an image (paper 3.5)."""
+    """How a probability map becomes one score per image (paper 3.5)."""
 
     image_score: ImageScore = "mean"
-    """The mean of the map is the paper's (eq. 4)."""
+    """The image score. `mean`, of the whole map, is the paper's (eq. 4)."""
     smoothing_sigma: float = 0.0
-    """Gaussian smoothing of the map, as a share of the side. 0: none."""
+    """Standard deviation of the map's Gaussian smoothing, as a share of the side.
+    0: none."""
     top_k_share: float = 0.01
-    """Share of the pixels that `top_k_mean` takes the mean of."""
+    """Share of the pixels, the largest, that `top_k_mean` averages."""
     max_sigma: float = 0.016
-    """Smoothing before the maximum in `smoothed_max`, as a share of the side."""
+    """Standard deviation of the smoothing before the maximum in `smoothed_max`, as a
+    share of the side."""
     batch_size: int = 8
-    """Images scored at once."""
+    """Images per batch."""
 
     def __post_init__(self) -> None:
         for name in ("smoothing_sigma", "max_sigma"):

@@ -1,4 +1,4 @@
-"""Configs as JSON values, and back."""
+"""Conversion of configs to JSON values, and back."""
 
 import dataclasses
 import typing
@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 def as_json(config: Any) -> Any:
-    """A config as JSON values. `from_json` reads it back.
+    """Convert a config to JSON values, which `from_json` converts back.
 
-    A nested config that could be of several kinds carries its class name as `kind`.
+    If a field may hold several config classes, the class name is stored as `kind`.
     """
     if isinstance(config, (tuple, list)):
         return [as_json(value) for value in config]
@@ -20,20 +20,20 @@ def as_json(config: Any) -> Any:
     if not dataclasses.is_dataclass(config):
         return config
     hints = typing.get_type_hints(type(config))
-    found = {}
-    for each in dataclasses.fields(config):
-        value = getattr(config, each.name)
-        found[each.name] = as_json(value)
-        if len(_kinds(hints[each.name])) > 1:
-            found[each.name]["kind"] = type(value).__name__
-    return found
+    values = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        values[field.name] = as_json(value)
+        if len(_kinds(hints[field.name])) > 1:
+            values[field.name]["kind"] = type(value).__name__
+    return values
 
 
 def from_json(cls: type[T], values: dict[str, Any]) -> T:
-    """Build a config from what `as_json` made of it.
+    """Build a config from the JSON values of `as_json`.
 
     Raises:
-      ValueError: where a field is unknown to this version, or a value is refused.
+      ValueError: if this version does not know a field, or the config refuses a value.
     """
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(hints))

@@ -12,13 +12,13 @@ class LossConfig:
     """Weights of equations 2 and 3. Each pair sums to 1; the second is derived."""
 
     mse_weight: float = 0.5
-    """a1 of eq. 2: the share of the squared error; SSIM has the rest."""
+    """a1 of eq. 2: weight of the squared error. SSIM has the rest."""
     dice_weight: float = 0.5
-    """a2 of eq. 3: the share of Dice; Focal has the rest."""
+    """a2 of eq. 3: weight of the Dice loss. The focal loss has the rest."""
     focal_gamma: float = 2.0
     """Exponent of the focal loss (DRAEM)."""
     feature_weight: float = 0.1
-    """Of the squared error of a pretrained encoder's features, where there is one."""
+    """Weight of the squared error of the backbone's features, if there are any."""
     ssim_window_px: int = 11
     """Side of SSIM's Gaussian window, in pixels; odd."""
     ssim_sigma_px: float = 1.5
@@ -48,21 +48,21 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How far good parts may differ from the shots, drawn anew for every image."""
+    """Largest variation of good parts, drawn separately for every image."""
 
     flips: Literal["auto", "none", "both"] = "auto"
     """Mirror images. `auto`: both axes for textures, none for objects."""
     quarter_turns: Literal["auto", "never", "always"] = "auto"
-    """Turns by 90 degrees. `auto`: for textures, after they were compared with the
-    shots, which are remembered as they lie; `always`: before."""
+    """Rotations by 90 degrees. `auto`: for textures only, and after the comparison with
+    the shots, because the bank has only upright shots. `always`: before it."""
     brightness: float = 0.0
-    """Largest change of brightness, added, where white is 1."""
+    """Largest brightness that is added or subtracted, where white is 1."""
     contrast: float = 0.0
     """Largest relative change of contrast about the image's mean."""
     colour: float = 0.0
     """Largest relative change of one channel's gain."""
     light_gradient: float = 0.0
-    """Largest relative change of light from one side to the other."""
+    """Largest relative change of brightness from one side of the image to the other."""
     noise: float = 0.0
     """Largest standard deviation of added sensor noise, where white is 1."""
 
@@ -77,50 +77,51 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The paper's optimisation (4.3), and what it leaves open."""
+    """The paper's optimisation (4.3), and the choices that the paper leaves open."""
 
     epochs: int = 800
     """Passes over the normal images."""
     epoch_images: int = 0
-    """Images a pass counts. 0: as many as there are shots."""
+    """Number of images that count as one pass. 0: the number of shots."""
     batch_size: int = 1
-    """Images a step."""
+    """Images per step."""
     crop_px: int = 0
-    """Side of the random squares of the images that are learnt from. 0: all of them."""
+    """Side in pixels of the random square crops to train on. 0: whole images."""
     good_images: int = 64
-    """Varied good parts that are prepared where there is a reference."""
+    """Number of varied good parts to prepare, if there is a memory bank."""
     reconstructive_learning_rate: float = 3e-4
-    """AdamW's step for the autoencoder and the quantizer."""
+    """AdamW's learning rate for the autoencoder and the quantizer."""
     discriminative_learning_rate: float = 1e-4
-    """AdamW's step for the discriminator."""
+    """AdamW's learning rate for the discriminator."""
     warmup: float = 0.0
-    """Share of the steps in which the rates rise from 0."""
+    """Share of the steps in which both learning rates rise from 0."""
     decay_at: tuple[float, ...] = (0.8, 0.9)
-    """Shares of the steps at which both rates are multiplied by `decay_factor`."""
+    """Shares of the steps after which `decay_factor` multiplies both learning rates."""
     decay_factor: float = 0.1
-    """What the rates are multiplied with at each of `decay_at`."""
+    """Factor of both learning rates at each of `decay_at`."""
     weight_decay: float = 1e-4
-    """AdamW's decay, on convolution kernels only."""
+    """AdamW's weight decay, of convolution kernels only."""
     clip_norm: float = 0.0
-    """Largest global norm of the gradient. 0: not clipped."""
+    """Largest global norm of the gradient. 0: no clipping."""
     ema_decay: float = 0.0
-    """Decay of the running mean of the weights used for scoring. 0: off."""
+    """Decay of the running mean of the weights, which scores images. 0: off."""
     anomalous_share: float = 0.5
-    """Share of the draws that carry a synthetic anomaly."""
+    """Share of the drawn images that have a synthetic anomaly."""
     patience_epochs: int = 50
-    """Passes without a better validation AUROC before training stops; at least
+    """Training stops after this many passes without a better validation AUROC. At least
     `validate_every_epochs`. 0: never."""
     validate_every_epochs: int = 10
     """Passes between two validations."""
     data_on: Literal["auto", "device", "host"] = "auto"
-    """Where the photographs wait. `auto`: on the device, if they take at most half of
-    its memory; else on the host, which sends those of the next steps. The same bits."""
+    """Where the photographs are stored. `host`: the host sends those of the next steps.
+    `auto`: on the device, if they need at most half of its memory, else on the host.
+    Results are the same to the bit."""
     log_every: int = 20
-    """Steps between two lines of metrics.jsonl: the length of one compiled scan."""
+    """Steps per line of metrics.jsonl, and the length of one compiled scan."""
     loss: LossConfig = field(default_factory=LossConfig)
     """Weights of the losses."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    """Variation of the images, drawn inside the compiled step."""
+    """Random variation of the images."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "validate_every_epochs", "log_every"):
@@ -151,7 +152,7 @@ class TrainConfig:
         check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
 
     def steps(self, shots: int) -> int:
-        """Steps of a whole run on `shots` normal images, in full scans."""
+        """Steps of a whole run on `shots` normal images, rounded up to full scans."""
         images = self.epochs * (self.epoch_images or shots)
         steps = math.ceil(images / self.batch_size)
         return math.ceil(steps / self.log_every) * self.log_every

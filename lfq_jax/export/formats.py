@@ -96,7 +96,7 @@ def _open_stablehlo(folder: Path, threads: int) -> Program:
 
 def _write_onnx(detector: Detector, folder: Path, batch_size: int) -> None:
     if not batch_size:
-        raise ValueError("--batch-size must be at least 1 for onnx, got 0")
+        raise ValueError("batch_size must be at least 1 for onnx, got 0")
     try:
         import jax2onnx
         import onnx

@@ -8,15 +8,14 @@ from jaxtyping import UInt8
 FAR_OFF = 1.5
 """`Appearance.distance` from which another category is suspected."""
 
-
-_USUAL_CHANGE = 0.08  # of a channel's mean among photographs of one category
-
-
-_USUAL_OCTAVES = 0.5  # of the contrast
+_TYPICAL_COLOUR_CHANGE = 0.08
+"""Change of a channel's mean that is common among photographs of one category."""
+_TYPICAL_CONTRAST_OCTAVES = 0.5
+"""Change of contrast, in octaves, that is common among photographs of one category."""
 
 
 class Appearance(NamedTuple):
-    """What the good parts look like at large: to tell another category's images."""
+    """Mean colour and contrast of the good parts."""
 
     mean: tuple[float, float, float]
     """Mean of every channel over the shots, where white is 1."""
@@ -24,16 +23,21 @@ class Appearance(NamedTuple):
     """Mean standard deviation within a shot."""
 
     def distance(self, image: UInt8[np.ndarray, "h w 3"]) -> float:
-        """How unlike these good parts an image is, at large; 1 is still usual."""
+        """How much an image's appearance differs from the good parts'.
+
+        Up to 1 the difference is common among photographs of one category.
+        """
         step = max(1, max(image.shape[:2]) // 256)
         other = appearance(image[None, ::step, ::step])
-        colour = np.abs(np.subtract(other.mean, self.mean)).max() / _USUAL_CHANGE
+        colour = np.abs(np.subtract(other.mean, self.mean)).max()
         ratio = (other.deviation + 0.01) / (self.deviation + 0.01)
-        return float(max(colour, abs(np.log2(ratio)) / _USUAL_OCTAVES))
+        colour_distance = colour / _TYPICAL_COLOUR_CHANGE
+        contrast_distance = abs(np.log2(ratio)) / _TYPICAL_CONTRAST_OCTAVES
+        return float(max(colour_distance, contrast_distance))
 
 
 def appearance(images: UInt8[np.ndarray, "k h w 3"]) -> Appearance:
-    """Of good parts of one size."""
+    """The appearance of good parts, all of one size."""
     unit = images.astype(np.float64) / 255.0
     red, green, blue = unit.mean((0, 1, 2)).tolist()
     return Appearance((red, green, blue), float(unit.std((1, 2)).mean()))

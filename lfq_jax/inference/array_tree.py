@@ -11,7 +11,7 @@ from lfq_jax.model.variables import Variables
 
 
 def by_path(tree: Any) -> dict[str, np.ndarray]:
-    """Every array of a tree under its path, as `params/discriminative/head/bias`."""
+    """All arrays of a tree by path, for example `params/discriminative/head/bias`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {_name(path): np.ascontiguousarray(leaf) for path, leaf in leaves}
 
@@ -21,14 +21,17 @@ def _name(path: tuple) -> str:
 
 
 def variables_from_arrays(model: Model, arrays: dict[str, np.ndarray]) -> Variables:
-    """Arrays by path as the variables of `model`.
+    """The variables of `model` from arrays by path.
 
-    The networks' shapes come from the model; what the file holds of the memory and of
-    the reader is taken as it is, for their sizes depend on the shots.
+    The networks' arrays must have the model's shapes. The memory bank and the logistic
+    head are accepted in any shape, because their sizes depend on the shots.
+
+    Raises:
+      ValueError: if an array is missing, unknown or of another shape.
     """
-    like = jax.eval_shape(model.init, jax.random.key(0))
-    paths, tree = jax.tree_util.tree_flatten_with_path(like)
-    found = []
+    expected = jax.eval_shape(model.init, jax.random.key(0))
+    paths, tree = jax.tree_util.tree_flatten_with_path(expected)
+    leaves = []
     for path, leaf in paths:
         array = arrays.get(_name(path))
         if array is None or array.shape != leaf.shape:
@@ -36,18 +39,18 @@ def variables_from_arrays(model: Model, arrays: dict[str, np.ndarray]) -> Variab
                 f"{_name(path)} must have shape {leaf.shape}, got "
                 f"{None if array is None else array.shape}: another version wrote it"
             )
-        found.append(array)
-    networks = jax.tree.unflatten(tree, found)
+        leaves.append(array)
+    networks = jax.tree.unflatten(tree, leaves)
     hints = typing.get_type_hints(Variables)
     rest = {
         name: _under(hints[name], name, arrays)
         for name in Variables._fields
-        if getattr(like, name) is None
+        if getattr(expected, name) is None
     }
     known = {*_names(networks), *_names(rest)}
-    beyond = sorted(set(arrays) - known)
-    if beyond:
-        raise ValueError(f"{beyond[0]} is unknown: another version wrote it")
+    unknown = sorted(set(arrays) - known)
+    if unknown:
+        raise ValueError(f"{unknown[0]} is unknown: another version wrote it")
     return networks._replace(**rest)
 
 
@@ -57,7 +60,13 @@ def _names(tree: Any) -> list[str]:
 
 
 def _under(hint: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
-    """The array at `path`, or the named tuple of what lies below it; None: neither."""
+    """The array at `path`, or the tree of the arrays below `path`.
+
+    None if there is neither.
+
+    Args:
+      hint: type annotation of the field at `path`.
+    """
     if path in arrays:
         return arrays[path]
     below = [name for name in arrays if name.startswith(f"{path}/")]
@@ -74,8 +83,9 @@ def _under(hint: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
         raise ValueError(f"{path} is unknown: another version wrote it")
     hints = typing.get_type_hints(kinds[0])
     read = {n: _under(hints[n], f"{path}/{n}", arrays) for n in kinds[0]._fields}
-    found = kinds[0]._field_defaults | {n: x for n, x in read.items() if x is not None}
-    missing = [n for n in kinds[0]._fields if n not in found]
+    present = {n: x for n, x in read.items() if x is not None}
+    fields = kinds[0]._field_defaults | present
+    missing = [n for n in kinds[0]._fields if n not in fields]
     if missing:
         raise ValueError(f"{path}/{missing[0]} is missing: another version wrote it")
-    return kinds[0](**found)
+    return kinds[0](**fields)

@@ -1,4 +1,4 @@
-"""A trained run as a function: photographs in, decisions and heat maps out.
+"""A trained run as a function from photographs to decisions and heat maps.
 
 detector = lfq_jax.load("runs/<id>")
 prediction = detector(image)
@@ -24,21 +24,21 @@ from lfq_jax.ops.resize import to_mask_resolution
 
 
 class Prediction(NamedTuple):
-    """The answer about one image."""
+    """The decision on one image, with its scores and heat map."""
 
     score: float
-    """The image score that decides; the higher the more anomalous."""
+    """The image score that is compared with the threshold. Higher is more anomalous."""
     is_anomalous: bool
     heat_map: Float[np.ndarray, "h w"]
-    """Probability of an anomaly a pixel, in [0, 1], at the image's resolution."""
+    """Probability in [0, 1] that a pixel is anomalous, at the image's resolution."""
     mask: Bool[np.ndarray, "h w"]
-    """Where the heat map reaches the pixel threshold."""
+    """True where the heat map is at least the pixel threshold."""
     calibrated: float
-    """Estimated share of good parts that score lower; the same in every category."""
+    """Estimated share of good parts that score lower. Comparable between categories."""
 
 
 class Detector:
-    """A trained detector. Any number of threads may call it at once."""
+    """A trained detector. Several threads may call it at once."""
 
     def __init__(self, predictor: Predictor, thresholds: Thresholds) -> None:
         self.predictor = predictor
@@ -54,7 +54,7 @@ class Detector:
         return self.record.category
 
     def with_thresholds(self, thresholds: Thresholds) -> "Detector":
-        """The same networks, compiled already, with other thresholds."""
+        """A detector with the same compiled networks and other thresholds."""
         return Detector(self.predictor, thresholds)
 
     @overload
@@ -76,13 +76,16 @@ class Detector:
         """Score one image, or a list of them in batches.
 
         Args:
-          images: of any size, grey or colour, 8 to 16 bits or floats in [0, 1]; a list
-            gives a list.
-          tile_px: width of the tiles that are scored each on its own, in the images'
-            pixels; 0: the whole image at once. Default: what was calibrated.
+          images: one image or a list. Images may have any size, be grey or colour, and
+            have 8 to 16 bits or floats in [0, 1].
+          tile_px: width of the tiles that are scored separately, in the images' pixels.
+            0: the whole image at once. Default: as calibrated.
+
+        Returns:
+          One prediction for an image, a list of predictions for a list.
 
         Raises:
-          ValueError: for an array that is no image.
+          ValueError: if an array is not an image.
         """
         if isinstance(images, np.ndarray):
             return self([images], tile_px=tile_px)[0]
@@ -96,14 +99,14 @@ class Detector:
         ]
 
     def rgb(self, image: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "h w 3"]:
-        """Any image as the networks take it; wide integers by the shots' bit depth."""
+        """An image as 8-bit RGB. Wider integers are read at the shots' bit depth."""
         record = self.record
         return as_rgb(
             image, bit_depth=record.wide_bit_depth, is_known=record.bit_depth > 8
         )
 
     def decide(self, raw: RawPrediction, size: tuple[int, ...]) -> Prediction:
-        """The answer about an image of `size` (height, width)."""
+        """The prediction for an image of `size` (height, width)."""
         height, width = size
         heat_map = to_mask_resolution(raw.map, (height, width))
         heat_map = np.clip(heat_map, 0.0, 1.0).astype(np.float32)
@@ -122,11 +125,11 @@ def load(run: str | Path, category: str | None = None) -> Detector:
 
     Args:
       run: `runs/<id>`, or the folder of one of its categories.
-      category: which one, where the run has several.
+      category: which category, if the run has several.
 
     Raises:
-      ValueError: where there is no such run or category, it did not finish, or another
-        version wrote it.
+      ValueError: if the run or category does not exist or has not finished, or another
+        version of the project wrote it.
     """
     folder = detector_folder(Path(run), category)
     return Detector(Predictor(read_detector(folder)), read_thresholds(folder))

@@ -1,11 +1,11 @@
-"""A trained detector in a folder of its own: all that scoring needs, and no more.
+"""The folder of a trained detector, with exactly what scoring needs.
 
-    detector/config.json            category, networks, scoring, the good parts' look
-    detector/weights.safetensors    every array of `Variables`, under its path
-    detector/validation.safetensors the held-out images that an export is checked with
-    detector/thresholds.json        how scores become decisions (`lfq_jax.calibration.thresholds`)
+    detector/config.json            category, networks, scoring, good parts' appearance
+    detector/weights.safetensors    all arrays of `Variables`, by path
+    detector/validation.safetensors held-out images, to check an export with
+    detector/thresholds.json        thresholds (see `lfq_jax.calibration.thresholds`)
 
-The folder is written beside its place and renamed: there is a whole one or none.
+The folder is written under a temporary name and renamed, so it is complete or absent.
 """
 
 import json
@@ -32,20 +32,20 @@ CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.safetensors"
 THRESHOLDS = "thresholds.json"
-_PLAIN = ("category", "shots", "seed", "bit_depth")
+_COPIED_FIELDS = ("category", "shots", "seed", "bit_depth")
 
 
 class DetectorRecord(NamedTuple):
-    """What a detector's folder says and holds."""
+    """The contents of a detector's folder, without thresholds and validation images."""
 
     category: str
     kind: typing.Literal["texture", "object"]
     shots: int
     seed: int
     photograph_px: tuple[int, int]
-    """Height and width of the first shot as it was taken."""
+    """Height and width of the first shot's photograph, before resizing."""
     bit_depth: int
-    """Of the camera that took the shots; 8 for ordinary files."""
+    """Bits per value of the camera that took the shots. 8 for ordinary files."""
     model: ModelConfig
     score: ScoreConfig
     appearance: Appearance
@@ -53,36 +53,38 @@ class DetectorRecord(NamedTuple):
 
     @property
     def wide_bit_depth(self) -> int:
-        """What integers of more than 8 bits are read by: the shots' depth. Shots of 8
-        bits say nothing of a wider camera: then all 16 bits count."""
+        """Bit depth at which wider integers than 8 bits are read: the shots' depth.
+
+        Shots of 8 bits do not show the depth of a wider camera, so then it is 16.
+        """
         return 16 if self.bit_depth == 8 else self.bit_depth
 
 
 def save_detector(
     folder: Path,
-    saved: DetectorRecord,
+    record: DetectorRecord,
     *,
     thresholds: Thresholds,
     validation: UInt8[np.ndarray, "n h w 3"],
 ) -> None:
-    """Write `folder`, in the place of an older one."""
+    """Write a detector to `folder`, and replace an older one."""
     config = {
         "schema_version": SCHEMA_VERSION,
-        "category": saved.category,
-        "kind": saved.kind,
-        "shots": saved.shots,
-        "seed": saved.seed,
-        "photograph_px": list(saved.photograph_px),
-        "bit_depth": saved.bit_depth,
-        "model": as_json(saved.model),
-        "score": as_json(saved.score),
-        "appearance": saved.appearance._asdict(),
+        "category": record.category,
+        "kind": record.kind,
+        "shots": record.shots,
+        "seed": record.seed,
+        "photograph_px": list(record.photograph_px),
+        "bit_depth": record.bit_depth,
+        "model": as_json(record.model),
+        "score": as_json(record.score),
+        "appearance": record.appearance._asdict(),
     }
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     images = {"images": np.ascontiguousarray(validation)}
-    (partial / WEIGHTS).write_bytes(safetensors.numpy.save(by_path(saved.variables)))
+    (partial / WEIGHTS).write_bytes(safetensors.numpy.save(by_path(record.variables)))
     (partial / VALIDATION).write_bytes(safetensors.numpy.save(images))
     (partial / THRESHOLDS).write_text(_as_text(thresholds.as_json()))
     (partial / CONFIG).write_text(_as_text(config))
@@ -92,24 +94,24 @@ def save_detector(
 
 
 def read_detector(folder: Path) -> DetectorRecord:
-    """What `save_detector` wrote, but its thresholds and validation images.
+    """Load a detector without its thresholds and validation images.
 
     Raises:
-      ValueError: where the folder is missing or damaged, or another version wrote it.
+      ValueError: if the folder is missing or damaged, or another version wrote it.
     """
     config = _read_config(folder)
     try:
         model = from_json(ModelConfig, config["model"])
         score = from_json(ScoreConfig, config["score"])
         kind = config["kind"]
-        look = config["appearance"]
-        named = {name: config[name] for name in _PLAIN}
+        mean = tuple(config["appearance"]["mean"])
+        appearance = Appearance(mean, config["appearance"]["deviation"])
+        copied = {name: config[name] for name in _COPIED_FIELDS}
         photograph_px = tuple(config["photograph_px"])
-        of_shots = Appearance(tuple(look["mean"]), look["deviation"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{folder / CONFIG} was written by another version of this project "
-            f"({error}): train the run anew"
+            f"({error}): train the run again"
         ) from error
     arrays = _read_arrays(folder / WEIGHTS)
     try:
@@ -122,23 +124,23 @@ def read_detector(folder: Path) -> DetectorRecord:
         kind=kind,
         model=model,
         score=score,
-        appearance=of_shots,
+        appearance=appearance,
         variables=variables,
         photograph_px=photograph_px,
-        **named,
+        **copied,
     )
 
 
 def read_validation(folder: Path) -> UInt8[np.ndarray, "n h w 3"]:
-    """The images that an export of this detector is checked with."""
+    """Load the images that an export of this detector is checked with."""
     return _read_arrays(folder / VALIDATION)["images"]
 
 
 def read_thresholds(folder: Path) -> Thresholds:
-    """How this detector's scores become decisions.
+    """Load this detector's thresholds.
 
     Raises:
-      ValueError: where thresholds.json is missing, damaged or another version's.
+      ValueError: if thresholds.json is missing, damaged or of another version.
     """
     path = folder / THRESHOLDS
     try:
@@ -148,7 +150,7 @@ def read_thresholds(folder: Path) -> Thresholds:
 
 
 def write_thresholds(folder: Path, thresholds: Thresholds) -> None:
-    """Replace this detector's thresholds: the new ones or the old ones are there."""
+    """Replace this detector's thresholds in one atomic step."""
     temporary = folder / f".{THRESHOLDS}.{os.getpid()}"
     temporary.write_text(_as_text(thresholds.as_json()))
     temporary.replace(folder / THRESHOLDS)
@@ -161,7 +163,7 @@ def _as_text(content: dict[str, Any]) -> str:
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
-        raise ValueError(f"{folder} holds no detector: it has no {CONFIG}")
+        raise ValueError(f"{folder} is not a detector's folder: it has no {CONFIG}")
     try:
         config = json.loads(path.read_text())
         version = int(config["schema_version"])
@@ -169,8 +171,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged: {error}") from error
     if version != SCHEMA_VERSION:
         raise ValueError(
-            f"{path} has schema version {version}, this version of the project reads "
-            f"{SCHEMA_VERSION}: train the run anew, or use the version that wrote it"
+            f"{path} has schema version {version}, and this version of the project "
+            f"reads {SCHEMA_VERSION}: train the run again, or use a version of the "
+            f"project that reads {version}"
         )
     return config
 

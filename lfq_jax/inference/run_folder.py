@@ -1,4 +1,4 @@
-"""Which detectors a run folder holds. Standard library only."""
+"""The detectors in a run folder. Standard library only."""
 
 import difflib
 import json
@@ -12,10 +12,10 @@ def detector_folder(run: Path, category: str | None = None) -> Path:
 
     Args:
       run: `runs/<id>`, or the folder of one of its categories.
-      category: which one, where the run has several.
+      category: which category, if the run has several.
 
     Raises:
-      ValueError: where there is no such run or category, or it did not finish.
+      ValueError: if the run or category does not exist or has not finished.
     """
     if not run.exists():
         raise ValueError(f"run {run} does not exist")
@@ -37,7 +37,7 @@ def detector_folder(run: Path, category: str | None = None) -> Path:
         raise ValueError(f"run {run} has several categories: name one of {names}")
     if (run / category).is_dir():
         raise ValueError(
-            f"category {category} of {run} has not finished: go on with "
+            f"category {category} of {run} has not finished: resume with "
             f"python -m experiments.few_shot --resume {run}"
         )
     close = difflib.get_close_matches(category, finished, n=1, cutoff=0.5)
@@ -56,14 +56,14 @@ def _without_detector(run: Path) -> str:
     results = run / "results.jsonl"
     if results.is_file() and results.read_text().strip():
         return (
-            f"run {run} was written by an older version, which kept no detector: "
-            "train it anew"
+            f"run {run} was written by an older version of the project, which stored "
+            "no detector: train the run again"
         )
     try:
         json.loads((run / "config.json").read_text())
     except ValueError as error:
         return f"run {run}: its config.json is damaged: {error}"
     return (
-        f"run {run} did not finish: no category has been trained; go on with "
+        f"run {run} did not finish: no category has been trained; resume with "
         f"python -m experiments.few_shot --resume {run}"
     )

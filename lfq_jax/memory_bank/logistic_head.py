@@ -1,9 +1,9 @@
 """A logistic regression on the distances from the shots, cell by cell.
 
-It has some dozens of weights, and a penalty on them, so it cannot learn the few shots
-nor the synthetic anomalies by heart as a network does. Where the two go wrong they go
-wrong in other places, and their mean, in which it has the greater share, is mostly
-better than the network's.
+It has only a few dozen weights, and a penalty on them. So unlike a network, it cannot
+memorise the few shots or the synthetic anomalies. The regression and the network make
+their errors in different places. Their mean, in which the regression has the larger
+weight, is mostly better than the network alone.
 """
 
 from typing import NamedTuple
@@ -17,20 +17,24 @@ from lfq_jax.ops.gaussian import blur_cells
 from lfq_jax.ops.precision import exact_products
 
 WIDE = 16.0
-"""Deviation of the mean that stands for an image as a whole, in cells."""
+"""Standard deviation, in cells, of the Gaussian mean that stands for a whole image."""
 BLURS = (0.0, 1.0, 2.5, WIDE)
-"""Deviations of the Gaussian means about a cell that it is read with, in cells."""
+"""Standard deviations, in cells, of the Gaussian means around a cell that are used as
+its features."""
 CONTRAST = 0.5
-"""Share of the mean log-odds in the wide surroundings that is taken off a cell's. Good
-parts to come are strange as a whole (light, sheen, pose) more than variations of few
-shots let the regression expect; a defect is strange beside what lies around it."""
+"""Share of the mean log-odds in the wide surround that is subtracted from a cell's. New
+good parts differ as a whole (light, sheen, pose) more than variations of a few shots
+show the regression. A defect differs from what surrounds it."""
 PENALTY = 0.01
-"""Of half the squared weights, beside the mean loss of a cell. Synthetic anomalies are
-not the defects to come, and the cells of an image are much alike: without it the
-regression learns which distances tell the synthetic ones, too."""
-_MOSTLY = 0.25  # a cell counts as anomalous from this share of its pixels on
-_ROUNDING = 1e-4  # a deviation that says nothing: distances are known to 1e-3
-_CELLS = {True: 20_000, False: 40_000}  # of each label that the fit sees at most
+"""Weight of half the squared weights, added to the mean loss of a cell. Synthetic
+anomalies are not real defects, and the cells of an image are very similar. Without the
+penalty the regression also learns which distances identify synthetic anomalies."""
+_ANOMALOUS_SHARE = 0.25
+"""Share of a cell's pixels from which the cell is labelled anomalous."""
+_LEAST_DEVIATION = 1e-4
+"""A feature with a smaller deviation is ignored: distances have a precision of 1e-3."""
+_MOST_CELLS = {True: 20_000, False: 40_000}
+"""Largest number of cells in the fit, by label; True: anomalous."""
 
 
 class LogisticHead(NamedTuple):
@@ -38,23 +42,24 @@ class LogisticHead(NamedTuple):
 
     weights: Float[Array, "f"]
     bias: Float[Array, ""]
-    """With what good images have on average of the share that is taken off."""
+    """Intercept. Includes the mean, over good training cells, of the surround term that
+    prediction subtracts."""
 
 
 @exact_products
-def _surroundings(distances: Float[Array, "b h w c"]) -> Float[Array, "b h w f"]:
-    """Every cell's distances, and their means over larger and larger surroundings."""
+def _cell_features(distances: Float[Array, "b h w c"]) -> Float[Array, "b h w f"]:
+    """Every cell's distances, and their means over larger and larger surrounds."""
     return jnp.concatenate([blur_cells(distances, sigma) for sigma in BLURS], axis=-1)
 
 
 @exact_products
 def head_log_odds(
-    reader: LogisticHead, distances: Float[Array, "b h w c"]
+    head: LogisticHead, distances: Float[Array, "b h w c"]
 ) -> Float[Array, "b h w"]:
-    """Logit of an anomaly in every cell, beside what lies around it."""
-    fitted = _surroundings(distances) @ reader.weights
-    wide = blur_cells(fitted[..., None], WIDE, repeats_border=True)[..., 0]
-    return fitted - CONTRAST * wide + reader.bias
+    """Log-odds of an anomaly in every cell, relative to its surround."""
+    fitted = _cell_features(distances) @ head.weights
+    surround = blur_cells(fitted[..., None], WIDE, repeats_border=True)[..., 0]
+    return fitted - CONTRAST * surround + head.bias
 
 
 def fit_logistic_head(
@@ -63,19 +68,20 @@ def fit_logistic_head(
     *,
     rng: np.random.Generator,
 ) -> LogisticHead:
-    """The regression that tells the cells under `masks` from the others.
+    """Fit the regression to distinguish the cells under `masks` from the others.
 
     Args:
-      distances: of anomalous and of good images from shots they were not made from.
-      masks: 1 where anomalous; at least one pixel is.
+      distances: of anomalous and good images, from shots they were not made from.
+      masks: 1 where anomalous. At least one pixel is 1.
+      rng: draws the cells that are fitted to.
     """
     from sklearn.linear_model import LogisticRegression
 
-    shares = _shares(masks, distances.shape[1:3])
-    cells, labels = _drawn_cells(distances, shares, rng)
+    shares = _anomalous_shares(masks, distances.shape[1:3])
+    cells, labels = _draw_cells(distances, shares, rng)
     mean, scale = cells.mean(0), cells.std(0)
-    scale = np.where(scale > _ROUNDING, scale, np.inf)
-    # scikit-learn counts the penalty against the sum over cells
+    scale = np.where(scale > _LEAST_DEVIATION, scale, np.inf)
+    # scikit-learn adds the penalty to the loss's sum over cells, not to its mean.
     regression = LogisticRegression(max_iter=1000, C=1 / (PENALTY * len(cells)))
     regression.fit((cells - mean) / scale, labels)
     weights = regression.coef_[0] / scale
@@ -86,7 +92,7 @@ def fit_logistic_head(
     )
 
 
-def _shares(masks: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
+def _anomalous_shares(masks: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
     """Share of every cell's pixels that are anomalous. [n h w]"""
     n, height, width = masks.shape
     rows, columns = grid
@@ -94,23 +100,26 @@ def _shares(masks: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
     return masks.reshape(shape).mean((2, 4))
 
 
-def _drawn_cells(
+def _draw_cells(
     distances: np.ndarray, shares: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Surroundings and label of cells drawn from all images; partly covered ones are
-    left out."""
-    wanted = {True: shares >= min(_MOSTLY, shares.max()), False: shares == 0}
+    """Features and labels of cells drawn from all images.
+
+    Cells that are partly anomalous, but less than `_ANOMALOUS_SHARE`, are left out.
+    """
+    least = min(_ANOMALOUS_SHARE, shares.max())
+    candidates = {True: shares >= least, False: shares == 0}
     keep = np.zeros(shares.shape, bool)
-    for label, candidates in wanted.items():
-        places = np.flatnonzero(candidates)
-        keep.flat[rng.permutation(places)[: _CELLS[label]]] = True
+    for label, is_candidate in candidates.items():
+        positions = np.flatnonzero(is_candidate)
+        keep.flat[rng.permutation(positions)[: _MOST_CELLS[label]]] = True
     cells = [
-        np.asarray(_one_image(image))[chosen]
+        np.asarray(_features_of_image(image))[chosen]
         for image, chosen in zip(distances, keep, strict=True)
     ]
     return np.concatenate(cells).astype(np.float64), shares[keep] > 0
 
 
 @jax.jit
-def _one_image(distances: Array) -> Array:
-    return _surroundings(distances[None].astype(jnp.float32))[0]
+def _features_of_image(distances: Array) -> Array:
+    return _cell_features(distances[None].astype(jnp.float32))[0]

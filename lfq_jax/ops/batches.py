@@ -1,4 +1,4 @@
-"""Batches of one size, which is compiled once, from any number of things."""
+"""Batches of one size, so that only one shape is compiled."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -8,10 +8,10 @@ T = TypeVar("T")
 
 
 def filled(items: Iterable[T], size: int) -> Iterator[tuple[list[T], int]]:
-    """Lists of `size` items in their order, and how many of each count.
+    """Yield lists of `size` items in order, and the number of valid items in each.
 
-    The last list is filled up with its last item. No more items are taken than the
-    list at hand needs.
+    The last list is padded with its last item. Items are consumed only as the current
+    list needs them.
     """
     rest = iter(items)
     while batch := list(itertools.islice(rest, size)):

@@ -1,4 +1,4 @@
-"""Summary of several steps, and the refusal of values that are not finite."""
+"""Summary of several steps, and the check that all values are finite."""
 
 import math
 from typing import NamedTuple
@@ -15,9 +15,9 @@ class Interval(NamedTuple):
     """Every metric's mean over the steps."""
     steps: int
     finite_steps: Array
-    """Steps before the first in which anything was NaN or infinite."""
+    """Number of steps before the first in which any value was NaN or infinite."""
     first_bad: dict[str, Array]
-    """The metrics of that step; of the last step where all were finite."""
+    """The metrics of that first step. If all steps were finite: of the last step."""
 
 
 def require_finite(interval: Interval, *, step: int, has_checkpoint: bool) -> None:
@@ -51,6 +51,7 @@ def require_finite(interval: Interval, *, step: int, has_checkpoint: bool) -> No
 
 
 def summarize(metrics: dict[str, Float[Array, "n"]]) -> Interval:
+    """Summary of n steps, from every metric's values."""
     finite = jnp.stack([jnp.isfinite(value) for value in metrics.values()]).all(0)
     if "quantizer/non_finite" in metrics:
         finite &= metrics["quantizer/non_finite"] == 0
@@ -68,4 +69,5 @@ def summarize(metrics: dict[str, Float[Array, "n"]]) -> Interval:
 
 @jax.jit
 def summarize_steps(history: list[dict[str, Array]]) -> Interval:
+    """As `summarize`, from the metrics of each step."""
     return summarize(jax.tree.map(lambda *values: jnp.stack(values), *history))

@@ -21,7 +21,7 @@ from lfq_jax.memory_bank.bank import MemoryBank, build_memory_bank
 from lfq_jax.memory_bank.border_normalizer import fit_border_baseline
 from lfq_jax.memory_bank.distances import DistanceMaps, distance_maps_of, empty_maps
 from lfq_jax.memory_bank.features import FeatureExtractor, extract
-from lfq_jax.memory_bank.orientation import fit_usual_orientation
+from lfq_jax.memory_bank.orientation import fit_orientation_statistics
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.training.augmentation import (
     batched_indices,
@@ -152,7 +152,7 @@ def leave_one_out(
 
 
 def _fit_normalizer(without: LeaveOneOut, key: PRNGKeyArray) -> Normalizer:
-    """Fit the border baseline and the usual orientation to varied good parts."""
+    """Fit the border baseline and the orientation statistics to varied good parts."""
     good = without.held_out_variations(_NORMALIZER_IMAGES, key)
     baseline = fit_border_baseline(np.asarray(good.distance_maps.distances))
     # A single shot does not show how the grain of another part runs.
@@ -160,7 +160,7 @@ def _fit_normalizer(without: LeaveOneOut, key: PRNGKeyArray) -> Normalizer:
     fitted = [b.orientation for b in without.banks if b.orientation is not None]
     if fitted and len(fitted) > 1:
         in_turn = [fitted[i % len(fitted)] for i in range(_NORMALIZER_IMAGES)]
-        mean, deviation = fit_usual_orientation(in_turn, list(good.images))
+        mean, deviation = fit_orientation_statistics(in_turn, list(good.images))
     return Normalizer(baseline, mean, deviation)
 
 

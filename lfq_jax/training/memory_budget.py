@@ -44,7 +44,7 @@ def memory_errors(
         if "RESOURCE_EXHAUSTED" not in message and "ut of memory" not in message:
             raise
         config, model = trainer.config, trainer.model.config
-        shared = f"--at-once ({at_once}), " if at_once > 1 else ""
+        shared = f"at_once ({at_once}), " if at_once > 1 else ""
         raise ValueError(
             f"out of memory: a training step needs "
             f"{trainer.planned_bytes(*shapes) / GIB:.1f} GiB by the compiler's plan"
@@ -86,7 +86,7 @@ def require_memory(
     if free is None or at_once * per_training <= free:
         return
     raise ValueError(
-        f"--at-once {at_once} needs about {at_once * per_training / GIB:.1f} GiB, "
+        f"at_once {at_once} needs about {at_once * per_training / GIB:.1f} GiB, "
         f"{per_training / GIB:.1f} per category, and {free / GIB:.1f} are free: there "
         f"is room for {max(1, int(free // per_training))}"
     )
@@ -106,7 +106,7 @@ def training_bytes(
 
 
 def _samples(model: Model, count: int) -> Samples:
-    """Shapes of `count` prepared photographs."""
+    """Shapes of the samples of `count` prepared photographs."""
     config = model.config
     px, grid = config.image_px, config.image_px // config.stem
     maps = [
@@ -134,20 +134,24 @@ def _free_bytes() -> int | None:
     return 1024 * int(kib[0]) if kib else None
 
 
-DATA_SHARE = 0.5  # of a device's memory that the data may take
+DATA_SHARE = 0.5  # largest share of a device's memory for the training data
 
 
 def data_bytes(model: Model, train: TrainConfig, *, anomalies: int, shots: int) -> int:
-    """Size in bytes of everything that a run draws from."""
+    """Size in bytes of a run's training data."""
     good = train.good_images if model.config.memory_bank else shots
     data = _samples(model, anomalies), _samples(model, good)
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(data))
 
 
 def stays_on_host(config: TrainConfig, size: int, *, at_once: int = 1) -> bool:
-    """Whether data of `size` bytes are sent step by step; a warning says that they are.
+    """Whether training data stay on the host, which then sends them step by step.
 
-    Of the memory, each of `at_once` trainings that share the device has its part.
+    Logs where the data are, as a warning if they stay on the host.
+
+    Args:
+      size: of the data, in bytes.
+      at_once: number of trainings that share the device's memory equally.
     """
     statistics = jax.local_devices()[0].memory_stats() or {}
     room = DATA_SHARE * statistics.get("bytes_limit", float("inf")) / at_once

@@ -25,7 +25,7 @@ class RandomStreams(NamedTuple):
     validation_anomalies: PRNGKeyArray
     validation_good: PRNGKeyArray
     normalizer: PRNGKeyArray
-    """Variations that the border baseline and the usual orientation are fitted to."""
+    """Variations that border baseline and orientation statistics are fitted to."""
 
     def head(self) -> np.random.Generator:
         """Draws the cells that the logistic head is fitted to."""

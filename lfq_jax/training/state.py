@@ -8,7 +8,7 @@ from lfq_jax.model.variables import Tree, Variables
 
 
 class TrainState(NamedTuple):
-    """All that a run needs to go on from here, bit for bit."""
+    """Everything that a run needs to resume from this step, bit for bit."""
 
     step: Int32[Array, ""]
     variables: Variables

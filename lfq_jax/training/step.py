@@ -1,4 +1,4 @@
-"""One training step, and the scan over many: the only compiled training code."""
+"""The training step and the scan over many steps: all compiled training code."""
 
 import functools
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ def _step_keys(key: PRNGKeyArray, step: Array) -> tuple[PRNGKeyArray, PRNGKeyArr
 
 @dataclass(frozen=True)
 class Trainer:
-    """The compiled functions of one run. Holds no arrays.
+    """The compiled functions of one run, without arrays.
 
     Equal trainers share their compiled functions.
     """
@@ -42,7 +42,7 @@ class Trainer:
     model: Model
     config: TrainConfig
     steps: int
-    """Steps of the whole run, which the learning rates' schedule depends on."""
+    """Steps of the whole run. The learning rates' schedule depends on them."""
     mesh: Mesh | None = None
 
     def __post_init__(self) -> None:
@@ -74,19 +74,22 @@ class Trainer:
         )
 
     def _copy(self, params: Tree) -> Tree:
-        # The step donates its state: no two of its leaves may share a buffer.
+        # The step donates its state, so no two leaves may share a buffer.
         return jax.tree.map(jnp.copy, params) if self.config.ema_decay else ()
 
     @property
     def _step_augment(self) -> AugmentConfig:
-        """The variation drawn in the step: all of it, or what preparation left out."""
+        """The variation that the step applies.
+
+        With a memory bank, preparation applies all but mirroring and rotating.
+        """
         config = self.config.augment
         if self.model.config.memory_bank is None:
             return config
         return AugmentConfig(flips=config.flips, quarter_turns=config.quarter_turns)
 
     def batch(self, data: Data, key: PRNGKeyArray, step: Array | int = 0) -> Sample:
-        """Draw and augment `batch_size` images; leading axis b."""
+        """Draw and augment `batch_size` images. The leading axis is b."""
         size, first = self.config.batch_size, 0
         if isinstance(data, GatheredRecords):
             first = (step - data.first_step) * size
@@ -112,7 +115,7 @@ class Trainer:
     def record_indices(
         self, counts: tuple[int, int], key: PRNGKeyArray, step: Array
     ) -> RecordIndex:
-        """The records that a step draws; [b].
+        """Indices of the records that a step draws. [b]
 
         Args:
           counts: number of anomalous and of good records.
@@ -129,35 +132,19 @@ class Trainer:
     def step(
         self, state: TrainState, data: Data, key: PRNGKeyArray
     ) -> tuple[TrainState, dict[str, Array]]:
-        """One optimisation step. Its randomness depends on (key, state.step) alone."""
+        """One optimisation step, whose randomness depends only on (key, state.step)."""
         batch_key, quantizer_key = _step_keys(key, state.step)
         with jax.named_scope("augmentation"):
             batch = shared(self.batch(data, batch_key, state.step), self.mesh)
 
-        def total(params: Tree) -> tuple[Array, tuple[Variables, dict[str, Array]]]:
+        def loss_of(params: Tree) -> tuple[Array, tuple[Variables, dict[str, Array]]]:
             variables = state.variables._replace(params=params)
-            outputs, variables = self.model.apply(
-                variables,
-                batch.image,
-                batch.distance_maps,
-                training=True,
-                key=quantizer_key,
-                step=state.step,
-            )
-            with jax.named_scope("losses"):
-                terms = losses(outputs, batch, self.config.loss)
-            loss = sum(terms.values(), jnp.zeros(()))
-            named = {f"loss/{name}": term for name, term in terms.items()}
-            of_codes = {
-                f"quantizer/{name}": value
-                for name, value in outputs.quantizer_statistics.items()
-            }
-            return loss, (variables, {"loss": loss, **named, **of_codes})
+            return self._loss(variables, batch, quantizer_key, state.step)
 
         if self.model.config.remat:
-            total = jax.checkpoint(total)
+            loss_of = jax.checkpoint(loss_of)
         params = state.variables.params
-        (_, (variables, metrics)), gradient = jax.value_and_grad(total, has_aux=True)(
+        (_, (variables, metrics)), gradient = jax.value_and_grad(loss_of, has_aux=True)(
             params
         )
         with jax.named_scope("optimizer"):
@@ -179,14 +166,38 @@ class Trainer:
         )
         return everywhere((new, metrics), self.mesh)
 
+    def _loss(
+        self, variables: Variables, batch: Sample, key: PRNGKeyArray, step: Array
+    ) -> tuple[Array, tuple[Variables, dict[str, Array]]]:
+        """The loss of a batch; the new variables; and the metrics by name."""
+        outputs, variables = self.model.apply(
+            variables,
+            batch.image,
+            batch.distance_maps,
+            training=True,
+            key=key,
+            step=step,
+        )
+        with jax.named_scope("losses"):
+            terms = losses(outputs, batch, self.config.loss)
+        loss = sum(terms.values(), jnp.zeros(()))
+        loss_terms = {f"loss/{name}": term for name, term in terms.items()}
+        quantizer_metrics = {
+            f"quantizer/{name}": value
+            for name, value in outputs.quantizer_statistics.items()
+        }
+        metrics = {"loss": loss, **loss_terms, **quantizer_metrics}
+        return loss, (variables, metrics)
+
     def run(
         self, state: TrainState, data: Data, key: PRNGKeyArray
     ) -> tuple[TrainState, Interval]:
-        """`log_every` steps; `state` is donated.
+        """Run `log_every` steps. `state` is donated.
 
-        On an accelerator that is one compiled scan. On a CPU, XLA runs convolutions
-        inside a loop on one slow path (a step of preset `cpu` takes 8.3 s there, 0.54 s
-        outside, on 2 cores with jax 0.10.2), so the steps are dispatched one by one.
+        On an accelerator the steps are one compiled scan. On a CPU they are dispatched
+        separately, because XLA runs convolutions inside a loop on a slow path. With jax
+        0.10.2 on 2 cores, a step of preset `cpu` takes 8.3 s inside a loop and 0.54 s
+        outside.
         """
         if jax.default_backend() != "cpu":
             return self._scan(state, data, key)
@@ -213,7 +224,10 @@ class Trainer:
         return state, summarize(metrics)
 
     def planned_bytes(self, state: TrainState, data: Data) -> int:
-        """Memory of one step by the compiler's plan. Shapes are enough."""
+        """Memory of one step according to the compiler's plan.
+
+        Both arguments may be shapes instead of arrays.
+        """
         compiled = self._step.lower(self, state, data, jax.random.key(0)).compile()
         plan = compiled.memory_analysis()
         assert plan is not None
@@ -221,7 +235,7 @@ class Trainer:
         return plan.argument_size_in_bytes + plan.temp_size_in_bytes + new
 
     def scoring_variables(self, state: TrainState) -> Variables:
-        """The variables that score images: the averaged weights where there are any."""
+        """The variables that score images, with averaged weights if there are any."""
         if not self.config.ema_decay:
             return state.variables
         return state.variables._replace(params=state.averaged)

@@ -18,7 +18,7 @@ def test_too_many_trainings_at_once_are_refused_with_the_number_that_fits():
     with pytest.raises(ValueError) as caught:
         require_memory(10**9, model, TRAIN, **SIZES)
     said = str(caught.value)
-    assert said.startswith("--at-once 1000000000 needs about ")
+    assert said.startswith("at_once 1000000000 needs about ")
     room = re.fullmatch(r".* (\d\S*) are free: there is room for (\d+)", said)
     assert room
     each = training_bytes(model, TRAIN, **SIZES)

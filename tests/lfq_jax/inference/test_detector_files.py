@@ -1,0 +1,61 @@
+"""A detector's folder of another schema version is refused by its version alone."""
+
+import json
+
+import pytest
+
+import lfq_jax
+from lfq_jax.inference.detector_files import CONFIG, SCHEMA_VERSION, read_detector
+
+SCHEMA_7 = {
+    "schema_version": 7,
+    "category": "plate",
+    "kind": "object",
+    "shots": 2,
+    "seed": 0,
+    "photograph_px": [32, 32],
+    "bit_depth": 8,
+    "model": {
+        "image_px": 32,
+        "stem": 4,
+        "reference": {"levels": 2, "encoder": None, "reader_share": 0.8},
+    },
+    "score": {"image_score": "smoothed_max"},
+    "appearance": {"mean": [0.5, 0.5, 0.5], "deviation": 0.1},
+}
+
+
+def _refusal(folder) -> str:
+    with pytest.raises(ValueError) as caught:
+        read_detector(folder)
+    return str(caught.value)
+
+
+def _write_config(folder, content: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(json.dumps(content))
+
+
+def test_schema_7_with_its_old_keys_is_refused_by_its_version(tmp_path):
+    _write_config(tmp_path, SCHEMA_7)
+    assert _refusal(tmp_path) == (
+        f"{tmp_path / CONFIG} has schema version 7, and this version of the project "
+        f"reads {SCHEMA_VERSION}: train the run again, or use a version of the "
+        "project that reads 7"
+    )
+
+
+def test_a_run_whose_detector_has_schema_7_is_refused_by_its_version(tmp_path):
+    (tmp_path / CONFIG).write_text('{"config": {}, "provenance": {}}\n')
+    _write_config(tmp_path / "plate" / "detector", SCHEMA_7)
+    with pytest.raises(ValueError, match=r"has schema version 7, .*: train the run"):
+        lfq_jax.load(tmp_path)
+
+
+def test_old_keys_under_the_current_version_are_refused_by_their_name(tmp_path):
+    _write_config(tmp_path, SCHEMA_7 | {"schema_version": SCHEMA_VERSION})
+    refusal = _refusal(tmp_path)
+    assert "another version of this project" in refusal
+    assert "ModelConfig has no field reference" in refusal
+    assert refusal.endswith("train the run again")
+    assert "\n" not in refusal
