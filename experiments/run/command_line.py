@@ -28,13 +28,23 @@ RENAMED_FLAGS = (
         "--backbone",
         "--backbone none or the path of a file of weights",
     ),
-    RenamedFlag("--model.memory_bank", "--model.memory-bank"),
+    RenamedFlag("--model.reference", "--model.memory-bank"),
+    RenamedFlag("--model.memory-bank.encoder", "--model.memory-bank.backbone"),
     RenamedFlag("--model.memory-bank.reader-share", "--model.memory-bank.head-weight"),
     RenamedFlag(
         "--model.memory-bank.score-share", "--model.memory-bank.score-head-weight"
     ),
 )
 """In the order in which they are applied: a flag can have several new names."""
+
+
+REMOVED_FLAGS = {
+    "--model.memory-bank.shows-features": "features besides distances",
+    "--train.augment.rotation-degrees": "small rotations of the images",
+    "--train.augment.shift": "small shifts of the images",
+    "--train.augment.scale": "small changes of size",
+}
+"""Flags without a successor, and what they did."""
 
 
 def read_command_line(default: T, *, prog: str, argv: Sequence[str]) -> T:
@@ -88,6 +98,11 @@ def refuse_renamed(kind: type, argv: Sequence[str]) -> None:
             if _has_field(kind, renamed.new):
                 flag = renamed.new + flag.removeprefix(renamed.old)
                 usage = renamed.usage
+        if flag in REMOVED_FLAGS and not _has_field(kind, flag):
+            raise ValueError(
+                f"{given} is no longer available: accuracy fell in trials with "
+                f"{REMOVED_FLAGS[flag]}"
+            )
         if flag != given:
             raise ValueError(f"{given} is now {flag}{usage and f': {usage}'}")
 

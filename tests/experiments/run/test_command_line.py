@@ -79,12 +79,17 @@ class Renamed:
             "weights",
         ),
         (
-            "--model.memory_bank.levels=2",
-            "--model.memory_bank.levels is now --model.memory-bank.levels",
+            "--model.reference.levels=2",
+            "--model.reference.levels is now --model.memory-bank.levels",
         ),
         (
-            "--model.memory_bank.head_weight 1",
-            "--model.memory_bank.reader-share is now --model.memory-bank.head-weight",
+            "--model.reference.reader_share 1",
+            "--model.reference.reader-share is now --model.memory-bank.head-weight",
+        ),
+        (
+            "--model.reference.shows-features",
+            "--model.reference.shows-features is no longer available: accuracy fell in "
+            "trials with features besides distances",
         ),
         (
             "--model.memory-bank.reader-share 1",
