@@ -19,7 +19,7 @@ from lfq_jax.inference.detector_files import DetectorRecord, read_validation
 TOLERANCE = 1e-4
 """Largest difference of a map or a score that an export may have, in float32."""
 SCHEMA_VERSION = 1
-_ASSETS = Path(__file__).resolve().parent / "export_assets"
+_ASSETS = Path(__file__).resolve().parent / "assets"
 
 
 class Parity(NamedTuple):
