@@ -8,15 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.bench.training_setup import training_data
 from lfq_jax.memory_bank.distances import distance_maps_of
-from lfq_jax.memory_bank.layout import channels
 from lfq_jax.memory_bank.logistic_head import head_log_odds
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.scoring import Scorer
 from lfq_jax.quantizers import make
 from lfq_jax.training.step import Trainer
-from tests.lfq_jax.training.test_loop import MODEL, SCORE, TRAIN, photographs, run
+from tests.lfq_jax.training.tiny_training import (
+    MODEL,
+    SCORE,
+    TRAIN,
+    photographs,
+    random_data,
+    run,
+)
 from tests.tiny_detector import tiny
 
 pytestmark = [
@@ -30,11 +35,11 @@ CONFIG = dataclasses.replace(TRAIN, log_every=3, warmup=0.5)
 
 def _figures(dtype: str, device: Any) -> dict[str, np.ndarray]:
     """Losses of the first step from the same weights and images."""
-    model = dataclasses.replace(MODEL, compute_dtype=dtype)
-    trainer = Trainer(Model(model), CONFIG, steps=100, is_texture=True)
+    model = Model(dataclasses.replace(MODEL, compute_dtype=dtype), is_texture=True)
+    trainer = Trainer(model, CONFIG, steps=100)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         state = trainer.init(jax.random.key(0))
-        data = training_data(model, CONFIG, anomalous=8)
+        data = random_data(model, CONFIG, anomalies=8)
         key = jax.random.key(1)
     placed = jax.device_put((state, data, key), device)
     _, metrics = jax.jit(trainer.step)(*placed)
@@ -72,18 +77,17 @@ def test_a_detector_learns_and_two_runs_are_alike(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["object", "texture"])
-def test_distances_and_the_regression_are_those_of_the_cpu(kind):
+def test_distances_and_the_logistic_head_equal_those_of_the_cpu(kind):
     # Small differences of large products: TF32 would lose them.
     saved, _, images = tiny(kind=kind)
     config = saved.model.memory_bank
     assert config is not None and saved.variables.logistic_head is not None
 
     @jax.jit
-    def found(memory, reader, images):
+    def found(bank, head, images):
         unit = images.astype(jnp.float32) / 255
-        known = distance_maps_of(memory, unit, config, stride=saved.model.stem)
-        distances = known[..., : channels(config, is_texture=kind == "texture")]
-        return known, head_log_odds(reader, distances)
+        maps = distance_maps_of(bank, unit, config, stride=saved.model.stem)
+        return jnp.concatenate(maps, axis=-1), head_log_odds(head, maps.distances)
 
     def on(device):
         both = saved.variables.memory_bank, saved.variables.logistic_head
