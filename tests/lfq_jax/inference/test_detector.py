@@ -3,6 +3,7 @@
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -152,7 +153,7 @@ def test_every_batch_size_is_compiled_once_also_by_many_threads():
     images = [part(i) for i in range(9)]
     expected = [found.score for found in detector(images)]
     assert detector.predictor._compiled == {1, 4}
-    program = Scorer.__call__
+    program: Any = Scorer.__call__
     compiled = program._cache_size()
     fresh = Detector(Predictor(saved), thresholds)
     found = {}

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from lfq_jax.config import PRESETS, ModelConfig
-from lfq_jax.memory_bank.distances import DistanceMaps
+from lfq_jax.memory_bank.distances import empty_maps
 from lfq_jax.model.layers import depth_to_space, max_pool, space_to_depth, upsample
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.variables import parameter_count
@@ -58,12 +58,7 @@ def test_reconstruction_and_logits_have_the_images_size(preset: str):
     model = Model(config)
     images = jax.ShapeDtypeStruct((2, config.image_px, config.image_px, 3), jnp.float32)
     grid = config.image_px // config.stem
-    maps = DistanceMaps(
-        *(
-            jax.ShapeDtypeStruct((2, grid, grid, channels), jnp.float32)
-            for channels in model.map_channels
-        )
-    )
+    maps = empty_maps((2, grid, grid), model.map_channels, np.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0))
     outputs, _ = jax.eval_shape(
         lambda v, x, maps: model.apply(v, x, maps, training=False),

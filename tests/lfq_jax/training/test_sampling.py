@@ -14,10 +14,10 @@ def _sample() -> Sample:
     """A sample whose planes agree about where the anomaly is."""
     mask = np.zeros((32, 32), np.float32)
     mask[16:20, 24:28] = 1
-    image = np.repeat(mask[..., None], 3, -1)
+    image = jnp.asarray(np.repeat(mask[..., None], 3, -1))
     by_cell = jnp.asarray(mask.reshape(8, 4, 8, 4).max((1, 3))[..., None])
     maps = DistanceMaps(by_cell, by_cell, by_cell, by_cell)
-    return Sample(*map(jnp.asarray, (image, image, mask)), maps)
+    return Sample(image, image, jnp.asarray(mask), maps)
 
 
 def test_crops_keep_image_mask_and_distance_maps_together():

@@ -122,7 +122,11 @@ def random_data(
             jnp.asarray(rng.random((count, grid, grid, channels)), jnp.float16)
             for channels in model.map_channels
         ]
-        arrays = (jnp.asarray(each) for each in (images, normals, masks))
-        return Samples(*arrays, DistanceMaps(*maps))
+        return Samples(
+            images=jnp.asarray(images),
+            normals=jnp.asarray(normals),
+            masks=jnp.asarray(masks),
+            distance_maps=DistanceMaps(*maps),
+        )
 
     return TrainingData(samples(anomalies, px // 8), samples(config.good_images, 0))
