@@ -151,7 +151,12 @@ def test_every_batch_size_is_compiled_once_also_by_many_threads():
     saved, thresholds, _ = tiny()
     detector = Detector(Predictor(saved), thresholds)
     images = [part(i) for i in range(9)]
-    expected = [found.score for found in detector(images)]
+
+    def scores(detector):
+        """Of a list in padded batches, and of one image alone."""
+        return [found.score for found in [*detector(images), detector(images[0])]]
+
+    expected = scores(detector)
     assert detector.predictor._compiled == {1, 4}
     program: Any = Scorer.__call__
     compiled = program._cache_size()
@@ -159,7 +164,7 @@ def test_every_batch_size_is_compiled_once_also_by_many_threads():
     found = {}
 
     def work(name):
-        found[name] = [each.score for each in fresh(images)]
+        found[name] = scores(fresh)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -167,7 +172,7 @@ def test_every_batch_size_is_compiled_once_also_by_many_threads():
     for thread in threads:
         thread.join()
     assert list(found.values()) == [expected] * 4
-    assert program._cache_size() == compiled, "another detector of the kind shares it"
+    assert program._cache_size() == compiled, "equal detectors share it"
 
 
 def test_a_run_of_one_category_needs_no_name(tmp_path):
