@@ -93,7 +93,8 @@ def tiny(
 
 
 def _scores(saved: DetectorRecord, images: np.ndarray) -> dict[str, list[float]]:
-    scores = [each.scores for each in Predictor(saved).predict(list(images))]
+    raw = Predictor(saved).predict(list(images))
+    scores = [prediction.calibration_scores for prediction in raw]
     return {name: [each[name] for each in scores] for name in scores[0]}
 
 

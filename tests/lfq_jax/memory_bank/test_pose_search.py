@@ -1,4 +1,4 @@
-"""Finding the rotation in which a part lies."""
+"""The pose search for a part's rotation."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,7 @@ CONFIG = MemoryBankConfig(levels=3, patches=400, window=2, poses=2)
 
 
 def _key(turn_deg: float, *, defect: bool = False) -> np.ndarray:
-    """A part that looks otherwise in every turn, with sensor noise."""
+    """A part that looks different in every rotation, with sensor noise."""
     image = np.full((96, 96, 3), 90, np.uint8)
     image[40:56, 16:80] = 200
     image[24:40, 64:80] = 150
@@ -37,7 +37,7 @@ def _bank(config: MemoryBankConfig = CONFIG) -> MemoryBank:
 
 
 @pytest.mark.parametrize("turn_deg", [40.0, 120.0, 250.0])
-def test_the_turn_of_a_part_is_found(turn_deg):
+def test_the_rotation_of_a_part_is_found(turn_deg):
     bank = _bank()
     assert bank.poses is not None
     assert bank.poses.turned.shape[:2] == (2, 72)
@@ -50,7 +50,7 @@ def test_the_turn_of_a_part_is_found(turn_deg):
     assert bool(fits[:, 0].all())
 
 
-def test_a_part_that_lies_as_the_shots_do_fits_no_other_turn():
+def test_a_part_at_the_angle_of_the_shots_fits_no_other_rotation():
     bank = _bank()
     assert bank.poses is not None
 
@@ -60,9 +60,7 @@ def test_a_part_that_lies_as_the_shots_do_fits_no_other_turn():
 
 
 @pytest.mark.parametrize(("best_deg", "found_deg"), [(5, 30), (50, 50)])
-def test_a_turn_a_little_from_upright_is_left_out_where_upright_is_best(
-    best_deg, found_deg
-):
+def test_a_small_rotation_is_excluded_if_upright_fits_best(best_deg, found_deg):
     far = np.full(360 // STEP_DEG, 9.0, np.float32)
     far[10 // STEP_DEG], far[30 // STEP_DEG], far[best_deg // STEP_DEG] = 1.1, 1.2, 1.0
     poses = Poses(
@@ -73,7 +71,7 @@ def test_a_turn_a_little_from_upright_is_left_out_where_upright_is_best(
     assert (10 in np.asarray(turns)) == (best_deg > 5)
 
 
-def test_a_turned_part_is_near_and_its_defect_is_far():
+def test_a_rotated_part_has_small_distances_and_its_defect_large_ones():
     bank = _bank()
     upright_only = bank._replace(poses=None)
 
@@ -86,13 +84,13 @@ def test_a_turned_part_is_near_and_its_defect_is_far():
     assert in_window(bank, good).mean() < 0.6 * in_window(upright_only, good).mean()
     defective = in_window(bank, _key(120, defect=True)) - in_window(bank, good)
     where = np.unravel_index(defective.argmax(), defective.shape)
-    # (48, 32) px, turned by 120 degrees about the middle, in cells of 4 px.
+    # (48, 32) px, rotated by 120 degrees about the centre, in cells of 4 px.
     angle = np.deg2rad(120)
     row, column = 47.5 + 15.5 * np.sin(angle), 47.5 - 15.5 * np.cos(angle)
     assert np.hypot(where[0] - row / 4, where[1] - column / 4) < 3
 
 
-def test_building_poses_describes_every_turn():
+def test_the_pose_search_extracts_features_in_every_rotation():
     calls = []
 
     def describe(image):

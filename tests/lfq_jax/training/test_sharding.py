@@ -12,12 +12,13 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.bench.training_setup import training_data
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.training.interval import Interval
 from lfq_jax.training.loop import Hooks, Machine
 from lfq_jax.training.sharding import local, make_mesh, place
 from lfq_jax.training.step import Trainer
-from tests.lfq_jax.training.tiny_training import MODEL, TRAIN, random_data, run
+from tests.lfq_jax.training.tiny_training import MODEL, TRAIN, run
 
 PROJECT = Path(__file__).resolve().parents[3]
 SHARED = dataclasses.replace(TRAIN, batch_size=8, log_every=3, warmup=0.5)
@@ -33,7 +34,7 @@ def _interval(devices: int) -> tuple[Interval, list[np.ndarray]]:
     mesh = make_mesh(devices, batch_size=SHARED.batch_size)
     model = Model(MODEL, is_texture=True)
     trainer = Trainer(model, SHARED, steps=100, mesh=mesh)
-    data = random_data(model, SHARED)
+    data = training_data(MODEL, SHARED, anomalous=12)
     state, data, key = place(
         (trainer.init(jax.random.key(0)), data, jax.random.key(1)), mesh
     )

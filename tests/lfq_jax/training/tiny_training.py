@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from lfq_jax.config import (
@@ -14,12 +13,9 @@ from lfq_jax.config import (
     ScoreConfig,
     TrainConfig,
 )
-from lfq_jax.memory_bank.distances import DistanceMaps
-from lfq_jax.model.lfquiad import Model
 from lfq_jax.quantizers.config import LFQConfig
 from lfq_jax.training.data import (
     Photographs,
-    Samples,
     TrainingData,
     anomalous_samples,
     good_samples,
@@ -103,30 +99,3 @@ def unmeasured_data(data: Photographs, *, stride: int) -> TrainingData:
     """What a training without a memory bank draws from."""
     anomalous = anomalous_samples(data, stride=stride)
     return TrainingData(anomalous, good_samples(data.normals, stride=stride))
-
-
-def random_data(
-    model: Model, config: TrainConfig, *, anomalies: int = 12
-) -> TrainingData:
-    """Random images with random distance maps, in the shapes of a real training."""
-    rng = np.random.default_rng(0)
-    px, grid = model.config.image_px, model.config.image_px // model.config.stem
-
-    def samples(count: int, side: int) -> Samples:
-        masks = np.zeros((count, px, px), np.uint8)
-        for mask in masks:
-            row, column = rng.integers(0, px - side + 1, 2)
-            mask[row : row + side, column : column + side] = 1
-        images, normals = rng.integers(0, 256, (2, count, px, px, 3), np.uint8)
-        maps = [
-            jnp.asarray(rng.random((count, grid, grid, channels)), jnp.float16)
-            for channels in model.map_channels
-        ]
-        return Samples(
-            images=jnp.asarray(images),
-            normals=jnp.asarray(normals),
-            masks=jnp.asarray(masks),
-            distance_maps=DistanceMaps(*maps),
-        )
-
-    return TrainingData(samples(anomalies, px // 8), samples(config.good_images, 0))
