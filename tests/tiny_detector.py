@@ -1,5 +1,5 @@
-"""A detector that needs no training: random networks, a real memory of two shots, and a
-reader that adds up the distances from it, so that what is new to it glows."""
+"""A detector that needs no training: random networks, and a real memory bank of two
+shots. Its logistic head sums the distances, so what is new to the bank scores high."""
 
 import functools
 from pathlib import Path
@@ -15,10 +15,11 @@ from lfq_jax.config import AugmentConfig, MemoryBankConfig, ModelConfig, ScoreCo
 from lfq_jax.inference.appearance import appearance
 from lfq_jax.inference.detector_files import DetectorRecord, save_detector
 from lfq_jax.inference.predictor import Predictor
-from lfq_jax.memory_bank.layout import channels
+from lfq_jax.memory_bank.features import fit_feature_extractor
 from lfq_jax.memory_bank.logistic_head import BLURS, LogisticHead
 from lfq_jax.model.lfquiad import Model
-from lfq_jax.training.leave_one_out import LeaveOneOut
+from lfq_jax.training.leave_one_out import leave_one_out
+from lfq_jax.training.random_streams import random_streams
 
 MODEL = ModelConfig(
     image_px=32,
@@ -51,12 +52,19 @@ def tiny(
     is_texture = kind == "texture"
     shots = np.stack([part(0), part(1)])
     model = Model(MODEL, is_texture=is_texture)
-    preparation = LeaveOneOut(MODEL, AugmentConfig(noise=0.02), is_texture, 0)
     assert MODEL.memory_bank
-    width = channels(MODEL.memory_bank, is_texture=is_texture) * len(BLURS)
-    reader = LogisticHead(jnp.full(width, 0.15), jnp.asarray(-7.0))
+    extractor = fit_feature_extractor(shots, MODEL.memory_bank, stride=MODEL.stem)
+    others = leave_one_out(
+        extractor,
+        shots,
+        model=model,
+        augment=AugmentConfig(noise=0.02),
+        streams=random_streams(0),
+    )
+    weights = jnp.full(model.map_channels.distances * len(BLURS), 0.15)
     variables = model.init(jax.random.key(0))._replace(
-        reference=preparation.memory(shots), reader=reader
+        memory_bank=others.full_bank(0),
+        logistic_head=LogisticHead(weights, jnp.asarray(-7.0)),
     )
     saved = DetectorRecord(
         category=category,
@@ -85,8 +93,9 @@ def tiny(
 
 
 def _scores(saved: DetectorRecord, images: np.ndarray) -> dict[str, list[float]]:
-    found = [each.scores for each in Predictor(saved).analyse(list(images))]
-    return {name: [each[name] for each in found] for name in found[0]}
+    raw = Predictor(saved).predict(list(images))
+    scores = [prediction.calibration_scores for prediction in raw]
+    return {name: [each[name] for each in scores] for name in scores[0]}
 
 
 def write_run(run: Path, *categories: str, kind: str = "object") -> Path:

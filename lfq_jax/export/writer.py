@@ -20,7 +20,7 @@ from lfq_jax.inference.detector_files import DetectorRecord, read_validation
 TOLERANCE = 1e-4
 """Largest allowed float32 difference of a map or score from the detector's."""
 SCHEMA_VERSION = 1
-_ASSETS = Path(__file__).resolve().parent / "export_assets"
+_ASSETS = Path(__file__).resolve().parent / "assets"
 
 
 class Parity(NamedTuple):

@@ -10,13 +10,12 @@ import pytest
 
 from experiments.bench.training_setup import training_data
 from lfq_jax.memory_bank.distances import distance_maps_of
-from lfq_jax.memory_bank.layout import channels
 from lfq_jax.memory_bank.logistic_head import head_log_odds
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.scoring import Scorer
 from lfq_jax.quantizers import make
 from lfq_jax.training.step import Trainer
-from tests.lfq_jax.training.test_loop import MODEL, SCORE, TRAIN, photographs, run
+from tests.lfq_jax.training.tiny_training import MODEL, SCORE, TRAIN, photographs, run
 from tests.tiny_detector import tiny
 
 pytestmark = [
@@ -31,7 +30,7 @@ CONFIG = dataclasses.replace(TRAIN, log_every=3, warmup=0.5)
 def _first_losses(dtype: str, device: Any) -> dict[str, np.ndarray]:
     """Losses of the first step, always from the same weights and images."""
     model = dataclasses.replace(MODEL, compute_dtype=dtype)
-    trainer = Trainer(Model(model), CONFIG, steps=100, is_texture=True)
+    trainer = Trainer(Model(model, is_texture=True), CONFIG, steps=100)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         state = trainer.init(jax.random.key(0))
         data = training_data(model, CONFIG, anomalous=8)
@@ -79,11 +78,10 @@ def test_distances_and_the_logistic_head_equal_those_of_the_cpu(kind):
     assert config is not None and saved.variables.logistic_head is not None
 
     @jax.jit
-    def compute(memory, reader, images):
+    def compute(bank, head, images):
         unit = images.astype(jnp.float32) / 255
-        distance_maps = distance_maps_of(memory, unit, config, stride=saved.model.stem)
-        distances = distance_maps[..., : channels(config, is_texture=kind == "texture")]
-        return distance_maps, head_log_odds(reader, distances)
+        maps = distance_maps_of(bank, unit, config, stride=saved.model.stem)
+        return jnp.concatenate(maps, axis=-1), head_log_odds(head, maps.distances)
 
     def results_on(device):
         arrays = saved.variables.memory_bank, saved.variables.logistic_head, images

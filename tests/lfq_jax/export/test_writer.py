@@ -156,7 +156,7 @@ def test_parity_detects_different_weights(run):
     out = run / "plate" / "export-safetensors"
     weights = out / "detector" / "weights.safetensors"
     tensors = safetensors.numpy.load_file(weights)
-    tensors["reader/bias"] = tensors["reader/bias"] + np.float32(0.01)
+    tensors["logistic_head/bias"] += np.float32(0.01)
     safetensors.numpy.save_file(tensors, weights)
     images = read_validation(run / "plate" / "detector")
     found: Parity = exporting.parity(

@@ -4,7 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lfq_jax.memory_bank.logistic_head import BLURS, fit_logistic_head, head_log_odds
+from lfq_jax.memory_bank.logistic_head import (
+    BLURS,
+    LogisticHead,
+    fit_logistic_head,
+    head_log_odds,
+)
 
 
 def _distances(count: int = 8, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -19,51 +24,55 @@ def _distances(count: int = 8, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     return distances, masks
 
 
-def test_it_finds_what_it_was_fitted_to_find_in_what_it_never_saw():
-    reader = fit_logistic_head(*_distances(), seed=0)
+def _fit(distances: np.ndarray, masks: np.ndarray, *, seed: int = 0) -> LogisticHead:
+    return fit_logistic_head(distances, masks, rng=np.random.default_rng((seed, 2)))
+
+
+def test_it_finds_in_new_images_what_it_was_fitted_to_find():
+    head = _fit(*_distances())
     distances, masks = _distances(seed=1)
-    logits = np.asarray(head_log_odds(reader, jnp.asarray(distances, jnp.float32)))
+    logits = np.asarray(head_log_odds(head, jnp.asarray(distances, jnp.float32)))
     inside = masks[:, ::4, ::4] > 0
     assert logits.shape == inside.shape
     assert (logits[inside] > 0).mean() > 0.8
     assert (logits[~inside] > 0).mean() < 0.1
 
 
-def test_what_is_larger_all_over_counts_less_than_the_same_in_one_place():
-    """Good parts to come may be strange as a whole."""
-    reader = fit_logistic_head(*_distances(), seed=0)
+def test_a_larger_distance_everywhere_counts_less_than_in_one_place():
+    """All distances of a new good part may be larger."""
+    head = _fit(*_distances())
     distances = np.ones((3, 64, 64, 2), np.float32)
     distances[1] += 0.6
     distances[2, 28:36, 28:36] += 0.6
     good, all_over, in_one_place = np.asarray(
-        head_log_odds(reader, jnp.asarray(distances))
+        head_log_odds(head, jnp.asarray(distances))
     )
     assert good[32, 32] < all_over[32, 32] < in_one_place[32, 32]
 
 
-def test_every_surrounding_of_every_channel_has_one_weight():
-    reader = fit_logistic_head(*_distances(), seed=0)
-    assert reader.weights.shape == (2 * len(BLURS),)
+def test_every_blur_of_every_channel_has_one_weight():
+    head = _fit(*_distances())
+    assert head.weights.shape == (2 * len(BLURS),)
 
 
-def test_a_constant_channel_says_nothing():
+def test_a_constant_channel_has_no_weight():
     distances, masks = _distances()
     distances[..., 0] = 3.0
-    reader = fit_logistic_head(distances, masks, seed=0)
-    np.testing.assert_allclose(reader.weights[::2], 0.0, atol=1e-6)
+    head = _fit(distances, masks)
+    np.testing.assert_allclose(head.weights[::2], 0.0, atol=1e-6)
 
 
-def test_what_could_be_told_without_an_error_is_not_trusted_without_bound():
-    """Synthetic anomalies that are never mistaken would have weights without end."""
+def test_weights_stay_bounded_where_the_labels_are_perfectly_separable():
+    """Without a penalty, the weights would grow without bound."""
     distances, masks = _distances()
     distances[..., 1] = np.where(masks[:, ::4, ::4], 9.0, distances[..., 1])
-    reader = fit_logistic_head(distances, masks, seed=0)
-    logits = np.asarray(head_log_odds(reader, jnp.asarray(distances, jnp.float32)))
+    head = _fit(distances, masks)
+    logits = np.asarray(head_log_odds(head, jnp.asarray(distances, jnp.float32)))
     assert 2 < np.abs(logits).max() < 8
 
 
 def test_the_same_seed_fits_the_same_weights_to_the_bit():
-    one, two = (fit_logistic_head(*_distances(), seed=3) for _ in range(2))
+    one, two = (_fit(*_distances(), seed=3) for _ in range(2))
     np.testing.assert_array_equal(one.weights, two.weights)
 
 
@@ -72,5 +81,5 @@ def test_an_anomaly_of_one_pixel_and_one_of_all_the_image_can_be_fitted(side: in
     distances, _ = _distances()
     masks = np.zeros((8, 128, 128), np.uint8)
     masks[0, :side, :side] = 1
-    reader = fit_logistic_head(distances, masks, seed=0)
-    assert np.isfinite(reader.weights).all() and np.isfinite(reader.bias)
+    head = _fit(distances, masks)
+    assert np.isfinite(head.weights).all() and np.isfinite(head.bias)

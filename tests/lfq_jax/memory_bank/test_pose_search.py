@@ -1,4 +1,4 @@
-"""Rotation of images, and the pose search for a part's rotation."""
+"""The pose search for a part's rotation."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,56 +6,12 @@ import pytest
 from PIL import Image
 
 from lfq_jax.config import MemoryBankConfig
-from lfq_jax.memory_bank.bank import build_memory_bank
+from lfq_jax.memory_bank.bank import MemoryBank, build_memory_bank
 from lfq_jax.memory_bank.distances import distance_maps_of
 from lfq_jax.memory_bank.features import extract, fit_feature_extractor
 from lfq_jax.memory_bank.pose_search import STEP_DEG, Poses, build_poses, find_poses
-from lfq_jax.ops.rotation import _origins, inside, rotate, rotate_image
 
-
-def _picture(px: int = 48) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    small = rng.integers(0, 255, (px // 8, px // 8, 3), np.uint8)
-    image = Image.fromarray(small).resize((px, px), Image.Resampling.BICUBIC)
-    return np.asarray(image)
-
-
-@pytest.mark.parametrize("turn_deg", [0.0, 30.0, -90.0, 133.0])
-def test_pillow_and_jax_rotate_an_image_equally(turn_deg):
-    image = _picture()
-    pillow = rotate_image(image, turn_deg).astype(np.float64) / 255
-    ours = np.asarray(rotate(jnp.asarray(image) / 255.0, jnp.asarray(turn_deg)))
-    middle = slice(12, 36)  # near the border, Pillow's padding is too small
-    np.testing.assert_allclose(ours[middle, middle], pillow[middle, middle], atol=0.02)
-
-
-def test_a_rotation_is_counter_clockwise_and_the_inverse_rotation_undoes_it():
-    image = np.zeros((33, 33, 1), np.float32)
-    image[16, 26] = 1.0  # on the right
-    up = np.asarray(rotate(jnp.asarray(image), jnp.asarray(90.0), is_map=True))
-    assert np.unravel_index(up.argmax(), up.shape)[:2] == (6, 16)
-    back = np.asarray(rotate(jnp.asarray(up), jnp.asarray(-90.0), is_map=True))
-    np.testing.assert_allclose(back, image, atol=1e-4)
-
-
-@pytest.mark.parametrize("turn_deg", [-55.0, 0.0, 90.0, 355.0])
-def test_source_positions_are_exact_multiples_of_a_small_step(turn_deg):
-    """So no rounding moves a source position to the next cell."""
-    found = _origins(256, 200, jnp.asarray(turn_deg))
-    angle = np.deg2rad(turn_deg)
-    y, x = np.mgrid[:256, :200] - np.array([127.5, 99.5])[:, None, None]
-    row = np.sin(angle) * x + np.cos(angle) * y + 127.5
-    column = np.cos(angle) * x - np.sin(angle) * y + 99.5
-    for ours, true in zip(found, (row, column), strict=True):
-        steps = np.asarray(ours, np.float64) * 2**15
-        assert np.array_equal(steps, np.round(steps))
-        np.testing.assert_allclose(ours, true, atol=0.02)
-
-
-def test_corners_of_a_rotated_square_come_from_outside():
-    assert bool(inside(9, 9, jnp.asarray(0.0)).all())
-    askew = np.asarray(inside(9, 9, jnp.asarray(45.0)))
-    assert not askew[0, 0] and not askew[8, 8] and askew[4, 4] and askew[2, 4]
+CONFIG = MemoryBankConfig(levels=3, patches=400, window=2, poses=2)
 
 
 def _key(turn_deg: float, *, defect: bool = False) -> np.ndarray:
@@ -72,36 +28,35 @@ def _key(turn_deg: float, *, defect: bool = False) -> np.ndarray:
     return (np.asarray(wide) + noise).astype(np.uint8)
 
 
-CONFIG = MemoryBankConfig(levels=3, patches=400, window=2, poses=2)
-
-
-def _memory(config: MemoryBankConfig = CONFIG):
+def _bank(config: MemoryBankConfig = CONFIG) -> MemoryBank:
     shots = [_key(0), _key(3)]
-    sight = fit_feature_extractor(np.stack(shots), config, stride=4)
-    return build_memory_bank(sight, shots, config, stride=4, is_texture=False, seed=0)
+    extractor = fit_feature_extractor(np.stack(shots), config, stride=4)
+    return build_memory_bank(
+        extractor, shots, config, stride=4, is_texture=False, seed=0
+    )
 
 
 @pytest.mark.parametrize("turn_deg", [40.0, 120.0, 250.0])
 def test_the_rotation_of_a_part_is_found(turn_deg):
-    memory = _memory()
-    assert memory.poses is not None
-    assert memory.poses.turned.shape[:2] == (2, 72)
+    bank = _bank()
+    assert bank.poses is not None
+    assert bank.poses.turned.shape[:2] == (2, 72)
     image = jnp.asarray(_key(turn_deg))[None] / 255.0
 
-    (features,) = extract(memory.sight, image, CONFIG, stride=4).kinds
-    turns, fits = find_poses(memory.poses, features[0], 2)
+    (features,) = extract(bank.extractor, image, CONFIG, stride=4).by_source
+    turns, fits = find_poses(bank.poses, features[0], 2)
     assert turns.shape == fits.shape == (2, 2)
     assert np.abs(np.asarray(turns)[:, 0] - turn_deg).max() <= 5
     assert bool(fits[:, 0].all())
 
 
 def test_a_part_at_the_angle_of_the_shots_fits_no_other_rotation():
-    memory = _memory()
-    assert memory.poses is not None
+    bank = _bank()
+    assert bank.poses is not None
 
     image = jnp.asarray(_key(2))[None] / 255.0
-    (features,) = extract(memory.sight, image, CONFIG, stride=4).kinds
-    assert not np.asarray(find_poses(memory.poses, features[0], 2)[1]).any()
+    (features,) = extract(bank.extractor, image, CONFIG, stride=4).by_source
+    assert not np.asarray(find_poses(bank.poses, features[0], 2)[1]).any()
 
 
 @pytest.mark.parametrize(("best_deg", "found_deg"), [(5, 30), (50, 50)])
@@ -117,17 +72,17 @@ def test_a_small_rotation_is_excluded_if_upright_fits_best(best_deg, found_deg):
 
 
 def test_a_rotated_part_has_small_distances_and_its_defect_large_ones():
-    memory = _memory()
-    upright_only = memory._replace(poses=None)
+    bank = _bank()
+    upright_only = bank._replace(poses=None)
 
-    def in_place(memory, image) -> np.ndarray:
+    def in_window(bank, image) -> np.ndarray:
         unit = jnp.asarray(image)[None] / 255.0
-        found = np.asarray(distance_maps_of(memory, unit, CONFIG, stride=4))[0]
-        return found[..., found.shape[-1] // 2 :].mean(-1)
+        distances = distance_maps_of(bank, unit, CONFIG, stride=4).distances[0]
+        return np.asarray(distances)[..., distances.shape[-1] // 2 :].mean(-1)
 
     good = _key(120)
-    assert in_place(memory, good).mean() < 0.6 * in_place(upright_only, good).mean()
-    defective = in_place(memory, _key(120, defect=True)) - in_place(memory, good)
+    assert in_window(bank, good).mean() < 0.6 * in_window(upright_only, good).mean()
+    defective = in_window(bank, _key(120, defect=True)) - in_window(bank, good)
     where = np.unravel_index(defective.argmax(), defective.shape)
     # (48, 32) px, rotated by 120 degrees about the centre, in cells of 4 px.
     angle = np.deg2rad(120)
@@ -142,6 +97,6 @@ def test_the_pose_search_extracts_features_in_every_rotation():
         calls.append(image)
         return jnp.asarray(image, jnp.float32)[::4, ::4]
 
-    poses = build_poses([_picture()], describe)
+    poses = build_poses([_key(0)[:48, :48]], describe)
     assert poses.turned.shape == (1, 72, 6, 6, 3)
     assert len(calls) == 73

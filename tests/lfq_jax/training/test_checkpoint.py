@@ -1,4 +1,4 @@
-"""A killed training goes on to the same bits; a damaged checkpoint is named."""
+"""A killed training resumes to the same bits; a damaged checkpoint is named."""
 
 import dataclasses
 import itertools
@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from lfq_jax.training import loop as training
+from lfq_jax.training import loop
+from lfq_jax.training.loop import Hooks, Machine
 from lfq_jax.training.metrics_log import MetricsFile
-from tests.lfq_jax.training.test_loop import PLAIN, TRAIN, run
+from tests.lfq_jax.training.tiny_training import PLAIN, TRAIN, run
 
 PROJECT = Path(__file__).resolve().parents[3]
 _TRAINING = """
@@ -26,14 +27,14 @@ import dataclasses
 import jax, numpy as np
 from experiments.run.compile_cache import keep_compiled
 keep_compiled(Path(cache))
-from lfq_jax import train
-from tests.lfq_jax.training.test_loop import TRAIN, run
-train.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+from lfq_jax.training import loop
+from tests.lfq_jax.training.tiny_training import TRAIN, run
+loop.SECONDS_BETWEEN_CHECKPOINTS = 0.0
 config = dataclasses.replace(TRAIN, epochs=int(epochs), log_every=2)
 trained = run(
     Path(folder),
     train_config=config,
-    on_step=lambda step, *_: print(step, flush=True),
+    hooks=loop.Hooks(on_step=lambda step, *_: print(step, flush=True)),
 )
 digest = hashlib.sha256()
 for leaf in jax.tree.leaves(trained.variables):
@@ -54,7 +55,7 @@ def _train(folder: Path, cache: Path, *, epochs: int, lines: int | None) -> str:
     assert started.stdout
     if lines is not None:
         read = list(itertools.islice(started.stdout, lines))
-        assert len(read) == lines, "it ended before it was killed"
+        assert len(read) == lines, "the training ended before it was killed"
         time.sleep(random.random() * 0.2)
         started.kill()
         started.communicate()
@@ -90,7 +91,7 @@ SHORT = dataclasses.replace(TRAIN, epochs=2)
 def finished(tmp_path_factory) -> Path:
     """The folder of a short training."""
     folder = tmp_path_factory.mktemp("finished")
-    run(folder, train_config=SHORT, profile=folder / "profile")
+    run(folder, train_config=SHORT, machine=Machine(profile=folder / "profile"))
     return folder
 
 
@@ -121,25 +122,27 @@ def test_a_diverging_training_names_its_step(tmp_path):
         run(tmp_path, train_config=WILD)
 
 
-def test_a_diverging_training_keeps_what_was_good(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+def test_a_diverging_training_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     step_by_step = dataclasses.replace(WILD, log_every=1)
     steps = []
-    for _ in range(2):  # the second goes on from the checkpoint, to the same end
+    for _ in range(
+        2
+    ):  # the second resumes from the checkpoint, and ends in the same way
         said = r"at step 2: .* is not finite; the last good checkpoint is kept"
         with pytest.raises(ValueError, match=said):
             run(
                 tmp_path,
                 model_config=PLAIN,
                 train_config=step_by_step,
-                on_step=lambda step, *_: steps.append(step),
+                hooks=Hooks(on_step=lambda step, *_: steps.append(step)),
             )
         assert [each.name for each in (tmp_path / "checkpoints").iterdir()] == ["1"]
     assert steps == [1]
 
 
 @pytest.mark.slow
-def test_too_little_memory_is_said_with_the_fields_that_lower_it(tmp_path):
+def test_an_out_of_memory_error_names_the_fields_that_lower_the_need(tmp_path):
     vast = dataclasses.replace(SHORT, batch_size=3_000_000)
     said = r"out of memory: .* needs \d+\.\d GiB .* lower train.batch_size \(3000000\)"
     with pytest.raises(ValueError, match=said):
@@ -151,14 +154,15 @@ def test_a_trace_for_the_profiler_is_written(finished):
     assert trace.stat().st_size > 1000
 
 
-def test_a_training_of_one_interval_is_traced_in_it(tmp_path):
+def test_the_only_interval_of_a_training_is_traced(tmp_path):
     short = dataclasses.replace(TRAIN, epochs=1)
-    run(tmp_path, model_config=PLAIN, train_config=short, profile=tmp_path)
+    machine = Machine(profile=tmp_path)
+    run(tmp_path, model_config=PLAIN, train_config=short, machine=machine)
     (trace,) = tmp_path.rglob("*.xplane.pb")
     assert trace.stat().st_size > 1000
 
 
-def test_a_log_cut_short_loses_that_line_alone(tmp_path):
+def test_a_log_cut_short_loses_its_last_line_alone(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 8}\n{"step": 16}\n{"st')
     MetricsFile(path, step=16).close()
@@ -166,7 +170,7 @@ def test_a_log_cut_short_loses_that_line_alone(tmp_path):
     assert [json.loads(line)["step"] for line in lines] == [8, 16]
 
 
-def test_data_sent_by_the_host_give_the_same_bits(finished, tmp_path, caplog):
+def test_data_sent_by_the_host_gives_the_same_bits(finished, tmp_path, caplog):
     config = dataclasses.replace(SHORT, data_on="host")
     with caplog.at_level("WARNING"):
         run(tmp_path, train_config=config)

@@ -2,130 +2,79 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lfq_jax.config import (
-    AugmentConfig,
-    MemoryBankConfig,
-    ModelConfig,
-    ScoreConfig,
-    TrainConfig,
-)
-from lfq_jax.inference.predictor import predict
+from datasets.images import to_square
+from lfq_jax.inference.predictor import score_in_batches
 from lfq_jax.model.lfquiad import Model
-from lfq_jax.quantizers.config import LFQConfig
-from lfq_jax.training import loop as training
-from lfq_jax.training.data import Photographs, split
-from lfq_jax.training.loop import Trained, train
-
-MODEL = ModelConfig(
-    image_px=32,
-    stem=4,
-    reconstructive_widths=(8, 12),
-    discriminative_widths=(8, 12),
-    quantizer=LFQConfig(bits=6),
-    memory_bank=MemoryBankConfig(levels=2, patches=128, window=1),
-    kernels="he",
-    prior=0.05,
+from lfq_jax.training import loop
+from lfq_jax.training.loop import Hooks, Trained
+from tests.lfq_jax.training.tiny_training import (
+    MODEL,
+    PLAIN,
+    TRAIN,
+    photographs,
+    run,
 )
-PLAIN = dataclasses.replace(MODEL, memory_bank=None)  # compiles faster
-TRAIN = TrainConfig(
-    epochs=6,
-    epoch_images=32,
-    batch_size=4,
-    log_every=8,
-    crop_px=16,
-    good_images=4,
-    validate_every_epochs=2,
-    reconstructive_learning_rate=3e-3,
-    discriminative_learning_rate=3e-3,
-    augment=AugmentConfig(noise=0.02, brightness=0.03),
-)
-SCORE = ScoreConfig(image_score="smoothed_max", batch_size=4)
-
-
-def photographs(count: int = 16) -> Photographs:
-    """Noisy grey parts, and the same with a bright or dark square."""
-    rng = np.random.default_rng(0)
-    normals = rng.integers(110, 140, (2, 32, 32, 3)).astype(np.uint8)
-    sources = np.arange(count, dtype=np.int32) % 2
-    images, masks = normals[sources].copy(), np.zeros((count, 32, 32), np.uint8)
-    for i in range(count):
-        row, column = rng.integers(0, 22, 2)
-        masks[i, row : row + 9, column : column + 9] = 1
-        images[i][masks[i] > 0] = 240 if i % 2 else 20
-    return Photographs(normals, images, masks, sources)
-
-
-def run(folder: Path, **changes) -> Trained:
-    data, held_out = split(photographs(), held_out=4)
-    options = {
-        "model_config": MODEL,
-        "train_config": TRAIN,
-        "score_config": SCORE,
-        "is_texture": True,
-        "seed": 0,
-        "folder": folder,
-    }
-    return train(data, held_out, **(options | changes))
 
 
 def _leaves(trained: Trained) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(trained.variables)]
 
 
-def test_a_detector_finds_what_it_learnt_and_what_it_never_saw(tmp_path):
+def test_a_detector_finds_defects_like_those_it_learnt_and_others(tmp_path):
     trained = run(tmp_path)
     assert trained.validation["pixel_auroc"] is not None
     assert trained.validation["pixel_auroc"] > 0.9
     part = np.random.default_rng(9).integers(110, 140, (40, 50, 3)).astype(np.uint8)
     broken = part.copy()
     broken[10:22, 20:34] = (230, 30, 30)
-    good, bad = predict(trained.scorer, trained.variables, [part, broken], batch_size=2)
-    assert bad.scores["smoothed_max"] > good.scores["smoothed_max"]
-    row, column = np.unravel_index(bad.map.argmax(), bad.map.shape)
+    squares = np.stack([to_square(each, MODEL.image_px) for each in (part, broken)])
+    maps, scores = score_in_batches(trained.scorer, trained.variables, squares, None)
+    good, bad = scores["smoothed_max"]
+    assert bad > good
+    row, column = np.unravel_index(maps[1].argmax(), maps[1].shape)
     assert 6 <= row <= 19
     assert 11 <= column <= 23
 
 
-def test_the_reader_has_its_share_in_scoring(tmp_path):
+def test_the_map_and_the_score_mix_in_the_logistic_head_by_its_weights(tmp_path):
     trained = run(tmp_path, train_config=dataclasses.replace(TRAIN, epochs=1))
-    reader = trained.variables.logistic_head
-    assert reader is not None
+    head = trained.variables.logistic_head
+    assert head is not None
     image = photographs().images[0]
     config = trained.scorer.model.config
     assert config.memory_bank is not None
-    # as little of the grain as can be: it depends on what else is found
-    reference = dataclasses.replace(config.memory_bank, orientation_weight=1e-9)
-    model = Model(dataclasses.replace(config, reference=reference))
+    # As little of the orientation as can be: it depends on what else is found.
+    bank_config = dataclasses.replace(config.memory_bank, orientation_weight=1e-9)
+    model = Model(dataclasses.replace(config, memory_bank=bank_config))
 
-    def both(variables):
+    def log_odds(head):
+        """Of the map, and of the map that the image score is computed from."""
         outputs, _ = model.apply(
-            variables, jnp.asarray(image[None]) / 255.0, training=False
+            trained.variables._replace(logistic_head=head),
+            jnp.asarray(image[None]) / 255.0,
+            training=False,
         )
-        both = outputs.logits[0], outputs.of_score[0]
-        return [np.asarray(each[..., 1] - each[..., 0]) for each in both]
+        both = outputs.logits[0], outputs.score_logits[0]
+        return [np.asarray(logits[..., 1] - logits[..., 0]) for logits in both]
 
-    def log_odds(variables):
-        return both(variables)[0]
+    without, _ = log_odds(None)
+    silent = head._replace(weights=0 * head.weights, bias=0 * head.bias)
+    silent_map, silent_score = log_odds(silent)
+    weight = bank_config.head_weight
+    np.testing.assert_allclose(silent_map, (1 - weight) * without, atol=1e-5)
+    full_map, full_score = log_odds(head)
+    assert not np.allclose(full_map, silent_map, atol=0.1)
 
-    alone = log_odds(trained.variables._replace(reader=None))
-    silent = reader._replace(weights=0 * reader.weights, bias=0 * reader.bias)
-    quieter = log_odds(trained.variables._replace(reader=silent))
-    share = reference.head_weight
-    np.testing.assert_allclose(quieter, (1 - share) * alone, atol=1e-5)
-    assert not np.allclose(log_odds(trained.variables), quieter, atol=0.1)
-
-    # The image score has a share of its own: here the regression's alone.
-    assert reference.score_head_weight == 1
-    np.testing.assert_allclose(both(trained.variables._replace(reader=silent))[1], 0)
-    of_map, of_score = both(trained.variables)
-    np.testing.assert_allclose(of_map, quieter + share * of_score, atol=1e-4)
+    # The image score has a weight of its own: here the logistic head has all of it.
+    assert bank_config.score_head_weight == 1
+    np.testing.assert_allclose(silent_score, 0)
+    np.testing.assert_allclose(full_map, silent_map + weight * full_score, atol=1e-4)
 
 
 def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path):
@@ -136,31 +85,34 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
+def test_an_interrupted_run_resumes_and_ends_with_the_same_bits(tmp_path):
     whole = run(tmp_path / "whole")
     asked = iter([False, False, True])
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", should_stop=lambda: next(asked))
+        run(tmp_path / "cut", hooks=Hooks(should_stop=lambda: next(asked)))
     steps = []
-    resumed = run(tmp_path / "cut", on_step=lambda step, *_: steps.append(step))
-    assert steps[0] == 32, "it went on after three scans of eight steps"
+    hooks = Hooks(on_step=lambda step, *_: steps.append(step))
+    resumed = run(tmp_path / "cut", hooks=hooks)
+    assert steps[0] == 32, "it resumed after three intervals of eight steps"
     for a, b in zip(_leaves(whole), _leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     lines = (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [8, 16, 24, 32, 40, 48]
 
 
-def test_training_stops_where_patience_ends_and_gives_the_best(tmp_path, monkeypatch):
-    aurocs = iter([0.5, 0.9, 0.8, 0.9, 0.7, 0.9])  # the last of the finished one
+def test_training_stops_when_patience_ends_and_returns_the_best_weights(
+    tmp_path, monkeypatch
+):
+    aurocs = iter([0.5, 0.9, 0.8, 0.9, 0.7, 0.9])  # the last: after training
     seen, steps = [], []
 
     def validated(scorer, variables, validation):
         seen.append(jax.tree.map(np.array, variables))
-        found = validate(scorer, variables, validation)
-        return found._replace(figures=found.figures | {"pixel_auroc": next(aurocs)})
+        result = validate(scorer, variables, validation)
+        return result._replace(metrics=result.metrics | {"pixel_auroc": next(aurocs)})
 
-    validate = training.validate
-    monkeypatch.setattr(training, "validate", validated)
+    validate = loop.validate
+    monkeypatch.setattr(loop, "validate", validated)
     patient = dataclasses.replace(
         TRAIN, epochs=9, validate_every_epochs=1, patience_epochs=2
     )
@@ -168,28 +120,14 @@ def test_training_stops_where_patience_ends_and_gives_the_best(tmp_path, monkeyp
         tmp_path,
         model_config=PLAIN,
         train_config=patient,
-        on_step=lambda step, *_: steps.append(step),
+        hooks=Hooks(on_step=lambda step, *_: steps.append(step)),
     )
-    # An epoch is 8 steps. The second was the best; two more are waited for, and the
-    # one that is as good is not better.
+    # An epoch is 8 steps. The second epoch was the best, and training waits two more.
+    # The fourth epoch is as good as the second, which is no improvement.
     assert trained.step == 16
     assert steps == [8, 16, 24, 32, 40]
     for a, b in zip(_leaves(trained), jax.tree.leaves(seen[1]), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_patience_must_see_the_next_validation():
-    assert TrainConfig(patience_epochs=0, validate_every_epochs=100)
-    assert TrainConfig(patience_epochs=10, validate_every_epochs=10)
-    said = "must be 0 or at least validate_every_epochs, which is 10, got 9"
-    with pytest.raises(ValueError, match=f"patience_epochs {said}"):
-        TrainConfig(patience_epochs=9, validate_every_epochs=10)
-
-
-@pytest.mark.parametrize("factor", [-1.0, 0.0, 10.0, float("nan")])
-def test_a_decay_factor_lets_the_rates_fall(factor: float):
-    with pytest.raises(ValueError, match=r"decay_factor must be in \(0, 1\], got"):
-        TrainConfig(decay_factor=factor)
 
 
 def test_a_checkpoint_of_other_settings_or_data_is_refused_with_what_differs(tmp_path):
@@ -221,7 +159,7 @@ def test_crops_must_suit_the_network(tmp_path):
         run(tmp_path, train_config=dataclasses.replace(TRAIN, crop_px=20))
 
 
-def test_the_papers_mode_has_no_reference_and_learns_from_whole_images(tmp_path):
+def test_the_papers_mode_has_no_memory_bank_and_learns_from_whole_images(tmp_path):
     paper = dataclasses.replace(MODEL, memory_bank=None, prior=0.5)
     config = dataclasses.replace(TRAIN, crop_px=0, epochs=1)
     trained = run(tmp_path, model_config=paper, train_config=config)

@@ -6,7 +6,7 @@ import pytest
 
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.training.memory_budget import GIB, require_memory, training_bytes
-from tests.lfq_jax.training.test_loop import TRAIN
+from tests.lfq_jax.training.tiny_training import TRAIN
 from tests.tiny_detector import MODEL
 
 SIZES = {"anomalies": 12, "shots": 2}

@@ -12,10 +12,9 @@ import pytest
 from lfq_jax.config import ModelConfig, TrainConfig
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.quantizers.config import LFQConfig
-from lfq_jax.training.leave_one_out import LeaveOneOut
 from lfq_jax.training.optimizer import make_optimizer, schedule
 from lfq_jax.training.step import Trainer
-from tests.lfq_jax.training.test_loop import photographs
+from tests.lfq_jax.training.tiny_training import photographs, unmeasured_data
 
 PAPER = TrainConfig()
 RATES = {"reconstructive": 3e-4, "quantizer": 3e-4, "discriminative": 1e-4}
@@ -92,11 +91,11 @@ def test_a_step_averages_the_weights_and_is_equal_with_remat():
         kernels="he",
     )
     config = dataclasses.replace(PAPER, batch_size=2, ema_decay=0.9)
-    data = LeaveOneOut(tiny, config.augment, True, 0).training(photographs(4), good=2)
+    data = unmeasured_data(photographs(4), stride=tiny.stem)
     after = {}
     for remat in (False, True):
         model = Model(dataclasses.replace(tiny, remat=remat))
-        trainer = Trainer(model, config, steps=10, is_texture=True)
+        trainer = Trainer(model, config, steps=10)
         state = trainer.init(jax.random.key(0))
         program = jax.jit(trainer.step).trace(state, data, jax.random.key(1))
         primitives = {each.primitive.name for each in program.jaxpr.jaxpr.eqns}

@@ -1,4 +1,4 @@
-"""A batch shared by several devices, or hosts, gives the figures of one device."""
+"""A batch shared by several devices, or hosts, gives the metrics of one device."""
 
 import dataclasses
 import json
@@ -15,9 +15,10 @@ import pytest
 from experiments.bench.training_setup import training_data
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.training.interval import Interval
+from lfq_jax.training.loop import Hooks, Machine
 from lfq_jax.training.sharding import local, make_mesh, place
 from lfq_jax.training.step import Trainer
-from tests.lfq_jax.training.test_loop import MODEL, TRAIN, run
+from tests.lfq_jax.training.tiny_training import MODEL, TRAIN, run
 
 PROJECT = Path(__file__).resolve().parents[3]
 SHARED = dataclasses.replace(TRAIN, batch_size=8, log_every=3, warmup=0.5)
@@ -29,9 +30,10 @@ needs_8 = pytest.mark.skipif(
 
 
 def _interval(devices: int) -> tuple[Interval, list[np.ndarray]]:
-    """The figures of a few steps, and the weights after them."""
+    """The metrics of a few steps, and the weights after them."""
     mesh = make_mesh(devices, batch_size=SHARED.batch_size)
-    trainer = Trainer(Model(MODEL), SHARED, steps=100, is_texture=True, mesh=mesh)
+    model = Model(MODEL, is_texture=True)
+    trainer = Trainer(model, SHARED, steps=100, mesh=mesh)
     data = training_data(MODEL, SHARED, anomalous=12)
     state, data, key = place(
         (trainer.init(jax.random.key(0)), data, jax.random.key(1)), mesh
@@ -42,13 +44,13 @@ def _interval(devices: int) -> tuple[Interval, list[np.ndarray]]:
 
 
 @needs_8
-def test_eight_devices_find_the_figures_of_one():
+def test_eight_devices_compute_the_metrics_of_one():
     one, weights_of_one = _interval(1)
     eight, weights_of_eight = _interval(8)
-    assert set(one.figures) == set(eight.figures)
-    for name, value in one.figures.items():
-        assert eight.figures[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
-    # the norms take away what a bias adds: its gradient is rounding, which Adam scales
+    assert set(one.means) == set(eight.means)
+    for name, value in one.means.items():
+        assert eight.means[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+    # The norms cancel the biases: a bias's gradient is rounding, which Adam scales up.
     for a, b in zip(weights_of_one, weights_of_eight, strict=True):
         if a.ndim == 4:
             np.testing.assert_allclose(a, b, atol=1e-4)
@@ -56,11 +58,16 @@ def test_eight_devices_find_the_figures_of_one():
 
 @pytest.mark.slow
 @needs_8
-def test_a_run_goes_on_with_other_devices_than_it_was_started_with(tmp_path):
+def test_a_run_resumes_with_another_number_of_devices(tmp_path):
     asked = iter([True])
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, train_config=SHORT, devices=4, should_stop=lambda: next(asked))
-    trained = run(tmp_path, train_config=SHORT, devices=2)
+        run(
+            tmp_path,
+            train_config=SHORT,
+            machine=Machine(devices=4),
+            hooks=Hooks(should_stop=lambda: next(asked)),
+        )
+    trained = run(tmp_path, train_config=SHORT, machine=Machine(devices=2))
     assert trained.step == 16
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [8, 16]
@@ -122,9 +129,11 @@ import jax
 count, index, port, folder = sys.argv[1:]
 if int(count) > 1:
     jax.distributed.initialize(f"localhost:{port}", int(count), int(index))
-from tests.lfq_jax.training.test_loop import run
+from lfq_jax.training.loop import Machine
+from tests.lfq_jax.training.tiny_training import run
 from tests.lfq_jax.training.test_sharding import SHORT
-trained = run(Path(folder + "-host" * int(index)), train_config=SHORT, devices=1)
+machine = Machine(devices=1)
+trained = run(Path(folder + "-host" * int(index)), train_config=SHORT, machine=machine)
 print(json.dumps([trained.validation, trained.step]))
 """
 
@@ -155,8 +164,8 @@ def test_two_processes_under_jax_distributed_agree_with_one(tmp_path):
     (of_one,) = _hosts(1, tmp_path / "one")
     of_two = _hosts(2, tmp_path / "two")
     assert of_two[0] == of_two[1]
-    figures, again = json.loads(of_one)[0], json.loads(of_two[0])[0]
-    for name, value in figures.items():
+    metrics, again = json.loads(of_one)[0], json.loads(of_two[0])[0]
+    for name, value in metrics.items():
         assert again[name] == pytest.approx(value, abs=1e-3), name
     written = [tmp_path / name / "metrics.jsonl" for name in ("one", "two")]
     losses = [
