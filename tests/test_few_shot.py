@@ -74,6 +74,19 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("LFQUIAD_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture(scope="module")
+def made_anomalies(tmp_path_factory) -> Path:
+    """A cache of anomalies: every training of `parts` needs the same ones."""
+    return tmp_path_factory.mktemp("anomalies")
+
+
+@pytest.fixture
+def anomalies_made_once(elsewhere, tmp_path, made_anomalies) -> None:
+    """Anomalies are read from the cache that an earlier test filled."""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "anomalies").symlink_to(made_anomalies)
+
+
 class Counted(Sequence[Any]):
     """Examples that note the number of each that is read."""
 
@@ -210,6 +223,7 @@ def test_a_folder_that_holds_a_run_is_not_written_to(capsys, parts, tmp_path):
     assert (taken / "results.jsonl").read_text() == "{}\n"
 
 
+@pytest.mark.usefixtures("anomalies_made_once")
 def test_a_run_ends_with_table_pictures_and_report_and_is_the_same_at_once(
     capsys, parts, tmp_path
 ):
@@ -244,6 +258,7 @@ def test_a_run_ends_with_table_pictures_and_report_and_is_the_same_at_once(
     assert lines[0][0]["preset"] == "cpu"
 
 
+@pytest.mark.usefixtures("anomalies_made_once")
 def test_a_test_image_is_read_to_score_it_to_draw_it_and_to_count_its_codes(
     parts, tmp_path, read
 ):
@@ -259,6 +274,7 @@ def _without_times(run: Path) -> list[dict]:
     return [{k: v for k, v in json.loads(x).items() if k != "seconds"} for x in lines]
 
 
+@pytest.mark.usefixtures("anomalies_made_once")
 def test_a_stopped_run_goes_on_where_it_was(capsys, parts, tmp_path, monkeypatch):
     out = tmp_path / "cut"
     arguments = ["--dataset", "folder", "--data-dir", str(parts), *TINY]
@@ -312,6 +328,7 @@ def test_a_run_goes_on_with_its_own_data_alone(capsys, parts, tmp_path, monkeypa
     assert len(trained_on) == 2
 
 
+@pytest.mark.usefixtures("anomalies_made_once")
 def test_an_error_of_one_category_at_once_keeps_the_other_and_can_be_gone_on_with(
     capsys, parts, tmp_path
 ):
@@ -375,6 +392,7 @@ def test_what_cannot_run_at_once_leaves_no_run(capsys, tmp_path, arguments, said
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.usefixtures("anomalies_made_once")
 def test_without_test_images_it_trains_and_says_that_nothing_is_measured(
     capsys, parts, tmp_path
 ):
@@ -512,6 +530,7 @@ def test_a_run_is_gone_on_with_on_as_many_devices_as_are_named(capsys, tmp_path)
     assert "devices must be in [0," in said and "9000" in said
 
 
+@pytest.mark.usefixtures("anomalies_made_once")
 def test_a_texture_is_trained_and_scored_at_its_own_size(capsys, parts, tmp_path):
     where = ("--dataset", "folder", "--data-dir", str(parts), "--kind", "texture")
     flags = (*where, *TINY, "--texture-px", "40", "--categories", "plate")

@@ -1,12 +1,14 @@
 """Turning images, and finding the turn in which a part lies."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from lfq_jax.config import MemoryBankConfig
-from lfq_jax.memory_bank.bank import build_memory_bank
+from lfq_jax.memory_bank.bank import MemoryBank, build_memory_bank
 from lfq_jax.memory_bank.distances import distance_maps_of
 from lfq_jax.memory_bank.features import extract, fit_feature_extractor
 from lfq_jax.memory_bank.pose_search import STEP_DEG, Poses, build_poses, find_poses
@@ -75,10 +77,11 @@ def _key(turn_deg: float, *, defect: bool = False) -> np.ndarray:
 CONFIG = MemoryBankConfig(levels=3, patches=400, window=2, poses=2)
 
 
-def _memory(config: MemoryBankConfig = CONFIG):
+@functools.cache
+def _memory() -> MemoryBank:
     shots = [_key(0), _key(3)]
-    sight = fit_feature_extractor(np.stack(shots), config, stride=4)
-    return build_memory_bank(sight, shots, config, stride=4, is_texture=False, seed=0)
+    sight = fit_feature_extractor(np.stack(shots), CONFIG, stride=4)
+    return build_memory_bank(sight, shots, CONFIG, stride=4, is_texture=False, seed=0)
 
 
 @pytest.mark.parametrize("turn_deg", [40.0, 120.0, 250.0])
