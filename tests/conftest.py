@@ -1,7 +1,10 @@
 """What every test runs under: shapes checked, one torch thread, no hub, no GPU wait."""
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch and BLAS; set before they load
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -10,6 +13,15 @@ if os.environ["JAX_PLATFORMS"] == "cpu":  # tiny networks compile longer than th
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Eight virtual devices, so that data parallelism is tested without hardware.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+
+# Compiled programs are shared within one run of the suite: by both workers, by the
+# commands that tests start, and by functions that are alike. The first process makes
+# the folder and removes it, so that nothing comes from an earlier run.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    compiled = tempfile.mkdtemp(prefix="lfquiad-compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    atexit.register(shutil.rmtree, compiled, ignore_errors=True)
 
 # A suite in the background of a script ignores Ctrl-C, and all that it starts does too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

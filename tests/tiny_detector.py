@@ -44,11 +44,19 @@ def part(number: int, *, px: int = 32, spot: bool = False) -> np.ndarray:
     return image
 
 
-@functools.cache
 def tiny(
     *, category: str = "plate", kind: str = "object", photograph_px: int = 32
 ) -> tuple[DetectorRecord, Thresholds, np.ndarray]:
     """A detector, its thresholds and its validation images."""
+    saved, thresholds, images = _made(kind)
+    side = photograph_px, photograph_px
+    saved = saved._replace(category=category, photograph_px=side)
+    return saved, thresholds, images
+
+
+@functools.cache
+def _made(kind: str) -> tuple[DetectorRecord, Thresholds, np.ndarray]:
+    """The detector of a category `plate`: others differ in name alone."""
     is_texture = kind == "texture"
     shots = np.stack([part(0), part(1)])
     model = Model(MODEL, is_texture=is_texture)
@@ -67,11 +75,11 @@ def tiny(
         logistic_head=LogisticHead(weights, jnp.asarray(-7.0)),
     )
     saved = DetectorRecord(
-        category=category,
+        category="plate",
         kind="texture" if is_texture else "object",
         shots=2,
         seed=0,
-        photograph_px=(photograph_px, photograph_px),
+        photograph_px=(32, 32),
         bit_depth=8,
         model=MODEL,
         score=SCORE,
