@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from experiments.bench.run_differences import Compared, compare_runs
-from experiments.command_line import read_flags
+from experiments.run.command_line import read_flags
 
 RENAMED_FLAGS = (
     ("--model.memory-bank.", "--model.reference."),
