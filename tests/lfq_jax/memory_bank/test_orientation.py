@@ -16,7 +16,7 @@ from lfq_jax.memory_bank.orientation import (
     Orientation,
     describe_orientation,
     fit_orientation,
-    fit_usual_orientation,
+    fit_orientation_statistics,
     grey_opening,
     orientation_deviation,
 )
@@ -44,7 +44,7 @@ def _known(*seeds: int) -> Orientation:
         fit_orientation([s for s in shots if s is not shot], seed=0) for shot in shots
     ]
     good = [jnp.asarray(_noisy(shot, 0.01)) for shot in shots]
-    mean, deviation = fit_usual_orientation(others, good)
+    mean, deviation = fit_orientation_statistics(others, good)
     memory = fit_orientation(shots, seed=0)
     return memory._replace(mean=mean, deviation=deviation)
 
