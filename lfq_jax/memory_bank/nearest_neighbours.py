@@ -34,8 +34,8 @@ def squared_distances(
     """Squared distances between all rows of one matrix and all rows of another."""
     query_squares = (query * query).sum(-1, keepdims=True)
     memory_squares = (memory * memory).sum(-1)[..., None, :]
-    products = jnp.einsum("...pf,...nf->...pn", -2 * query, memory)
-    return query_squares + memory_squares + products
+    squares = query_squares + memory_squares
+    return squares + jnp.einsum("...pf,...nf->...pn", -2 * query, memory)
 
 
 def nearest_indices(
