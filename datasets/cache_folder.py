@@ -1,4 +1,4 @@
-"""The folder for everything that can be made or fetched again. Standard library only."""
+"""The folder for all that can be made or fetched again. Standard library only."""
 
 import os
 from pathlib import Path

@@ -345,7 +345,8 @@ def _from_anywhere(
 def _from_nearest(query: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
     """Squared differences to the nearest candidate.
 
-    Candidates at nearly the same distance are averaged, as in `lfq_jax.memory_bank.nearest_neighbours`.
+    Candidates at nearly the same distance are averaged, as in
+    `lfq_jax.memory_bank.nearest_neighbours`.
     """
     difference = (query[..., None, :] - candidates).square()
     squared = difference.sum(-1)

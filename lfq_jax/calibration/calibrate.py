@@ -87,7 +87,7 @@ def of_training(
     what = "the synthetic validation"
     rule: Rule = "false_alarm_rate"
     if bad[image_score]:
-        rule = "margin"  # gives fewer false alarms, as measured in docs/results/accuracy.md
+        rule = "margin"  # fewer false alarms: docs/results/accuracy.md
         for level, name in ((image, image_score), (pixel, MAP_MAX)):
             level[rule] = margin_threshold(
                 level["false_alarm_rate"], bad[name], parts=shots

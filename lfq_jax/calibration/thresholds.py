@@ -47,7 +47,8 @@ class Thresholds:
     tile_px: int
     """Width of the scored tiles in the photographs' pixels; 0: whole photographs."""
     calibration_scores: dict[str, Any]
-    """The scores that a training stores for calibration; see `lfq_jax.training.validation`."""
+    """The scores that a training stores for calibration, by kind: see
+    `CalibrationScores`."""
 
     def __post_init__(self) -> None:
         for name in ("image", "pixel"):

@@ -32,10 +32,10 @@ class ModelConfig:
     """Distances to the shots' own patches, which the discriminator and the logistic
     head see. None is the paper."""
     kernels: Literal["draem", "he"] = "draem"
-    """Initial kernels: normal with deviation 0.02 (DRAEM) or sqrt(2 / fan-in) (He et al.
-    2015). `he` needs fewer steps in small networks."""
+    """Initial kernels: normal with deviation 0.02 (DRAEM) or sqrt(2 / fan-in) (He et
+    al. 2015). `he` needs fewer steps in small networks."""
     prior: float = 0.5
-    """Probability of an anomaly that the untrained discriminator predicts everywhere."""
+    """Probability of an anomaly that the untrained discriminator predicts."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the convolutions. Weights, norms and losses stay in float32."""
     remat: bool = False

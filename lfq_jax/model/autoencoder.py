@@ -18,8 +18,8 @@ from lfq_jax.quantizers.config import NoneConfig
 class Autoencoder(nnx.Module):
     """Encoder, pre- and post-quantisation convolutions and decoder (paper 3.2).
 
-    With the quantizer `none` both convolutions are left out, because there is nothing to
-    project to. The network is then DRAEM's.
+    With the quantizer `none` both convolutions are left out, because there is nothing
+    to project to. The network is then DRAEM's.
     """
 
     def __init__(self, config: ModelConfig, *, code_dim: int, rngs: nnx.Rngs) -> None:

@@ -111,6 +111,8 @@ class Model:
     ) -> tuple[Outputs, Variables]:
         """Reconstruct and segment a batch of images in [0, 1].
 
+        The function is long because it is the network, from image to logits.
+
         Args:
           distance_maps: of the images, where they were computed before. Default:
             computed with `variables.memory_bank`.

@@ -74,7 +74,7 @@ class Scorer:
         images: UInt8[Array, "b h w 3"],
         distance_maps: DistanceMaps | None = None,
     ) -> Scored:
-        """Score images of the model's input size; `distance_maps` as in `Model.apply`."""
+        """Score images of the input size; `distance_maps` as in `Model.apply`."""
         unit = images.astype(jnp.float32) / 255.0
         outputs, _ = self.model.apply(variables, unit, distance_maps, training=False)
         return Scored(

@@ -22,7 +22,7 @@ class Variables(NamedTuple):
     quantizer: Tree
     """The quantizer's own state."""
     memory_bank: MemoryBank | None = None
-    """What images are compared with. Built before training, which does not change it."""
+    """What images are compared with. Built before training, and never changed."""
     logistic_head: LogisticHead | None = None
     """The regression on the distances. Fitted before training."""
 

@@ -1,7 +1,7 @@
 """Random variation of good parts.
 
-A few shots do not show how much good parts differ. Each variation is applied in the same
-way to the image, to its normal image and to the mask. So the detector does not learn to
+A few shots do not show how much good parts differ. Each variation is applied in the
+same way to the image, to its normal image and to the mask. So the detector does not learn to
 call a turned part or a darker photograph a defect.
 """
 
@@ -145,7 +145,7 @@ def _bytes(x: Array) -> Array:
 def symmetric_copies(
     image: UInt8[np.ndarray, "h w 3"], flips: bool, turns: bool
 ) -> list[UInt8[np.ndarray, "_ _ 3"]]:
-    """The image mirrored (`flips`) and turned by 90 degrees (`turns`), each way once."""
+    """The image, mirrored (`flips`) and turned by 90 degrees (`turns`)."""
     quarters = (2 if flips else 4) if turns else 1
     copies = [np.rot90(image, quarter) for quarter in range(quarters)]
     if flips:

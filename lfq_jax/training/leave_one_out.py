@@ -112,8 +112,8 @@ class LeaveOneOut:
 def preparation_variation(model: Model, augment: AugmentConfig) -> AugmentConfig:
     """The variation that is drawn before photographs are compared.
 
-    A texture turned by 90 degrees is as far from the shots as a defect is. So where good
-    parts are not always turned, only the step turns them, together with their distances.
+    A texture turned by 90 degrees is as far from the shots as a defect is. So unless
+    good parts are always turned, only the step turns them, with their distances.
     """
     if model.config.memory_bank is None or augment.quarter_turns == "always":
         return augment

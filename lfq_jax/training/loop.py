@@ -62,8 +62,8 @@ class Machine:
     at_once: int = 1
     """How many trainings share the device, each in a thread of its own."""
     profile: Path | None = None
-    """Folder for a trace of the second interval of steps, or of the last one where there
-    is no second, for jax's profiler."""
+    """Folder for a trace of the second interval of steps, or of the last one where
+    there is no second, for jax's profiler."""
 
 
 class Hooks(NamedTuple):
@@ -107,6 +107,8 @@ def train(
     hooks: Hooks = NO_HOOKS,
 ) -> Trained:
     """Train one detector, or resume the training that `folder` holds.
+
+    The function is long because it is the training, from top to bottom.
 
     Args:
       data: what the detector learns from.

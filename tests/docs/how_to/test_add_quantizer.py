@@ -20,7 +20,7 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def walked_through(tmp_path_factory) -> Path:
-    """A copy of the project with the file and the line from docs/how_to/add_quantizer.md."""
+    """A copy of the project with the file and the line from the page."""
     copy = tmp_path_factory.mktemp("copy")
     for name in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__", "*.jpg", "*.png")

@@ -35,7 +35,7 @@ def test_networks_that_do_not_fit_are_refused_before_anomalies_are_made(
             ["--at-once", "2", "--hosts.count", "2", "--hosts.coordinator", "first:1"],
             "must be 1 with --hosts.count 2, got 2",
         ),
-        (["--at-once", "100000", *TINY], "--at-once 100000 needs about"),
+        (["--at-once", "100000", *TINY], "at_once 100000 needs about"),
     ],
 )
 def test_what_cannot_run_at_once_is_refused_before_a_run_exists(
