@@ -115,7 +115,7 @@ class _PixelMetrics:
         return self._waiting[0]
 
     def counts(self) -> Counts:
-        """Counts at every threshold. `lfq_jax.metrics.curves` computes metrics from them."""
+        """Counts at every threshold. `curves` computes metrics from them."""
         raise NotImplementedError
 
     def compute(

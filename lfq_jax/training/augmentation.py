@@ -1,8 +1,8 @@
 """Random variation of good parts.
 
 A few shots do not show how much good parts differ. Each variation is applied in the
-same way to the image, to its normal image and to the mask. So the detector does not learn to
-call a turned part or a darker photograph a defect.
+same way to the image, to its normal image and to the mask. So the detector does not
+learn to call a turned part or a darker photograph a defect.
 """
 
 import functools

@@ -1,8 +1,8 @@
 """Feeds the steps: from the device, or from the host where the data is too large.
 
 The records that a step draws depend on its key alone. So the host can gather the
-records of the next steps and send them while the device computes. The result is the same, bit
-for bit, as with all data on the device.
+records of the next steps and send them while the device computes. The result is the
+same, bit for bit, as with all data on the device.
 """
 
 import functools
