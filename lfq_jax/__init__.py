@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from lfq_jax.export.writer import Parity, export_detector
     from lfq_jax.inference.detector import Detector, Prediction, load
     from lfq_jax.metrics.evaluation import Evaluation, evaluate
-    from lfq_jax.training.loop import Trained, train
+    from lfq_jax.training.loop import DetectorConfig, Hooks, Machine, Trained, train
 
 _HOMES = {
     "Detector": "inference.detector",
     "Prediction": "inference.detector",
     "load": "inference.detector",
+    "DetectorConfig": "training.loop",
+    "Hooks": "training.loop",
+    "Machine": "training.loop",
     "Trained": "training.loop",
     "train": "training.loop",
     "MemoryBankConfig": "config",
@@ -45,7 +48,10 @@ __all__ = [
     "PRESETS",
     "Backbone",
     "Detector",
+    "DetectorConfig",
     "Evaluation",
+    "Hooks",
+    "Machine",
     "MemoryBankConfig",
     "ModelConfig",
     "Parity",
