@@ -121,7 +121,7 @@ def measure(
         rates[f"calibrated_{count}"] = shares(calibrated.image_threshold)
     return {
         "category": category,
-        "seed": saved.seed,
+        "seed": record.seed,
         "rates": rates,
         "aurocs": _aurocs(all_scores, tested, thresholds.calibration_scores),
     }

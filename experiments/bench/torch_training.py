@@ -222,7 +222,7 @@ def torch_stepper(
     data = TorchData(setup.data, trainer.config, device)
 
     def run() -> None:
-        step(data.draw(turns=trainer.is_texture))
+        step(data.draw(turns=trainer.model.is_texture))
         if device == "cuda":
             torch.cuda.synchronize()
 

@@ -68,8 +68,9 @@ def training_data(
             )
         )
         normals = rng.integers(0, 256, images.shape).astype(np.uint8)
-        pixels = (jnp.asarray(array) for array in (images, normals, masks))
-        return Samples(*pixels, maps)
+        return Samples(
+            jnp.asarray(images), jnp.asarray(normals), jnp.asarray(masks), maps
+        )
 
     good = train.good_images if model.memory_bank else 2
     return TrainingData(samples(anomalous, px // 8), samples(good, 0))

@@ -1,6 +1,6 @@
 """Distance of every cell of an image from its nearest neighbours in the memory bank."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,8 +50,9 @@ class DistanceMaps(NamedTuple):
 def empty_maps(
     shape: tuple[int, ...], channels: MapChannels, dtype: type[np.floating]
 ) -> DistanceMaps:
-    """Maps of zeros. `shape` has all axes but the channels."""
-    return DistanceMaps(*(np.zeros((*shape, count), dtype) for count in channels))
+    """Maps of zeros, on the host. `shape` has all axes but the channels."""
+    fields: Any = [np.zeros((*shape, count), dtype) for count in channels]
+    return DistanceMaps(*fields)
 
 
 @exact_products

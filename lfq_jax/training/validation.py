@@ -97,7 +97,7 @@ def score_for_calibration(
     maps = varied.distance_maps if variables.memory_bank is not None else None
     is_anomalous = validation.labels > 0
     return CalibrationScores(
-        varied=score_in_batches(scorer, variables, varied.images, maps)[1],
+        varied=score_in_batches(scorer, variables, np.asarray(varied.images), maps)[1],
         synthetic_good=_where(result.scores, ~is_anomalous),
         synthetic_anomalous=_where(result.scores, is_anomalous),
     )

@@ -8,17 +8,17 @@ import pytest
 import tyro
 
 from agm_torch.command_line import Command
-from experiments.accuracy import read_settings as read_accuracy
-from experiments.accuracy_candidates import main_job
+from experiments.accuracy.candidates import main_job
+from experiments.accuracy.settings import read_settings as read_accuracy
 from experiments.calibrate import Calibrate
-from experiments.command_line import read_command_line, read_flags
 from experiments.cut_textures import CutTextures
-from experiments.evaluate import Evaluate
+from experiments.evaluate.__main__ import Evaluate
 from experiments.export import Export
-from experiments.few_shot import FewShot
-from experiments.patchcore import read_settings as read_patchcore
-from experiments.predict import Predict
-from experiments.quantizers import read_settings as read_quantizers
+from experiments.few_shot.settings import FewShot
+from experiments.patchcore.settings import read_settings as read_patchcore
+from experiments.predict.settings import Predict
+from experiments.quantizers.settings import read_settings as read_quantizers
+from experiments.run.command_line import read_command_line, read_flags
 from tests.docs.pages import pages
 
 

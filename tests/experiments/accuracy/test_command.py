@@ -15,8 +15,8 @@ from experiments.patchcore import runner
 from experiments.run.folder import RunFolder
 from lfq_jax.config import ModelConfig
 from lfq_jax.quantizers.config import NoneConfig
-from tests.test_few_shot import TINY, elsewhere, parts
 from tests.tiny_encoder import write_squeezenet
+from tests.tiny_run import TINY, elsewhere, parts
 
 __all__ = ["elsewhere", "parts"]  # fixtures
 

@@ -14,8 +14,9 @@ def test_pytorch_computes_the_same_maps_and_scores(kind):
     from experiments.bench.torch_detector import TorchDetector
 
     saved, _, images = tiny(kind=kind)
-    memory = saved.variables.memory_bank
-    assert memory is not None and (memory.usual is None) == (kind == "object")
+    bank = saved.variables.memory_bank
+    assert bank is not None
+    assert (bank.border_baseline is None) == (kind == "object")
     scorer = Scorer(Model(saved.model, is_texture=kind == "texture"), saved.score)
     ours = scorer(saved.variables, images)
     maps, scores = TorchDetector(saved)(images)

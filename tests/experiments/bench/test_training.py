@@ -37,7 +37,7 @@ def tiny(name: str) -> tuple[ModelConfig, TrainConfig]:
 
 def tiny_setup(name: str) -> Setup:
     model, train = tiny(name)
-    trainer = Trainer(Model(model), train, steps=1000, is_texture=True)
+    trainer = Trainer(Model(model), train, steps=1000)
     return Setup(trainer, training_data(model, train, anomalous=4))
 
 
@@ -46,12 +46,13 @@ def as_batch(sample: Sample) -> Any:
     from experiments.bench.torch_layers import as_tensor
     from experiments.bench.torch_training import Batch
 
-    image, normal, mask, reference = map(as_tensor, sample)
+    image, normal, mask = map(as_tensor, sample[:3])
+    distances = as_tensor(sample.distance_maps.distances)
     return Batch(
         image.permute(0, 3, 1, 2),
         normal.permute(0, 3, 1, 2),
         mask,
-        reference.permute(0, 3, 1, 2),
+        distances.permute(0, 3, 1, 2),
     )
 
 
@@ -67,7 +68,7 @@ def test_pytorch_computes_the_same_losses(name, layout):
     outputs, _ = trainer.model.apply(
         variables, batch.image, batch.distance_maps, training=True
     )
-    ours = losses(outputs, batch, trainer.config)
+    ours = losses(outputs, batch, trainer.config.loss)
     step = TorchStep(variables, trainer.model.config, trainer.config, layout=layout)
     in_torch = step(as_batch(batch))
     assert set(in_torch) == set(ours)

@@ -1,14 +1,13 @@
 """Measurements of reconstructions, computed by hand."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
-from experiments.measure.reconstruction import (
-    Reconstructed,
-    fidelity,
-    shortcut,
-    survival,
-)
+from experiments.measure.reconstruction import fidelity, shortcut, survival
+from lfq_jax.inference.predictor import Reconstruction
 from lfq_jax.training.data import Photographs
 
 
@@ -17,7 +16,7 @@ def test_psnr_and_ssim_are_means_over_good_and_over_defective_images():
     reconstructions = images.copy()
     reconstructions[0] += 0.1  # 20 dB
     reconstructions[1] += 0.01  # 40 dB
-    found = Reconstructed(images, reconstructions, np.zeros(0))
+    found = Reconstruction(images, reconstructions, np.zeros(0))
     figures = fidelity(found, np.array([0, 0, 1]))
     assert figures["psnr_good"] == pytest.approx(30.0, abs=1e-3)
     assert figures["psnr_defective"] == pytest.approx(100.0)
@@ -31,7 +30,7 @@ def test_errors_are_measured_inside_and_outside_of_defects():
     masks[1, :2, :2] = True
     reconstructions = np.full_like(images, 0.1)
     reconstructions[1, :2, :2] = 0.4
-    found = Reconstructed(images, reconstructions, np.zeros(0))
+    found = Reconstruction(images, reconstructions, np.zeros(0))
     figures = shortcut(found, masks)
     assert figures["error_inside"] == pytest.approx(0.16)
     assert figures["error_outside"] == pytest.approx(0.01)
@@ -44,7 +43,7 @@ def test_errors_are_measured_inside_and_outside_of_defects():
 
 @pytest.mark.parametrize(("share", "expected"), [(1.0, 1.0), (0.25, 0.25), (0.0, 0.0)])
 def test_survival_is_the_share_of_a_defect_that_the_reconstruction_shows(
-    monkeypatch, share, expected
+    share, expected
 ):
     rng = np.random.default_rng(0)
     normals = rng.integers(0, 200, (2, 8, 8, 3)).astype(np.uint8)
@@ -53,15 +52,12 @@ def test_survival_is_the_share_of_a_defect_that_the_reconstruction_shows(
     sources = np.array([0, 1, 1], np.int32)
     images = normals[sources] + 50 * masks[..., None]
 
-    def partly_repaired(model, variables, shown):
+    def partly_repaired(shown):
         """Reconstructions that keep `share` of a defect, at low contrast."""
         unit = shown / np.float32(255)
         plain = normals[sources if len(shown) == 3 else [0, 1]] / np.float32(255)
-        return Reconstructed(unit, 0.3 * plain + share * (unit - plain), np.zeros(0))
+        return Reconstruction(unit, 0.3 * plain + share * (unit - plain), np.zeros(0))
 
-    monkeypatch.setattr("experiments.reconstruction.reconstruct", partly_repaired)
     held_out = Photographs(normals, images, masks, sources)
-    nothing: dict = {}
-    assert survival(nothing, nothing, held_out) == pytest.approx(  # pyright: ignore
-        expected, abs=1e-5
-    )
+    predictor: Any = SimpleNamespace(reconstruct=partly_repaired)
+    assert survival(predictor, held_out) == pytest.approx(expected, abs=1e-5)

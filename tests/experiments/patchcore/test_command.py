@@ -5,8 +5,8 @@ import json
 import pytest
 
 from experiments.patchcore import __main__ as patchcore
-from tests.test_few_shot import elsewhere, parts, read
 from tests.tiny_encoder import write_squeezenet
+from tests.tiny_run import elsewhere, parts, read
 
 __all__ = ["elsewhere", "parts", "read"]  # fixtures
 

@@ -17,8 +17,8 @@ def run(tmp_path_factory):
 
 def test_the_advised_tile_width_is_the_width_of_the_shots(run, capsys):
     detector = lfq_jax.load(run)
-    saved = detector.saved._replace(photograph_px=(100, 60))
-    upright = SimpleNamespace(saved=saved)
+    record = detector.record._replace(photograph_px=(100, 60))
+    upright = SimpleNamespace(record=record)
     check = InputCheck(upright, tile_px=0)  # pyright: ignore[reportArgumentType]
     check.add(np.zeros((300, 300, 3), np.uint8))
     assert not capsys.readouterr().err

@@ -10,7 +10,7 @@ from experiments.quantizers import report
 from experiments.quantizers.settings import CompareQuantizers
 from experiments.quantizers.variants import read_variant
 from lfq_jax.config import ModelConfig
-from tests.test_few_shot import read
+from tests.tiny_run import read
 
 __all__ = ["read"]  # a fixture
 

@@ -22,12 +22,17 @@ from lfq_jax.config import (
 )
 from lfq_jax.memory_bank.bank import build_memory_bank
 from lfq_jax.memory_bank.distances import distance_maps_of
-from lfq_jax.memory_bank.features import extract, fit_feature_extractor, sizes_by_kind
-from lfq_jax.memory_bank.layout import channels
+from lfq_jax.memory_bank.features import (
+    extract,
+    fit_feature_extractor,
+    group_sizes_by_source,
+)
+from lfq_jax.memory_bank.layout import map_channels
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.residuals import feature_residual
 from lfq_jax.training.data import Photographs
-from lfq_jax.training.leave_one_out import LeaveOneOut
+from lfq_jax.training.prepare import prepare
+from lfq_jax.training.random_streams import random_streams
 from lfq_jax.training.step import Trainer
 
 
@@ -60,52 +65,52 @@ def test_a_network_survives_being_written_down():
         network_from_text('{"kind": "SqueezeNet", "depth": 3}')
 
 
-def test_distances_of_both_kinds_stand_beside_each_other(weights):
-    encoder = load_backbone(weights)
-    text = network_as_text(encoder.network)
+def test_the_filter_bank_and_each_stage_are_compared_separately(weights):
+    backbone = load_backbone(weights)
+    text = network_as_text(backbone.network)
     config = MemoryBankConfig(
         levels=2,
         patches=256,
         window=1,
-        encoder=BackboneConfig(weights, text, ("fire3", "fire5"), reconstructed=2),
+        backbone=BackboneConfig(weights, text, ("fire3", "fire5"), reconstructed=2),
     )
-    assert sizes_by_kind(config)[1:] == ((128,), (256,))
+    assert group_sizes_by_source(config)[1:] == ((128,), (256,))
     rng = np.random.default_rng(1)
     shots = rng.integers(90, 150, (2, 64, 64, 3), np.uint8)
-    sight = fit_feature_extractor(shots, config, stride=4, encoder=encoder)
+    extractor = fit_feature_extractor(shots, config, stride=4, backbone=backbone)
     unit = jnp.asarray(shots) / 255.0
-    (filters, fine, coarse), widest = extract(sight, unit, config, stride=4)
+    (filters, fine, coarse), targets = extract(extractor, unit, config, stride=4)
     assert fine.shape == (2, 15, 15, 128)
     assert coarse.shape == (2, 7, 7, 256)
     for stage in (fine, coarse):
         lengths = np.linalg.norm(stage, axis=-1)
         np.testing.assert_allclose(lengths, lengths[0, 0, 0], rtol=1e-3)
     # The widest of every stage's components have variance 1 in all, over the shots.
-    assert widest.shape == (*filters.shape[:3], 4)
-    variance = np.asarray(widest).reshape(-1, 4).var(0)
+    assert targets.shape == (*filters.shape[:3], 4)
+    variance = np.asarray(targets).reshape(-1, 4).var(0)
     np.testing.assert_allclose(variance.reshape(2, 2).sum(1), 1, rtol=0.05)
     for is_texture in (True, False):
-        memory = build_memory_bank(
-            sight, list(shots), config, stride=4, is_texture=is_texture, seed=0
+        bank = build_memory_bank(
+            extractor, list(shots), config, stride=4, is_texture=is_texture, seed=0
         )
-        found = np.asarray(distance_maps_of(memory, unit, config, stride=4))
-        count = channels(config, is_texture=is_texture)
-        # behind them how grain runs, of textures, and what the decoder is to give back
-        assert found.shape[-1] == count + is_texture + 4
-        distances = found[..., :count]
+        maps = distance_maps_of(bank, unit, config, stride=4)
+        channels = map_channels(config, is_texture=is_texture)
+        assert maps.distances.shape[-1] == channels.distances
+        assert maps.orientation.shape[-1] == is_texture
+        assert maps.features.shape[-1] == 4
         if not is_texture:  # in its own place a shot is at no distance from itself
-            assert distances[..., -2:].max() < 0.05
+            assert maps.distances[..., -2:].max() < 0.05
 
 
-def test_a_reference_without_the_weights_it_speaks_of_says_so(weights):
+def test_a_missing_backbone_is_refused(weights):
     model = add_backbone(PRESETS["cpu"].model, weights)
     assert model.memory_bank is not None
     shots = np.zeros((1, 32, 32, 3), np.uint8)
-    with pytest.raises(ValueError, match="needs the encoder's weights"):
+    with pytest.raises(ValueError, match="needs the backbone's weights"):
         fit_feature_extractor(shots, model.memory_bank, stride=4)
 
 
-def test_features_that_the_decoder_does_not_give_back_are_shown_by_stage():
+def test_the_feature_residual_has_a_channel_for_each_stage():
     features = jnp.zeros((1, 4, 4, 5)).at[0, 1, 2, 3].set(2.0)
     found = np.array(feature_residual(features, jnp.zeros_like(features), (2, 3)))
     assert found.shape == (1, 4, 4, 2)
@@ -114,12 +119,11 @@ def test_features_that_the_decoder_does_not_give_back_are_shown_by_stage():
     assert found.max() < 0.01
 
 
-def test_the_decoder_learns_to_give_back_the_features_of_the_part_without_its_anomaly(
-    weights,
-):
-    encoder = load_backbone(weights)
-    text = network_as_text(encoder.network)
-    of_encoder = BackboneConfig(weights, text, ("fire3", "fire5"), reconstructed=4)
+def test_the_decoder_learns_the_features_of_the_part_without_its_anomaly(weights):
+    backbone = load_backbone(weights)
+    text = network_as_text(backbone.network)
+    stages = ("fire3", "fire5")
+    backbone_config = BackboneConfig(weights, text, stages, reconstructed=4)
     config = ModelConfig(
         image_px=64,
         stem=4,
@@ -127,9 +131,9 @@ def test_the_decoder_learns_to_give_back_the_features_of_the_part_without_its_an
         discriminative_widths=(8, 12),
         discriminator_input="residual",
         kernels="he",
-        memory_bank=MemoryBankConfig(levels=2, patches=64, encoder=of_encoder),
+        memory_bank=MemoryBankConfig(levels=2, patches=64, backbone=backbone_config),
     )
-    model = Model(config)
+    model = Model(config, is_texture=True)
     assert model.feature_sizes == (4, 4)
     rng = np.random.default_rng(2)
     normals = np.repeat(rng.integers(40, 210, (2, 8, 8, 3), np.uint8), 8, 1).repeat(
@@ -138,14 +142,23 @@ def test_the_decoder_learns_to_give_back_the_features_of_the_part_without_its_an
     images, masks = normals.copy(), np.zeros((2, 64, 64), np.uint8)
     images[:, 16:32, 16:32], masks[:, 16:32, 16:32] = 255, 1
     data = Photographs(normals, images, masks, np.arange(2, dtype=np.int32))
-    preparation = LeaveOneOut(config, AugmentConfig(flips="none"), True, 0, encoder)
-    prepared = preparation.training(data, good=2)
-    known = prepared.anomalous.distance_maps.astype(jnp.float32)
-    assert known.shape[-1] == model.reference_channels + 1 + 2 * 8  # 1 of grain
-    changed = jnp.abs(model.features(known) - model.normal_features(known)).max(-1)
-    assert float(changed[:, 5:7, 5:7].min()) > 2 * float(changed[:, 14:, 14:].max())
-    good = prepared.good.distance_maps.astype(jnp.float32)
-    np.testing.assert_array_equal(model.features(good), model.normal_features(good))
+    preparation = TrainConfig(good_images=2, augment=AugmentConfig(flips="none"))
+    prepared = prepare(
+        data,
+        data,
+        model=model,
+        config=preparation,
+        streams=random_streams(0),
+        backbone=backbone,
+    )
+    maps = prepared.training.anomalous.distance_maps
+    assert [field.shape[-1] for field in maps] == list(model.map_channels)
+    assert maps.features.shape[-1] == maps.clean_features.shape[-1] == 8
+    features = np.asarray(maps.features, np.float32)
+    changed = np.abs(features - np.asarray(maps.clean_features, np.float32)).max(-1)
+    assert changed[:, 5:7, 5:7].min() > 2 * changed[:, 14:, 14:].max()
+    good = prepared.training.good.distance_maps
+    np.testing.assert_array_equal(good.features, good.clean_features)
 
     train = TrainConfig(
         batch_size=4,
@@ -154,10 +167,10 @@ def test_the_decoder_learns_to_give_back_the_features_of_the_part_without_its_an
         anomalous_share=0.5,
         loss=LossConfig(feature_weight=1.0),
     )
-    trainer = Trainer(model, train, steps=120, is_texture=False)
-    state = trainer.init(jax.random.key(0), preparation.memory(normals))
-    found = []
+    trainer = Trainer(Model(config, is_texture=False), train, steps=120)
+    state = trainer.init(jax.random.key(0), prepared.bank)
+    losses = []
     for _ in range(2):
-        state, interval = trainer.run(state, prepared, jax.random.key(1))
-        found.append(float(interval.figures["loss/features"]))
-    assert found[1] < 0.7 * found[0]
+        state, interval = trainer.run(state, prepared.training, jax.random.key(1))
+        losses.append(float(interval.means["loss/features"]))
+    assert losses[1] < 0.7 * losses[0]
