@@ -1,4 +1,4 @@
-"""TODO docstring of datasets.files."""
+"""Files written as a whole or not at all, and their hashes."""
 
 import hashlib
 import os
