@@ -13,7 +13,7 @@ from agm_torch.command_line import (
     Preview,
     Weights,
 )
-from datasets.usage import parsed
+from agm_torch.usage import parsed
 
 # many small matrix products: threads would only wait for each other
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

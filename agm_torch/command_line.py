@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from agm_torch.cache_folder import cache_folder
 from agm_torch.config import Engine, GeneratorConfig, Kind
-from datasets.cache_folder import cache_folder
 
 
 def default_cache() -> Path:

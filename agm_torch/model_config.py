@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from datasets.cache_folder import cache_folder
+from agm_torch.cache_folder import cache_folder
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 

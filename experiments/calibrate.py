@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from datasets.cache_folder import cache_folder
+from agm_torch.cache_folder import cache_folder
 from experiments.run.command_line import read_command_line
 from experiments.run.compile_cache import keep_compiled
 from experiments.run.image_folder import check_folder, found_photographs

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from datasets.cache_folder import cache_folder
+from agm_torch.cache_folder import cache_folder
 from experiments.bench.training import SHARED, WAYS
 from experiments.run.command_line import read_command_line
 from experiments.run.compile_cache import keep_compiled

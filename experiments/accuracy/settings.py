@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from datasets.cache_folder import cache_folder
+from agm_torch.cache_folder import cache_folder
 from experiments.accuracy.baseline import BASELINE
 from experiments.accuracy.candidates import Candidate
 from experiments.run.command_line import names, read_command_line, require_at_least

@@ -27,7 +27,7 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 IMPLEMENTATIONS = ("jax", "stablehlo", "onnxruntime", "torch")
 _START_UP_PROGRAMS = {
     "jax": (
-        "from datasets.cache_folder import cache_folder\n"
+        "from agm_torch.cache_folder import cache_folder\n"
         "from experiments.run.compile_cache import keep_compiled\n"
         "keep_compiled(cache_folder())\n"
         "import lfq_jax, numpy as np\n"

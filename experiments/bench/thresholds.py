@@ -53,7 +53,7 @@ def main() -> None:
 
 def _measure(settings: Settings) -> None:
     """Measure every detector of the runs and print the results."""
-    from datasets.cache_folder import cache_folder
+    from agm_torch.cache_folder import cache_folder
     from experiments.run.compile_cache import keep_compiled
     from lfq_jax.inference.run_folder import trained_categories
 

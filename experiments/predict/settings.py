@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from datasets.cache_folder import cache_folder
+from agm_torch.cache_folder import cache_folder
 from experiments.predict.outputs import MapFormat, OverlayFormat
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from datasets.cache_folder import cache_folder
+from agm_torch.cache_folder import cache_folder
 from experiments.run.command_line import read_command_line, require_at_least
 from experiments.run.folder import RunFolder, new_run_path
 from lfq_jax.config import as_json

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import tyro
 
-from datasets.usage import parsed
+from agm_torch.usage import parsed
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from datasets.cache_folder import cache_folder
+from agm_torch.cache_folder import cache_folder
 
 if TYPE_CHECKING:
     from datasets import Shots

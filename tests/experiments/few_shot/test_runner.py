@@ -56,7 +56,10 @@ def test_an_error_of_one_category_keeps_the_other_one_and_the_run_can_be_resumed
     arguments = ("--dataset", "folder", "--data-dir", str(parts), *TINY)
     refuse = ("--on-leak", "refuse", "--at-once", "2", "--out", str(out))
     said = refusal(capsys, *arguments, *refuse)
-    assert "error: 1 test images were trained with: good/leak" in said.splitlines()[-1]
+    assert (
+        "error: 1 test images are also training images: good/leak"
+        in said.splitlines()[-1]
+    )
     assert [x["category"] for x in without_times(out)] == ["ring"]
     leak.unlink()
     main(["--resume", str(out), "--at-once", "2"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.usage import usage_line
+from agm_torch.usage import usage_line
 from experiments.few_shot.settings import FewShot
 from experiments.report.__main__ import Report
 from experiments.run.command_line import read_command_line, read_flags
