@@ -57,7 +57,7 @@ def test_a_run_resumes_with_its_own_categories_and_shots_of_the_data(
 ):
     trained_on = []
 
-    def stop(data, held_out, *, inputs, **options):
+    def stop(data, held_out, config, *, inputs, **options):
         trained_on.append(inputs)
         raise KeyboardInterrupt
 

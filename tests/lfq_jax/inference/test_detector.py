@@ -175,6 +175,14 @@ def test_every_batch_size_is_compiled_once_also_by_many_threads():
     assert program._cache_size() == compiled, "equal detectors share it"
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(9, {4}), (2, {1}), (3, {4})])
+def test_only_very_few_photographs_are_scored_one_by_one(count, sizes):
+    record, thresholds, _ = tiny()
+    detector = Detector(Predictor(record), thresholds)
+    assert len(detector([part(i) for i in range(count)])) == count
+    assert detector.predictor._compiled == sizes
+
+
 def test_a_run_of_one_category_needs_no_name(tmp_path):
     run = write_run(tmp_path / "run", "plate")
     assert lfq_jax.load(run).category == "plate"
