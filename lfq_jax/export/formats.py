@@ -103,7 +103,7 @@ def _write_onnx(detector: Detector, folder: Path, batch_size: int) -> None:
         import onnxruntime  # noqa: F401  (the parity report runs it)
     except ImportError as error:
         raise ValueError(
-            f"--format onnx needs {error.name}, which is not installed: {_ONNX_INSTALL}"
+            f"format onnx needs {error.name}, which is not installed: {_ONNX_INSTALL}"
         ) from error
     spec = _spec(detector, batch_size)
     graph = plain_graph(decision_program(detector), spec)

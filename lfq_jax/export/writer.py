@@ -21,6 +21,8 @@ TOLERANCE = 1e-4
 """Largest allowed float32 difference of a map or score from the detector's."""
 SCHEMA_VERSION = 1
 _ASSETS = Path(__file__).resolve().parent / "assets"
+_WITH_SCRIPT = ("onnx", "stablehlo")
+"""Formats with a script that runs the export without this project."""
 
 
 class Parity(NamedTuple):
@@ -108,9 +110,8 @@ def export_detector(
         text = json.dumps(found._asdict() | {"tolerance": tolerance}, indent=1)
         (partial / "parity.json").write_text(text + "\n")
         _require_parity(found, format=format, tolerance=tolerance)
-        script = _ASSETS / f"run_{format}.py"
-        if script.is_file():
-            shutil.copy(script, partial / "run.py")
+        if format in _WITH_SCRIPT:
+            shutil.copy(_ASSETS / f"run_{format}.py", partial / "run.py")
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -122,7 +123,7 @@ def _images_to_compare(detector: Detector, source: Path) -> np.ndarray:
     if tile_px := detector.thresholds.tile_px:
         raise ValueError(
             f"the thresholds are those of tiles of {tile_px} px, but an export scores "
-            "whole photographs: calibrate with --tile-px 0 first"
+            "whole photographs: calibrate with tile_px 0 first"
         )
     images = read_validation(source)
     if not len(images):
@@ -139,8 +140,8 @@ def _require_parity(found: Parity, *, format: Format, tolerance: float) -> None:
         raise ValueError(
             f"the {format} export differs from the detector by {worst:.2g}, more "
             f"than {tolerance:g}, and is not kept. {_summary(found)} A value of the "
-            "bottleneck close to 0 may be rounded to the other sign; --tolerance "
-            "accepts larger differences"
+            "bottleneck close to 0 may be rounded to the other sign; a larger "
+            "tolerance accepts it"
         )
 
 

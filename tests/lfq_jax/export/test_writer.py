@@ -189,7 +189,7 @@ def test_thresholds_for_tiles_are_not_exported(run, capsys):
     path = run / "plate" / "detector" / "thresholds.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"tile_px": 32}))
     message = refusal(capsys, "--run", str(run))
-    assert "those of tiles of 32 px" in message and "--tile-px 0 first" in message
+    assert "those of tiles of 32 px" in message and "tile_px 0 first" in message
     assert list(run.glob("plate/*export*")) == []
 
 
