@@ -57,7 +57,7 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
     texture_px: int = PRESETS["best"].texture_px
     """Textures are resized to the size of their shots, but to at most this side of the
     square. Objects, and textures with smaller shots, are resized to --model.image-px.
-    With 0, or if --model.image-px is named, so is every category."""
+    If this is 0 or --model.image-px is given, every category is."""
     model: ModelConfig = PRESETS["best"].model
     """The networks."""
     train: TrainConfig = PRESETS["best"].train
@@ -153,8 +153,8 @@ def read_settings(
     """The settings in `argv`; a mistake exits with status 2.
 
     The preset decides the defaults of the other flags, so it is read first. On an
-    accelerator convolutions are in bfloat16, unless a flag says otherwise. The question
-    for an accelerator starts jax, so hosts are joined and cores are shared before.
+    accelerator convolutions are in bfloat16, unless a flag says otherwise. Looking
+    for an accelerator starts jax. So hosts are joined and cores are shared first.
     """
     prog = "python -m experiments.few_shot"
     default = _default(argv)

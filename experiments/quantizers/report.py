@@ -14,9 +14,8 @@ from typing import Any
 
 import tyro
 
+from experiments.report.page import ASSETS
 from experiments.run.command_line import read_flags
-
-ASSETS = Path(__file__).resolve().parent.parent / "report_assets"
 
 
 @dataclass(frozen=True)

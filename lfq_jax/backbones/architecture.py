@@ -5,12 +5,10 @@ import functools
 import json
 
 from lfq_jax.backbones.backbone import Network
-from lfq_jax.backbones.dinov2 import VisionTransformer
-from lfq_jax.backbones.resnet import ResNet
-from lfq_jax.backbones.squeezenet import SqueezeNet
+from lfq_jax.backbones.registry import ARCHITECTURES
 
 _KINDS: dict[str, type] = {
-    kind.__name__: kind for kind in (SqueezeNet, ResNet, VisionTransformer)
+    each.network.__name__: each.network for each in ARCHITECTURES
 }
 _STRIDES = (8, 16)
 """Strides of the default stages. Finer features are no better than the filter bank's,

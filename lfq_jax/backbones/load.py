@@ -13,13 +13,9 @@ import safetensors
 import safetensors.numpy
 
 from lfq_jax.backbones.backbone import Backbone
-from lfq_jax.backbones.dinov2 import read_vit
-from lfq_jax.backbones.resnet import read_resnet
-from lfq_jax.backbones.squeezenet import read_squeezenet
+from lfq_jax.backbones.registry import ARCHITECTURES
 from lfq_jax.backbones.weights_file import Tensors
 
-_READERS = (read_squeezenet, read_resnet, read_vit)
-_KNOWN = "SqueezeNet 1.1, a ResNet (torchvision, timm) or DINOv2 (timm, Hugging Face)"
 SUFFIXES = (".npz", ".safetensors")
 
 
@@ -35,13 +31,14 @@ def load_backbone(path: str | Path) -> Backbone:
     """
     path = Path(path)
     tensors = Tensors(path, _read(path))
-    for read in _READERS:
-        found = read(tensors)
+    for architecture in ARCHITECTURES:
+        found = architecture.read(tensors)
         if found is not None:
             network, arrays = found
             return Backbone({n: jnp.asarray(a) for n, a in arrays.items()}, network)
+    *others, last = (architecture.description for architecture in ARCHITECTURES)
     raise ValueError(
-        f"{path} must hold the tensors of {_KNOWN}, got "
+        f"{path} must hold the tensors of {', '.join(others)} or {last}, got "
         f"{', '.join(tensors.names[:3]) or 'none'}"
     )
 

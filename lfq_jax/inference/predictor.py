@@ -37,7 +37,8 @@ class RawPrediction(NamedTuple):
     scores: dict[str, float]
     """Every image score by its name."""
     reconstruction: UInt8[np.ndarray, "p p 3"] | None = None
-    """At the networks' resolution. None unless asked for, and where it was tiled."""
+    """At the networks' resolution. None for tiled photographs, and unless
+    `reconstructs` is set."""
     map_max: float = 0.0
     """Maximum of the map; of a tiled photograph, the largest of its tiles."""
 
@@ -103,7 +104,7 @@ class Predictor:
     def _predict_tiled(
         self, photograph: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]
     ) -> RawPrediction:
-        """Score every tile as an image of its own; each score is the largest of all."""
+        """Score every tile separately; an image score is the maximum over the tiles."""
         height, width = photograph.shape[:2]
         parts = tiles((height, width), size)
         squares = (to_square(tile.of(photograph), self.image_px) for tile in parts)

@@ -1,4 +1,4 @@
-"""The memory bank: the shots' patches, and what comparing with them needs.
+"""The memory bank: patches of the shots, poses, orientation and border baseline.
 
 A patch memory as in PatchCore (Roth et al. 2022), over the features of `features.py`.
 """

@@ -1,4 +1,7 @@
-"""How much farther good parts are near the border, so that it can be subtracted."""
+"""Border baseline: additional distance of good cells near the border.
+
+`distance_maps_of` subtracts it.
+"""
 
 import jax.numpy as jnp
 import numpy as np

@@ -30,7 +30,7 @@ from lfq_jax.ops.rotation import inside, rotate
 
 
 class DistanceMaps(NamedTuple):
-    """What comparing images with a memory bank gives, on the grid of cells.
+    """Distances, orientation and features of every cell, compared with a memory bank.
 
     A field that does not apply has no channels.
     """
@@ -44,7 +44,7 @@ class DistanceMaps(NamedTuple):
     features: Shaped[Array, "*b gh gw f"]
     """The image's features that the decoder is to reconstruct."""
     clean_features: Shaped[Array, "*b gh gw g"]
-    """The same of the image without its anomaly, known in training alone."""
+    """`features` of the image without its anomaly. Only for training images."""
 
 
 def empty_maps(
@@ -104,7 +104,7 @@ def _window_radius(config: MemoryBankConfig, bank: FeatureBank, cells: int) -> i
 
 
 class _Comparison:
-    """The comparison of one image with one bank: what all images share."""
+    """Compares images with one bank. Holds what does not depend on the image."""
 
     def __init__(self, bank: MemoryBank, config: MemoryBankConfig, stride: int) -> None:
         self.bank, self.config, self.stride = bank, config, stride

@@ -1,4 +1,9 @@
-"""The metrics over images and over pixels, or why one cannot be computed."""
+"""The metrics over images and over pixels, or why one cannot be computed.
+
+To add a metric: its curve in `curves.py`, its value here, and a field of
+`evaluation.Evaluation`. `experiments.measure.category_metrics.METRICS` and
+`experiments.report.results_table.COLUMNS` list those of results and tables.
+"""
 
 import functools
 from collections.abc import Callable, Sequence

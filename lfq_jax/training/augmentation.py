@@ -61,7 +61,7 @@ def _light(
 
 
 def mirrors_and_turns(config: AugmentConfig, *, is_texture: bool) -> tuple[bool, bool]:
-    """Whether mirrored, and whether turned good parts are good parts."""
+    """(flips, turns): whether mirrored parts and parts turned by 90 degrees are good."""
     flips = config.flips == "both" or (config.flips == "auto" and is_texture)
     turns = config.quarter_turns
     return flips, turns == "always" or (turns == "auto" and is_texture)
@@ -75,7 +75,7 @@ def augment(
     Sensor noise is added to the image alone: the autoencoder reconstructs the clean
     normal image.
     """
-    # The second key drew small rotations and shifts, which no preset used.
+    # The second key is unused: splitting into four would change every result.
     orient_key, _, light_key, noise_key, level_key = jax.random.split(key, 5)
     flips, turns = mirrors_and_turns(config, is_texture=is_texture)
 

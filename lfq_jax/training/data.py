@@ -67,7 +67,7 @@ def load_shards(folder: Path) -> Photographs:
 
 
 def split(data: Photographs, *, held_out: int) -> tuple[Photographs, Photographs]:
-    """Split off the last `held_out` records: (the others, those).
+    """Split the records into (training records, the last `held_out` records).
 
     Every record has a seed of its own, so the two parts are independent.
 

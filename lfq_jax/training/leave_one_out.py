@@ -1,8 +1,8 @@
 """Every photograph compared with the bank of the shots that it was not made from.
 
-A shot is no stranger to a bank that contains it: all its distances would be 0. A
-detector has to learn how much good parts differ, so during preparation each photograph
-is compared with the other shots only.
+In a bank that contains it, a shot has distance 0 everywhere. A detector has to learn
+how much good parts differ. So during preparation each photograph is compared with the
+other shots only.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ _NORMALIZER_IMAGES = 16
 
 
 class Normalizer(NamedTuple):
-    """What good parts of a texture usually show. Fitted once, used by every bank."""
+    """Statistics of a texture's good parts, which correct the distances."""
 
     border_baseline: Float[Array, "r c"]
     orientation_mean: Float[Array, ""]
@@ -65,8 +65,8 @@ class LeaveOneOut:
     """How photographs are varied before they are compared."""
     extractor: FeatureExtractor
     banks: tuple[MemoryBank, ...]
-    """banks[i] knows nothing of shots[i]. A single shot is left out of varied copies of
-    itself."""
+    """banks[i] holds no patch of shots[i]. With a single shot, banks[0] holds varied
+    copies of it."""
     normalizer: Normalizer | None = None
     """None for objects, where distances near the border describe the part itself."""
 

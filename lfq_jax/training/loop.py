@@ -198,7 +198,7 @@ def train(
 def _checkpoint_config(
     config: DetectorConfig, *, shots: int, inputs: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """What a checkpoint must agree with to be resumed."""
+    """Settings and inputs that must equal the checkpoint's to be resumed."""
     return {
         "model": as_json(config.model),
         "train": as_json(config.train),

@@ -1,4 +1,4 @@
-"""From photographs to all that a training draws from, each step once.
+"""Memory bank, logistic head, training and validation data: computed before the steps.
 
 Without a memory bank the photographs stay as they are, and every step varies them. With
 a bank each photograph is varied once and compared with the shots it was not made from.

@@ -1,4 +1,7 @@
-"""Every random stream of a training, from its seed. No other file derives a key."""
+"""Every random stream of a training, from its seed.
+
+Other files only split the keys that they are given.
+"""
 
 from typing import NamedTuple
 

@@ -90,7 +90,8 @@ def crop(sample: Sample, key: PRNGKeyArray, crop_px: int) -> Sample:
     point_key, centred_key, offset_key = jax.random.split(key, 3)
     by_cell = sample.mask.reshape(grid, cell, grid, cell).max((1, 3)).ravel()
     is_centred = jax.random.bernoulli(centred_key, CENTRED_SHARE)
-    # The largest of Gumbel noise is a uniform draw; anomalous cells come first.
+    # The argmax of Gumbel noise draws uniformly. Adding 1e3 limits the draw to
+    # anomalous cells, if there are any.
     chance = jax.random.gumbel(point_key, by_cell.shape)
     point = jnp.argmax(chance + jnp.where(is_centred, 1e3 * by_cell, 0.0))
     offset = jax.random.randint(offset_key, (2,), 0, cells)

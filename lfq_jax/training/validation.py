@@ -46,7 +46,7 @@ class Validation(NamedTuple):
 
 
 class Validated(NamedTuple):
-    """How well a detector does on the validation."""
+    """Metrics, pixel threshold and scores on the validation images."""
 
     metrics: dict[str, float | None]
     """Image AUROC, pixel AUROC and pixel AP."""
@@ -79,7 +79,7 @@ def score_for_calibration(
     augment: AugmentConfig,
     streams: RandomStreams,
 ) -> CalibrationScores:
-    """Scores of images whose answer is known, to derive thresholds from.
+    """Scores of images with known labels, from which thresholds are computed.
 
     At the end of a training only the k shots are known to be good. Each shot is scored
     in varied form, compared with the bank of the other shots. The networks have seen
