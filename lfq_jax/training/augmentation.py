@@ -61,7 +61,7 @@ def _light(
 
 
 def mirrors_and_turns(config: AugmentConfig, *, is_texture: bool) -> tuple[bool, bool]:
-    """(flips, turns): whether mirrored parts and parts turned by 90 degrees are good."""
+    """(flips, turns): whether mirrored and turned good parts are good parts."""
     flips = config.flips == "both" or (config.flips == "auto" and is_texture)
     turns = config.quarter_turns
     return flips, turns == "always" or (turns == "auto" and is_texture)
