@@ -154,6 +154,14 @@ def _run_tests() -> TestOutcome:
     return TestOutcome(lines[-1].strip("= "), failed)
 
 
+def images_to_score(data: Any, count: int) -> tuple[Any, Any]:
+    """The first `count` anomalous images of training data, and their distance maps."""
+    import jax
+
+    first = jax.tree.map(lambda array: array[:count], data.anomalous)
+    return first.images, first.distance_maps
+
+
 def measure(preset: "PresetName", dtype: "Dtype", batch: int, repetitions: int) -> Row:
     """Median rates over `repetitions`, after one run for compilation."""
     import jax
@@ -177,8 +185,7 @@ def measure(preset: "PresetName", dtype: "Dtype", batch: int, repetitions: int) 
         state = train(state)
         training_seconds.append(time.perf_counter() - started)
     scorer = Scorer(trainer.model, PRESETS[preset].score)
-    images = data.anomalous.images[:batch]
-    distance_maps = data.anomalous.distance_maps[:batch]
+    images, distance_maps = images_to_score(data, batch)
     if trainer.model.config.memory_bank is None:
         distance_maps = None
     jax.block_until_ready(scorer(state.variables, images, distance_maps))

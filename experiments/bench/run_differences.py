@@ -23,8 +23,8 @@ SYNONYMS = (
     ("logistic_head", "reader", "head"),
     ("backbone", "encoder", "weights"),
     ("calibration_scores", "evidence"),
-    ("head_weight", "head_weight"),
-    ("score_head_weight", "score_head_weight"),
+    ("head_weight", "reader_share"),
+    ("score_head_weight", "score_share"),
 )
 """Every name that one thing has had. Add a name to its row, or a row."""
 SKIPPED_FIELDS = frozenset(

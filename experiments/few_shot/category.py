@@ -48,6 +48,7 @@ def run_category(
         should_stop=should_stop,
     )
     predictor = _save(settings, category, trained, data, shots=shots, folder=folder)
+    del data, held_out  # all anomalies, which scoring does not need
     training_curves(folder / "metrics.jsonl", folder / "training_curves.png")
 
     test = load_test_images(settings, category)
@@ -222,7 +223,7 @@ def _score(
     )
     truths: list[GroundTruth] = []
     images = photographs(progress, truths)
-    predictions = predictor.predict(images, reconstructs=True)
+    predictions = predictor.predict(images, reconstructs=True, pads=True)
     return truths, list(predictions)
 
 

@@ -147,7 +147,7 @@ def _detection(
 ) -> tuple[list[GroundTruth], dict[str, float | None]]:
     """Ground truths of the test images; AUROCs, AP and PRO at the masks' resolution."""
     truths: list[GroundTruth] = []
-    predictions = list(predictor.predict(photographs(test, truths)))
+    predictions = list(predictor.predict(photographs(test, truths), pads=True))
     image_score = predictor.record.score.image_score
     scores = np.array([p.scores[image_score] for p in predictions])
     labels = np.array([truth.label for truth in truths])

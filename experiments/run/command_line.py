@@ -40,6 +40,7 @@ RENAMED_FLAGS = (
 
 REMOVED_FLAGS = {
     "--model.memory-bank.shows-features": "features besides distances",
+    "--model.memory-bank.no-shows-features": "features besides distances",
     "--train.augment.rotation-degrees": "small rotations of the images",
     "--train.augment.shift": "small shifts of the images",
     "--train.augment.scale": "small changes of size",

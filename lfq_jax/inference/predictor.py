@@ -86,6 +86,7 @@ class Predictor:
         *,
         tile_px: int = 0,
         reconstructs: bool = False,
+        pads: bool = False,
     ) -> Iterator[RawPrediction]:
         """Predictions in the photographs' order. Holds one batch in memory.
 
@@ -93,13 +94,15 @@ class Predictor:
           tile_px: width of the tiles that are scored one by one; 0: no tiles.
           reconstructs: whether the predictions of whole photographs have their
             reconstructions.
+          pads: whether one or two photographs, too, are scored as a full batch. One
+            program then computes all scores. Default: one by one, which is faster.
         """
         if tile_px:
             for photograph in photographs:
                 yield self._predict_tiled(photograph, self.tile_size(tile_px))
             return
         squares = (to_square(each, self.image_px) for each in photographs)
-        yield from self._predict_squares(squares, reconstructs=reconstructs)
+        yield from self._predict_squares(squares, reconstructs=reconstructs, pads=pads)
 
     def _predict_tiled(
         self, photograph: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]
@@ -119,16 +122,19 @@ class Predictor:
         return RawPrediction(mosaic.map(), highest, map_max=map_max)
 
     def _predict_squares(
-        self, squares: Iterable[np.ndarray], *, reconstructs: bool = False
+        self,
+        squares: Iterable[np.ndarray],
+        *,
+        reconstructs: bool = False,
+        pads: bool = False,
     ) -> Iterator[RawPrediction]:
-        size, is_first = self.record.score.batch_size, True
+        size = self.record.score.batch_size
         for batch, count in filled(squares, size):
-            if is_first and count < size and count <= _FEW:
+            if count < size and count <= _FEW and not pads:
                 for square in batch[:count]:
                     yield from self._predict_batch([square], 1, reconstructs)
             else:
                 yield from self._predict_batch(batch, count, reconstructs)
-            is_first = False
 
     def _predict_batch(
         self, squares: list[np.ndarray], count: int, reconstructs: bool
@@ -161,8 +167,9 @@ class Predictor:
         """Score a batch; each size of batch is compiled once, by one thread."""
         with self._compiling:
             if len(images) not in self._compiled:
-                self.scorer(self.variables, np.zeros_like(images))
+                scored = self.scorer(self.variables, images)
                 self._compiled.add(len(images))
+                return scored
         return self.scorer(self.variables, images)
 
     def reconstruct(self, images: UInt8[np.ndarray, "n p p 3"]) -> Reconstruction:

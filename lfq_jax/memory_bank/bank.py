@@ -6,7 +6,6 @@ A patch memory as in PatchCore (Roth et al. 2022), over the features of `feature
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
@@ -98,11 +97,6 @@ def build_memory_bank(
     pairs = zip(anywhere, in_place, strict=True)
     filters, *stages = [FeatureBank(*pair) for pair in pairs]
     return MemoryBank(extractor, filters, tuple(stages), poses, orientation)
-
-
-def copy_bank(bank: MemoryBank) -> MemoryBank:
-    """The same bank in buffers of its own."""
-    return jax.tree.map(lambda x: x.copy(), bank)
 
 
 def _variants(

@@ -1,7 +1,7 @@
 """The shared evaluation: AUROC, AP, F1-max and PRO of anomaly maps. numpy only.
 
 The public interface to the modules below. `ground_truth` has the rule for masks and
-`pixel_metrics` counts pixels. `curves` and `figures` compute metrics from the counts;
+`pixel_metrics` counts pixels. `curves` and `values` compute metrics from the counts;
 `error_bounds` and `bootstrap` compute their accuracy. None of them uses a model.
 """
 

@@ -131,8 +131,8 @@ class StreamingPixelMetrics(_PixelMetrics):
     Up to `EXACT_PIXELS` pixels are stored, and their metrics equal those of
     `ExactPixelMetrics`. More pixels are counted in a `ScoreHistogram`. It needs no
     score bounds in advance: its bins follow the float32 scores that occur, as fine as
-    1 million bins allow. `Figures.error_bounds` has the largest possible error of each
-    metric, about 1e-6 for maps in [0, 1].
+    1 million bins allow. `MetricValues.error_bounds` has the largest possible error of
+    each metric, about 1e-6 for maps in [0, 1].
 
     The state depends on which images were added, not on their order or on how they
     were split: merged parts have the same counts to the last bit. Memory stays below

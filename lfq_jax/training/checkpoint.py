@@ -179,7 +179,9 @@ def _read_every_value(folder: Path) -> None:
     Orbax reads all arrays at once. If one is damaged, the reads of the others end after
     Orbax has closed their event loop, with tracebacks that cannot be caught.
     """
-    spec = {"driver": "ocdbt", "base": f"file://{folder}/"}
+    # not a file:// address, in which a path with # or % means another one
+    base = {"driver": "file", "path": f"{folder}/"}
+    spec = {"driver": "ocdbt", "base": base}
     store = tensorstore.KvStore.open(spec).result()
     for name in store.list().result():
         store.read(name).result()

@@ -57,7 +57,9 @@ def memory_errors(
 
 
 def _shape(x: Any) -> jax.ShapeDtypeStruct:
-    sharding = getattr(x, "sharding", None)  # a restored array is a numpy array
+    # A restored array is numpy's, and what was prepared on the host is not committed to
+    # a device: the step decides where those go.
+    sharding = x.sharding if getattr(x, "committed", False) else None
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
 

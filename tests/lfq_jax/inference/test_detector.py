@@ -153,8 +153,8 @@ def test_every_batch_size_is_compiled_once_also_by_many_threads():
     images = [part(i) for i in range(9)]
 
     def scores(detector):
-        """Of a list in padded batches, and of one image alone."""
-        return [found.score for found in [*detector(images), detector(images[0])]]
+        """Of two full batches, and of one image alone."""
+        return [found.score for found in detector(images)]
 
     expected = scores(detector)
     assert detector.predictor._compiled == {1, 4}
@@ -175,12 +175,14 @@ def test_every_batch_size_is_compiled_once_also_by_many_threads():
     assert program._cache_size() == compiled, "equal detectors share it"
 
 
-@pytest.mark.parametrize(("count", "sizes"), [(9, {4}), (2, {1}), (3, {4})])
-def test_only_very_few_photographs_are_scored_one_by_one(count, sizes):
-    record, thresholds, _ = tiny()
-    detector = Detector(Predictor(record), thresholds)
-    assert len(detector([part(i) for i in range(count)])) == count
-    assert detector.predictor._compiled == sizes
+@pytest.mark.parametrize("pads", [False, True])
+@pytest.mark.parametrize("count", [2, 3, 9])
+def test_one_or_two_photographs_are_scored_one_by_one_unless_padded(count, pads):
+    predictor = Predictor(tiny()[0])
+    images = [part(i) for i in range(count)]
+    assert len(list(predictor.predict(images, pads=pads))) == count
+    expected = {2: {1}, 3: {4}, 9: {1, 4}}[count]
+    assert predictor._compiled == ({4} if pads else expected)
 
 
 def test_a_run_of_one_category_needs_no_name(tmp_path):

@@ -87,7 +87,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bits(tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """The folder of a training with the settings that tests/test_train.py compiles."""
+    """The folder of a training with the settings that tiny_training.py compiles."""
     folder = tmp_path_factory.mktemp("finished")
     run(folder, train_config=TRAIN, machine=Machine(profile=folder / "profile"))
     return folder

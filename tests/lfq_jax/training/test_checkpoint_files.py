@@ -49,6 +49,12 @@ def restored(folder: Path) -> Progress | None:
         checkpoints.close()
 
 
+@pytest.mark.parametrize("name", ["run#1", "half 50%", "what?"])
+def test_a_folder_of_any_name_is_restored(tmp_path, name):
+    found = restored(saved(tmp_path / name, 4))
+    assert found is not None and int(found.state.step) == 4
+
+
 def test_the_latest_progress_is_restored_to_the_bit(tmp_path):
     found, expected = restored(saved(tmp_path, 3, 4)), progress(4)
     assert jax.tree.structure(found) == jax.tree.structure(expected)
