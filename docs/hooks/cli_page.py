@@ -38,6 +38,7 @@ COMMANDS = (
     "experiments.bench.evaluation",
     "experiments.bench.inference",
     "experiments.bench.quantizers",
+    "experiments.bench.same_bits",
     "experiments.bench.thresholds",
     "experiments.bench.training",
 )

@@ -196,7 +196,7 @@ def test_thresholds_are_equal_after_writing_and_reading_json():
     assert Thresholds.from_json(thresholds.as_json()) == thresholds
     content = thresholds.as_json()
     for wrong in (
-        content | {"schema_version": 2},
+        content | {"schema_version": 1},
         {k: v for k, v in content.items() if k != "good"},
         content | {"unknown": 1},
         content | {"image": 3},

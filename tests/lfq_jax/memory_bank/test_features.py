@@ -166,8 +166,9 @@ def test_the_decoder_learns_the_features_of_the_part_without_its_anomaly(weights
         reconstructive_learning_rate=3e-3,
         anomalous_share=0.5,
         loss=LossConfig(feature_weight=1.0),
+        augment=AugmentConfig(flips="none", quarter_turns="never"),
     )
-    trainer = Trainer(Model(config, is_texture=False), train, steps=120)
+    trainer = Trainer(model, train, steps=120)
     state = trainer.init(jax.random.key(0), prepared.bank)
     losses = []
     for _ in range(2):
