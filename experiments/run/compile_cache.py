@@ -1,5 +1,6 @@
 """The cache folder of compiled programs."""
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -8,10 +9,13 @@ from pathlib import Path
 def keep_compiled(cache_dir: Path) -> None:
     """Let jax store compiled programs, so that a second run or category starts at once.
 
-    If the folder is not writable, one line on stderr says so and nothing is stored.
+    If the folder is not writable, one line on stderr says so and nothing is stored. A
+    folder that $JAX_COMPILATION_CACHE_DIR names is used as it is.
     """
     import jax
 
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
     folder = cache_dir / "xla"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -56,8 +56,15 @@ def as_batch(sample: Sample) -> Any:
     )
 
 
-@pytest.mark.parametrize("layout", ["nchw", "channels_last"])
-@pytest.mark.parametrize("name", ["cpu", "paper"])
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [
+        ("cpu", "nchw"),
+        ("paper", "channels_last"),
+        pytest.param("cpu", "channels_last", marks=pytest.mark.slow),
+        pytest.param("paper", "nchw", marks=pytest.mark.slow),
+    ],
+)
 def test_pytorch_computes_the_same_losses(name, layout):
     pytest.importorskip("torch", reason="the agm extra is not installed")
     from experiments.bench.torch_training import TorchStep

@@ -24,6 +24,7 @@ import hashlib, os, sys
 from pathlib import Path
 folder, cache, epochs = sys.argv[1:]
 os.environ["XLA_FLAGS"] = ""
+os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 import dataclasses
 import jax, numpy as np
 from experiments.run.compile_cache import keep_compiled
@@ -76,6 +77,7 @@ def _killed(tmp_path: Path, *, epochs: int, kills: list[int]) -> None:
     assert logs[0] == logs[1]
 
 
+@pytest.mark.slow  # test_loop.py resumes an interrupted training to the same bits
 def test_a_training_killed_at_a_random_moment_ends_with_the_same_bits(tmp_path):
     _killed(tmp_path, epochs=2, kills=[random.randint(1, 5)])
 

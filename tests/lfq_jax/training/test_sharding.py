@@ -76,7 +76,9 @@ def test_a_run_resumes_with_another_number_of_devices(tmp_path):
 @needs_8
 def test_more_devices_than_there_are_and_batches_that_do_not_divide_are_refused():
     here = jax.local_device_count()
-    with pytest.raises(ValueError, match=rf"in \[0, {here}\], the number that jax finds, got 9000"):
+    with pytest.raises(
+        ValueError, match=rf"in \[0, {here}\], the number that jax finds, got 9000"
+    ):
         make_mesh(9000, batch_size=9000)
     with pytest.raises(ValueError, match="batch_size 6 cannot be shared by 4 devices"):
         make_mesh(4, batch_size=6)
