@@ -177,7 +177,7 @@ def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
     if both:
         raise ValueError(f"{min(both)} lies in --good and in --defective")
     keep_compiled(settings.cache_dir)
-    from lfq_jax.calibration.calibrate import of_photographs
+    from lfq_jax.calibration.calibrate import thresholds_from_photographs
     from lfq_jax.inference.detector_files import (
         read_detector,
         read_thresholds,
@@ -201,7 +201,7 @@ def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
             good.pixels.merge(bad.pixels)
             pixel_f1_threshold = _pixel_f1_threshold(good.pixels, settings.masks)
     image_score, reason = _image_score(settings, before, good.scores, defective)
-    after = of_photographs(
+    after = thresholds_from_photographs(
         before,
         good.scores,
         defective=defective,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lfq_jax.calibration.calibrate import of_training
+from lfq_jax.calibration.calibrate import thresholds_after_training
 from lfq_jax.calibration.scores import CalibrationScores
 from lfq_jax.calibration.thresholds import Thresholds
 from lfq_jax.config import AugmentConfig, MemoryBankConfig, ModelConfig, ScoreConfig
@@ -90,7 +90,7 @@ def _made(kind: str) -> tuple[DetectorRecord, Thresholds, np.ndarray]:
     bad = np.stack([part(i, spot=True) for i in range(14, 18)])
     more = np.stack([part(i) for i in range(20, 36)])
     scores = [_scores(saved, each) for each in (more, good, bad)]
-    thresholds = of_training(
+    thresholds = thresholds_after_training(
         CalibrationScores(*scores),
         shots=2,
         image_score="smoothed_max",

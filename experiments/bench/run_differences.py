@@ -18,7 +18,7 @@ SYNONYMS = (
     ("filter_bank", "filters"),
     ("anywhere", "patches"),
     ("in_place", "places"),
-    ("border_baseline", "border_normalizer", "usual"),
+    ("border_baseline", "usual"),
     ("targets", "reconstruction_targets", "widest"),
     ("logistic_head", "reader", "head"),
     ("backbone", "encoder", "weights"),

@@ -80,7 +80,7 @@ def measure(
     settings: Settings, run: Path, category: str, images: list
 ) -> dict[str, Any]:
     """False-alarm and detection rate of every threshold of one detector."""
-    from lfq_jax.calibration.calibrate import of_photographs
+    from lfq_jax.calibration.calibrate import thresholds_from_photographs
     from lfq_jax.inference.detector_files import read_detector, read_thresholds
     from lfq_jax.inference.predictor import Predictor
 
@@ -110,7 +110,7 @@ def measure(
             key: [scores[key] for scores in calibration[:count]]
             for key in calibration[0]
         }
-        calibrated = of_photographs(
+        calibrated = thresholds_from_photographs(
             thresholds,
             good,
             image_score=name,

@@ -25,7 +25,7 @@ from lfq_jax.inference.detector_files import DetectorRecord
 from lfq_jax.memory_bank import filter_bank as filters
 from lfq_jax.memory_bank import logistic_head, orientation
 from lfq_jax.memory_bank import nearest_neighbours as nearest
-from lfq_jax.memory_bank.border_normalizer import cells_from_border
+from lfq_jax.memory_bank.border_baseline import cells_from_border
 from lfq_jax.model.scoring import WINDOW_SIGMAS
 from lfq_jax.ops.gaussian import blur_matrix, window_matrix
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lfq_jax.config import PRESETS, ModelConfig, TrainConfig
 from lfq_jax.memory_bank.distances import DistanceMaps
-from lfq_jax.memory_bank.layout import map_channels
+from lfq_jax.memory_bank.map_channels import map_channels
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.training.data import Samples, TrainingData
 from lfq_jax.training.step import Trainer

@@ -59,7 +59,7 @@ def chosen_score(
     return preferred, reason
 
 
-def of_training(
+def thresholds_after_training(
     scores: CalibrationScores,
     *,
     shots: int,
@@ -111,7 +111,7 @@ def of_training(
     )
 
 
-def of_photographs(
+def thresholds_from_photographs(
     before: Thresholds,
     good: Scores,
     *,

@@ -15,7 +15,7 @@ from lfq_jax.memory_bank.features import (
     extract_filters,
     extract_from_images,
 )
-from lfq_jax.memory_bank.layout import map_channels
+from lfq_jax.memory_bank.map_channels import map_channels
 from lfq_jax.memory_bank.orientation import Orientation, fit_orientation
 from lfq_jax.memory_bank.pose_search import Poses, build_poses
 from lfq_jax.memory_bank.subsampling import sample

@@ -9,13 +9,13 @@ from jaxtyping import Array, Float, Shaped
 
 from lfq_jax.config import MemoryBankConfig
 from lfq_jax.memory_bank.bank import FeatureBank, MemoryBank
-from lfq_jax.memory_bank.border_normalizer import cells_from_border
+from lfq_jax.memory_bank.border_baseline import cells_from_border
 from lfq_jax.memory_bank.features import (
     PatchFeatures,
     extract,
     group_sizes_by_source,
 )
-from lfq_jax.memory_bank.layout import MapChannels
+from lfq_jax.memory_bank.map_channels import MapChannels
 from lfq_jax.memory_bank.nearest_neighbours import (
     TIE,
     WindowTiles,

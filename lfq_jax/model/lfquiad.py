@@ -18,8 +18,8 @@ from lfq_jax import quantizers
 from lfq_jax.config import ModelConfig
 from lfq_jax.memory_bank.distances import DistanceMaps, distance_maps_of, empty_maps
 from lfq_jax.memory_bank.features import reconstructed_sizes
-from lfq_jax.memory_bank.layout import MapChannels, map_channels
 from lfq_jax.memory_bank.logistic_head import head_log_odds
+from lfq_jax.memory_bank.map_channels import MapChannels, map_channels
 from lfq_jax.model.autoencoder import Autoencoder
 from lfq_jax.model.discriminator import Discriminator
 from lfq_jax.model.fusion import fuse

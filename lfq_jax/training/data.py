@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int32, UInt8
 
 from datasets.shards import open_shards
 from lfq_jax.memory_bank.distances import DistanceMaps, empty_maps
-from lfq_jax.memory_bank.layout import MapChannels
+from lfq_jax.memory_bank.map_channels import MapChannels
 
 
 class Photographs(NamedTuple):

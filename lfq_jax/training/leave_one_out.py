@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from lfq_jax.config import AugmentConfig, MemoryBankConfig
 from lfq_jax.memory_bank.bank import MemoryBank, build_memory_bank
-from lfq_jax.memory_bank.border_normalizer import fit_border_baseline
+from lfq_jax.memory_bank.border_baseline import fit_border_baseline
 from lfq_jax.memory_bank.distances import DistanceMaps, distance_maps_of, empty_maps
 from lfq_jax.memory_bank.features import FeatureExtractor, extract
 from lfq_jax.memory_bank.orientation import fit_orientation_statistics

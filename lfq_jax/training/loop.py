@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lfq_jax.backbones import Backbone
-from lfq_jax.calibration.calibrate import of_training
+from lfq_jax.calibration.calibrate import thresholds_after_training
 from lfq_jax.calibration.thresholds import Thresholds
 from lfq_jax.config import ModelConfig, ScoreConfig, TrainConfig, as_json
 from lfq_jax.model.lfquiad import Model
@@ -183,7 +183,7 @@ def train(
         variables=progress.best,
         scorer=scorer,
         validation=validated.metrics,
-        thresholds=of_training(
+        thresholds=thresholds_after_training(
             scores,
             shots=shots,
             image_score=config.score.image_score,

@@ -9,8 +9,8 @@ from lfq_jax.calibration.calibrate import (
     MAP_MAX,
     chosen_score,
     image_auroc,
-    of_photographs,
-    of_training,
+    thresholds_after_training,
+    thresholds_from_photographs,
 )
 from lfq_jax.calibration.rules import (
     Threshold,
@@ -179,10 +179,12 @@ def test_the_rule_of_a_training_is_margin_if_it_has_anomalies():
         ]
         assert odds[0] < odds[1] < odds[2]
     empty = {key: [] for key in thresholds.calibration_scores["varied"]}
-    evidence = CalibrationScores(
+    scores = CalibrationScores(
         **(thresholds.calibration_scores | {"synthetic_anomalous": empty})
     )
-    without = of_training(evidence, shots=2, image_score="max", pixel_f1_threshold=None)
+    without = thresholds_after_training(
+        evidence, shots=2, image_score="max", pixel_f1_threshold=None
+    )
     assert without.rule == "false_alarm_rate" and "margin" not in without.image
 
 
@@ -234,7 +236,7 @@ def test_calibrating_with_good_images_replaces_the_shots_scores():
     rng = np.random.default_rng(6)
     names = ("mean", "max", "top_k_mean", "smoothed_max", "map_max")
     good = {name: drawn(rng, 40).tolist() for name in names}
-    after = of_photographs(
+    after = thresholds_from_photographs(
         before, good, image_score="max", reason="why", rate=0.1, tile_px=64
     )
     assert (after.image_score, after.tile_px, after.rule) == (

@@ -12,7 +12,7 @@ from lfq_jax.memory_bank.bank import build_memory_bank
 from lfq_jax.memory_bank.distances import distance_maps_of
 from lfq_jax.memory_bank.features import fit_feature_extractor
 from lfq_jax.memory_bank.filter_bank import group_sizes
-from lfq_jax.memory_bank.layout import map_channels
+from lfq_jax.memory_bank.map_channels import map_channels
 
 CONFIG = MemoryBankConfig(levels=2, patches=200, window=1, poses=0)
 GROUPS = len(group_sizes(CONFIG.levels))

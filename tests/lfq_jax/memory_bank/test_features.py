@@ -27,7 +27,7 @@ from lfq_jax.memory_bank.features import (
     fit_feature_extractor,
     group_sizes_by_source,
 )
-from lfq_jax.memory_bank.layout import map_channels
+from lfq_jax.memory_bank.map_channels import map_channels
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.residuals import feature_residual
 from lfq_jax.training.data import Photographs

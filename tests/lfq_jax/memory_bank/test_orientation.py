@@ -11,7 +11,7 @@ import pytest
 from lfq_jax.config import AugmentConfig, ModelConfig
 from lfq_jax.memory_bank.bank import build_memory_bank
 from lfq_jax.memory_bank.features import fit_feature_extractor
-from lfq_jax.memory_bank.layout import map_channels
+from lfq_jax.memory_bank.map_channels import map_channels
 from lfq_jax.memory_bank.orientation import (
     Orientation,
     describe_orientation,

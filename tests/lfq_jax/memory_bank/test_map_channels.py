@@ -16,7 +16,7 @@ from lfq_jax.config import (
 )
 from lfq_jax.memory_bank.distances import distance_maps_of
 from lfq_jax.memory_bank.features import fit_feature_extractor
-from lfq_jax.memory_bank.layout import MapChannels, map_channels
+from lfq_jax.memory_bank.map_channels import MapChannels, map_channels
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.training.leave_one_out import leave_one_out
 from lfq_jax.training.random_streams import random_streams

@@ -6,7 +6,7 @@ import pytest
 
 from lfq_jax.config import AugmentConfig, MemoryBankConfig, ModelConfig
 from lfq_jax.memory_bank.bank import MemoryBank
-from lfq_jax.memory_bank.border_normalizer import fit_border_baseline
+from lfq_jax.memory_bank.border_baseline import fit_border_baseline
 from lfq_jax.memory_bank.distances import distance_maps_of
 from lfq_jax.memory_bank.features import fit_feature_extractor
 from lfq_jax.model.lfquiad import Model
