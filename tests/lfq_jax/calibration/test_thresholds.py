@@ -183,7 +183,7 @@ def test_the_rule_of_a_training_is_margin_if_it_has_anomalies():
         **(thresholds.calibration_scores | {"synthetic_anomalous": empty})
     )
     without = thresholds_after_training(
-        evidence, shots=2, image_score="max", pixel_f1_threshold=None
+        scores, shots=2, image_score="max", pixel_f1_threshold=None
     )
     assert without.rule == "false_alarm_rate" and "margin" not in without.image
 
