@@ -122,7 +122,7 @@ def test_a_folder_is_resumed_only_in_the_environment_that_began_it(
     tmp_path, monkeypatch
 ):
     def here(**found: str) -> None:
-        monkeypatch.setattr("agm_torch.engine.fill.made_with", lambda job: found)
+        monkeypatch.setattr("agm_torch.engine.fill.environment", lambda job: found)
 
     def stopped_after(records: int) -> None:
         budget = iter(range(1 + records))  # one look is at the lock
