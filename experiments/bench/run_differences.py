@@ -27,6 +27,8 @@ SYNONYMS = (
     ("score_head_weight", "score_share"),
 )
 """Every name that one thing has had. Add a name to its row, or a row."""
+RENAMED_VALUES = {("backbone", '"from scratch"'): '"none"'}
+"""Values, as JSON, that have changed their name: (field's canonical name, old)."""
 SKIPPED_FIELDS = frozenset(
     (
         *("seconds", "commit", "git_commit", "provenance", "path", "folder"),
@@ -149,8 +151,10 @@ def _flat(value: Any, *parts: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, list):
         value = dict(enumerate(value))
     if not isinstance(value, dict):
-        is_sentence = SENTENCES_BY_NAME in parts
-        yield "/".join(parts), "a sentence" if is_sentence else json.dumps(value)
+        text = json.dumps(value)
+        if parts:
+            text = RENAMED_VALUES.get((canonical(parts[-1]), text), text)
+        yield "/".join(parts), "a sentence" if SENTENCES_BY_NAME in parts else text
         return
     for name, below in value.items():
         if name not in SKIPPED_FIELDS:

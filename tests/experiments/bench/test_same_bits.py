@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from experiments.bench import same_bits
+from experiments.bench import run_differences, same_bits
 from experiments.bench.run_differences import canonical, compare_runs
 from experiments.bench.same_bits import CASES, _spelled, write_random_squeezenet
 
@@ -204,3 +204,8 @@ def test_the_random_network_is_a_known_one(tmp_path):
 
     write_random_squeezenet(tmp_path / "net.npz")
     assert load_backbone(tmp_path / "net.npz").name == "squeezenet1_1"
+
+
+def test_a_renamed_value_is_equal():
+    old = dict(run_differences._flat({"encoder": "from scratch", "quantizer": "none"}))
+    assert old == {"encoder": '"none"', "quantizer": '"none"'}
