@@ -38,7 +38,7 @@ def crop_around(
     Args:
       box: window around the mask.
       image_shape: height and width of the image.
-      scale: side of the window relative to that of the box.
+      scale: side of the window divided by the side of the box.
       min_px: shortest side of the window, unless the image is smaller.
       model_px: side of the square with as many pixels as the model's input.
     """

@@ -12,7 +12,7 @@ OBJECT_RATIO = 0.5
 
 
 def border_ratio(image: UInt8[np.ndarray, "h w 3"]) -> float:
-    """Standard deviation of the border's lightness divided by that of the whole image.
+    """Standard deviation of the border's lightness, divided by the whole image's.
 
     An object's background is even, so the ratio is well below 1. For a texture the
     ratio is about 1.

@@ -1,6 +1,6 @@
 """Light on a part: computes scene radiance from a height field with materials.
 
-The part lies under a softbox in a light tent and is seen from straight above. Diffuse
+A softbox in a light tent lights the part. The camera is straight above it. Diffuse
 reflection is Lambertian. Specular reflection shows an environment of one rectangular
 lamp and a tent that is bright above and dim at the horizon. The lamp's edges get softer
 with roughness. The share of specular reflection follows Schlick's Fresnel term.

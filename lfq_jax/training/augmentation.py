@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt8
 
 from lfq_jax.config import AugmentConfig
 from lfq_jax.ops.batches import filled
-from lfq_jax.training.data import Sample, Samples
+from lfq_jax.training.data import Sample, Samples, good_samples
 
 _BATCH = 8
 
@@ -113,6 +113,25 @@ def vary(
         for batch in batched_indices(len(keys))
     ]
     return jax.tree.map(lambda *x: jnp.concatenate(x)[: len(keys)], *parts)
+
+
+def vary_in_turn(
+    shots: UInt8[np.ndarray, "k h w 3"],
+    count: int,
+    key: PRNGKeyArray,
+    config: AugmentConfig,
+    *,
+    stride: int,
+    is_texture: bool,
+) -> Samples:
+    """`count` varied good parts: of the first shot, the second, and so on in turn.
+
+    Args:
+      stride: side of a cell of the distance maps, in pixels.
+    """
+    in_turn = np.arange(count) % len(shots)
+    good = good_samples(shots[in_turn], stride=stride)
+    return vary(good, key, config, is_texture=is_texture)
 
 
 def batched_indices(count: int) -> list[np.ndarray]:

@@ -27,9 +27,9 @@ from lfq_jax.training.augmentation import (
     batched_indices,
     mirrors_and_turns,
     symmetric_copies,
-    vary,
+    vary_in_turn,
 )
-from lfq_jax.training.data import Samples, good_samples
+from lfq_jax.training.data import Samples
 from lfq_jax.training.random_streams import RandomStreams
 
 _COPIES = 3  # of a single shot, to stand in for other shots
@@ -103,10 +103,15 @@ class LeaveOneOut:
 
     def held_out_variations(self, count: int, key: PRNGKeyArray) -> Samples:
         """`count` variations of the shots in turn, each measured without its shot."""
-        sources = np.arange(count) % len(self.shots)
-        plain = good_samples(self.shots[sources], stride=self.model.config.stem)
-        varied = vary(plain, key, self.variation, is_texture=self.model.is_texture)
-        return self.measure(varied, sources)
+        varied = vary_in_turn(
+            self.shots,
+            count,
+            key,
+            self.variation,
+            stride=self.model.config.stem,
+            is_texture=self.model.is_texture,
+        )
+        return self.measure(varied, np.arange(count) % len(self.shots))
 
 
 def preparation_variation(model: Model, augment: AugmentConfig) -> AugmentConfig:
@@ -133,8 +138,14 @@ def leave_one_out(
     if len(shots) > 1:
         groups = [[s for j, s in enumerate(shots) if j != i] for i in range(len(shots))]
     else:
-        plain = good_samples(np.repeat(shots, _COPIES, 0), stride=model.config.stem)
-        copies = vary(plain, streams.copies, variation, is_texture=model.is_texture)
+        copies = vary_in_turn(
+            shots,
+            _COPIES,
+            streams.copies,
+            variation,
+            stride=model.config.stem,
+            is_texture=model.is_texture,
+        )
         groups = [list(np.asarray(copies.images))]
     banks = tuple(
         _bank_of(extractor, group, model, variation, seed=streams.seed)

@@ -16,7 +16,7 @@ from lfq_jax.memory_bank.bank import MemoryBank
 from lfq_jax.memory_bank.features import fit_feature_extractor
 from lfq_jax.memory_bank.logistic_head import LogisticHead, fit_logistic_head
 from lfq_jax.model.lfquiad import Model
-from lfq_jax.training.augmentation import vary
+from lfq_jax.training.augmentation import vary, vary_in_turn
 from lfq_jax.training.data import (
     Photographs,
     Samples,
@@ -96,7 +96,6 @@ def _without_bank(
         anomalous=anomalous_samples(data, stride=stride),
         good=good_samples(data.normals, stride=stride),
     )
-    in_turn = np.arange(len(held_out.images)) % len(held_out.normals)
     validation = Validation.of(
         vary(
             anomalous_samples(held_out, stride=stride),
@@ -104,10 +103,12 @@ def _without_bank(
             variation,
             is_texture=model.is_texture,
         ),
-        vary(
-            good_samples(held_out.normals[in_turn], stride=stride),
+        vary_in_turn(
+            held_out.normals,
+            len(held_out.images),
             streams.validation_good,
             variation,
+            stride=stride,
             is_texture=model.is_texture,
         ),
     )

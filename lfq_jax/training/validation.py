@@ -13,8 +13,8 @@ from lfq_jax.memory_bank.distances import DistanceMaps
 from lfq_jax.metrics.evaluation import evaluate
 from lfq_jax.model.scoring import Scorer
 from lfq_jax.model.variables import Variables
-from lfq_jax.training.augmentation import vary
-from lfq_jax.training.data import Samples, good_samples
+from lfq_jax.training.augmentation import vary_in_turn
+from lfq_jax.training.data import Samples
 from lfq_jax.training.leave_one_out import leave_one_out
 from lfq_jax.training.random_streams import RandomStreams
 
@@ -122,10 +122,13 @@ def _varied_shots(
         )
         varied = others.held_out_variations(VARIATIONS, streams.validation_anomalies)
     else:
-        in_turn = np.arange(VARIATIONS) % len(shots)
-        plain = good_samples(shots[in_turn], stride=model.config.stem)
-        varied = vary(
-            plain, streams.validation_anomalies, augment, is_texture=model.is_texture
+        varied = vary_in_turn(
+            shots,
+            VARIATIONS,
+            streams.validation_anomalies,
+            augment,
+            stride=model.config.stem,
+            is_texture=model.is_texture,
         )
     return jax.device_get(varied)
 
