@@ -58,12 +58,12 @@ class Model:
         width = self.config.reconstructive_widths[-1]
         return quantizers.make(self.config.quantizer, dim=width)
 
-    @functools.cached_property
+    @property
     def _definition(self) -> Any:
-        modules = nnx.eval_shape(lambda: self._modules(jax.random.key(0)))
-        return nnx.split(modules, nnx.Param, nnx.BatchStat)[0]
+        return _definition(self)
 
-    def _modules(self, key: PRNGKeyArray) -> nnx.Dict:
+    def modules(self, key: PRNGKeyArray) -> nnx.Dict:
+        """Both networks with random weights."""
         autoencoder_key, discriminator_key = jax.random.split(key)
         config = self.config
         sees_residual = config.discriminator_input == "residual"
@@ -87,7 +87,7 @@ class Model:
     def init(self, key: PRNGKeyArray) -> Variables:
         """Random weights; the same key gives the same weights."""
         network_key, quantizer_key = jax.random.split(key)
-        modules = self._modules(network_key)
+        modules = self.modules(network_key)
         _, params, statistics = nnx.split(modules, nnx.Param, nnx.BatchStat)
         quantizer_params, quantizer_state = self.quantizer.init(quantizer_key)
         networks = draw_kernels(
@@ -209,3 +209,10 @@ class Model:
         else:
             pixels = jnp.concatenate([reconstruction, image], axis=-1)
         return pixels, jnp.concatenate(cells, axis=-1)
+
+
+@functools.lru_cache(maxsize=8)  # equal models share it: it takes seconds to make
+def _definition(model: Model) -> Any:
+    """The graph of the model's modules, without arrays."""
+    modules = nnx.eval_shape(lambda: model.modules(jax.random.key(0)))
+    return nnx.split(modules, nnx.Param, nnx.BatchStat)[0]
