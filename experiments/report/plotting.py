@@ -44,6 +44,8 @@ def new_figure(width: float, height: float) -> "Figure":
 
 def write_figure(figure: "Figure", path: Path) -> None:
     """Write the figure as a PNG file. An interrupted call leaves no partial file."""
+    figure.draw_without_rendering()  # arranges the plots; saving would do it twice more
+    figure.set_layout_engine("none")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     write_atomically(path, buffer.getvalue())
