@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from agm_torch.__main__ import main
 from agm_torch.config import GeneratorConfig, Kind
 from agm_torch.engine.fill import Interrupted
 from agm_torch.engine.job import Job
@@ -61,6 +63,14 @@ def run(*arguments, **options) -> subprocess.CompletedProcess:
     return subprocess.run(
         *arguments, cwd=PROJECT, capture_output=True, text=True, timeout=60, **options
     )
+
+
+def refused(arguments, capsys, monkeypatch) -> tuple[Any, str]:
+    """Exit status and message of a command that stops early, without a process."""
+    monkeypatch.setattr(sys, "argv", arguments[2:])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return stopped.value.code, capsys.readouterr().err
 
 
 def events(output: str) -> list[dict]:
@@ -380,13 +390,15 @@ def test_a_read_only_cache_is_named(photographs, tmp_path):
         (["--content.blur", "-1"], "weight blur must be 0 or more"),
     ],
 )
-def test_invalid_requests_end_in_one_line(photographs, tmp_path, change, message):
-    failed = run(command(photographs, tmp_path, *change))
-    assert failed.returncode == 2
-    assert message in " ".join(failed.stderr.replace("│", " ").split())
+def test_invalid_requests_end_in_one_line(
+    photographs, tmp_path, change, message, capsys, monkeypatch
+):
+    status, said = refused(command(photographs, tmp_path, *change), capsys, monkeypatch)
+    assert status == 2
+    assert message in " ".join(said.replace("│", " ").split())
 
 
-def test_photographs_that_cannot_be_used_are_named(tmp_path):
+def test_photographs_that_cannot_be_used_are_named(tmp_path, capsys, monkeypatch):
     small, broken, empty = (tmp_path / name for name in ("small", "broken", "empty"))
     for folder in (small, broken, empty):
         folder.mkdir()
@@ -399,8 +411,9 @@ def test_photographs_that_cannot_be_used_are_named(tmp_path):
         (broken, "b.png cannot be read as an image"),
         (empty, "empty holds no image"),
     ):
-        failed = run(command(folder, tmp_path / "cache"))
-        assert failed.returncode == 2 and message in failed.stderr
+        asked = command(folder, tmp_path / "cache")
+        status, said = refused(asked, capsys, monkeypatch)
+        assert status == 2 and message in said
 
 
 def test_grey_and_sixteen_bit_photographs_are_read(tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from experiments.bench.training_setup import Setup, training_data
 from lfq_jax.config import PRESETS, ModelConfig, TrainConfig
 from lfq_jax.model.lfquiad import Model
+from lfq_jax.model.variables import Variables
 from lfq_jax.training.data import Sample
 from lfq_jax.training.losses import losses
 from lfq_jax.training.step import Trainer
@@ -26,11 +27,11 @@ def tiny(name: str) -> tuple[ModelConfig, TrainConfig]:
     preset = PRESETS[name]
     model = dataclasses.replace(
         preset.model,
-        image_px=64,
+        image_px=32,
         reconstructive_widths=(8, 12),
-        discriminative_widths=(8, 12, 16),
+        discriminative_widths=(8, 12),
     )
-    crop = 32 if preset.train.crop_px else 0
+    crop = 16 if preset.train.crop_px else 0
     train = dataclasses.replace(preset.train, batch_size=3, crop_px=crop, log_every=2)
     return model, train
 
@@ -71,11 +72,16 @@ def test_pytorch_computes_the_same_losses(name, layout):
 
     trainer, data = tiny_setup(name)
     variables = trainer.init(jax.random.key(0)).variables
-    batch = trainer.batch(data, jax.random.key(1))
-    outputs, _ = trainer.model.apply(
-        variables, batch.image, batch.distance_maps, training=True
-    )
-    ours = losses(outputs, batch, trainer.config.loss)
+    batch = jax.jit(trainer.batch)(data, jax.random.key(1))
+
+    @jax.jit
+    def losses_of(variables: Variables, batch: Sample) -> dict[str, jax.Array]:
+        outputs, _ = trainer.model.apply(
+            variables, batch.image, batch.distance_maps, training=True
+        )
+        return losses(outputs, batch, trainer.config.loss)
+
+    ours = losses_of(variables, batch)
     step = TorchStep(variables, trainer.model.config, trainer.config, layout=layout)
     in_torch = step(as_batch(batch))
     assert set(in_torch) == set(ours)
@@ -90,7 +96,7 @@ def test_pytorch_draws_batches_of_the_same_shapes():
     from experiments.bench.torch_training import TorchData
 
     trainer, data = tiny_setup("cpu")
-    ours = as_batch(trainer.batch(data, jax.random.key(1)))
+    ours = as_batch(jax.jit(trainer.batch)(data, jax.random.key(1)))
     in_torch = TorchData(data, trainer.config, "cpu").draw(turns=True)
     for a, b in zip(ours, in_torch, strict=True):
         assert a.shape == b.shape and a.dtype == b.dtype

@@ -1,6 +1,7 @@
 """The orientation of textures' grain: what it detects, and what it must ignore."""
 
 import dataclasses
+import functools
 from typing import Literal
 
 import jax
@@ -166,16 +167,17 @@ def test_orientation_counts_less_within_16_px_of_a_detected_defect():
 def test_orientation_changes_the_map_unless_a_defect_was_detected():
     saved, _, images = tiny(kind="texture")
     unit = jnp.asarray(images, jnp.float32) / 255.0
+    without, weighted = (
+        jax.jit(functools.partial(Model(_weighted(weight)).apply, training=False))
+        for weight in (1e-9, 1.0)
+    )
 
     def moved(bias: float) -> float:
         head = saved.variables.logistic_head
         assert head is not None
         biased = head._replace(bias=jnp.float32(bias))
         variables = saved.variables._replace(logistic_head=biased)
-        logits = [
-            Model(_weighted(weight)).apply(variables, unit, training=False)[0].logits
-            for weight in (1e-9, 1.0)
-        ]
+        logits = [apply(variables, unit)[0].logits for apply in (without, weighted)]
         change = np.diff(logits[1] - logits[0], axis=-1)
         return float(np.abs(change).max())
 

@@ -1,6 +1,7 @@
 """The networks' shapes, sizes and the quantized bottleneck."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,12 @@ TINY = ModelConfig(
 
 def _images(count: int = 2, px: int = 32) -> jax.Array:
     return jax.random.uniform(jax.random.key(5), (count, px, px, 3))
+
+
+# One program each: operation by operation, they would be hundreds.
+init = jax.jit(Model(TINY).init)
+train = jax.jit(functools.partial(Model(TINY).apply, training=True, step=0))
+score = jax.jit(functools.partial(Model(TINY).apply, training=False))
 
 
 def test_paper_preset_without_a_quantizer_has_draems_parameter_counts():
@@ -78,16 +85,15 @@ def test_any_number_of_stages_gives_the_images_size(widths: tuple[int, ...]):
         TINY, stem=1, reconstructive_widths=widths, discriminative_widths=widths
     )
     model = Model(config)
-    outputs, _ = model.apply(
-        model.init(jax.random.key(0)), _images(), training=True, step=0
-    )
+    apply = functools.partial(model.apply, training=True, step=0)
+    variables = jax.eval_shape(model.init, jax.random.key(0))
+    outputs, _ = jax.eval_shape(apply, variables, _images())
     assert outputs.reconstruction.shape == (2, 32, 32, 3)
     assert outputs.logits.shape == (2, 32, 32, 2)
 
 
 def test_same_key_gives_same_weights_and_another_key_others():
-    model = Model(TINY)
-    one, again, other = (model.init(jax.random.key(k)) for k in (1, 1, 2))
+    one, again, other = (init(jax.random.key(k)) for k in (1, 1, 2))
     same = jax.tree.map(np.array_equal, one.params, again.params)
     assert all(jax.tree.leaves(same))
     assert not np.array_equal(
@@ -97,19 +103,18 @@ def test_same_key_gives_same_weights_and_another_key_others():
 
 
 def test_scoring_changes_no_variables_and_images_do_not_affect_each_other():
-    model = Model(TINY)
-    variables = model.init(jax.random.key(0))
+    variables = init(jax.random.key(0))
     images = _images(4)
-    outputs, after = model.apply(variables, images, training=False)
-    alone, _ = model.apply(variables, images[1:2], training=False)
-    assert after is variables
+    outputs, after = score(variables, images)
+    alone, _ = score(variables, images[1:2])
+    same = jax.tree.map(np.array_equal, variables, after)
+    assert all(jax.tree.leaves(same))
     np.testing.assert_allclose(outputs.logits[1], alone.logits[0], atol=1e-5)
 
 
 def test_training_moves_the_running_statistics():
-    model = Model(TINY)
-    variables = model.init(jax.random.key(0))
-    _, after = model.apply(variables, _images(), training=True, step=0)
+    variables = init(jax.random.key(0))
+    _, after = train(variables, _images())
     moved = jax.tree.map(
         lambda a, b: not np.array_equal(a, b), variables.statistics, after.statistics
     )
@@ -117,18 +122,16 @@ def test_training_moves_the_running_statistics():
 
 
 def test_codes_are_binary_and_reach_the_decoder_through_the_straight_through_gradient():
-    model = Model(TINY)
-    variables = model.init(jax.random.key(0))
-    outputs, _ = model.apply(variables, _images(), training=True, step=0)
+    variables = init(jax.random.key(0))
+    outputs, _ = train(variables, _images())
     assert outputs.codes.shape == (2, 8, 8, 6)
     assert outputs.codes.dtype == bool
 
     def error(params):
-        changed = variables._replace(params=params)
-        out, _ = model.apply(changed, _images(), training=True, step=0)
+        out, _ = train(variables._replace(params=params), _images())
         return jnp.mean(out.reconstruction**2)
 
-    gradient = jax.grad(error)(variables.params)
+    gradient = jax.jit(jax.grad(error))(variables.params)
     first = gradient["reconstructive"]["encoder"]["stages"][0]["units"][0]
     assert float(jnp.abs(first["conv"]["kernel"]).max()) > 0
 
