@@ -12,6 +12,8 @@ from PIL import Image
 
 import datasets
 from experiments.few_shot.__main__ import main
+from experiments.measure import category_metrics
+from lfq_jax.metrics.evaluation import BootstrapConfig
 
 TINY = (
     *("--model.image-px", "32", "--model.reconstructive-widths", "6", "8"),
@@ -56,9 +58,11 @@ def refusal(capsys, *arguments: str) -> str:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """Puts runs and caches into a folder of the test."""
+    """Puts runs and caches into a folder of the test; few bootstrap replicates."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LFQUIAD_CACHE", str(tmp_path / "cache"))
+    few = BootstrapConfig(replicates=30)
+    monkeypatch.setattr(category_metrics, "BOOTSTRAP", few)
 
 
 class Counted(Sequence[Any]):

@@ -19,6 +19,9 @@ METRICS = (
     "pro",
 )
 
+BOOTSTRAP = BootstrapConfig()
+"""How the intervals of a category's metrics are computed."""
+
 
 class Measured(NamedTuple):
     """All metrics of one category."""
@@ -48,7 +51,7 @@ def measure(
     labels = np.array([truth.label for truth in truths])
     everything = np.ones(len(truths), bool)
     overall = _evaluated(
-        truths, predictions, everything, image_score, bootstrap=BootstrapConfig()
+        truths, predictions, everything, image_score, bootstrap=BOOTSTRAP
     )
     by_score = {}
     for name in predictions[0].scores if predictions else ():

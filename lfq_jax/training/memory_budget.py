@@ -1,6 +1,7 @@
 """Errors that stop a training, with the settings to change in each message."""
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,7 @@ def require_memory(
     )
 
 
+@functools.lru_cache(maxsize=8)  # the compiler's plan takes seconds
 def training_bytes(
     model: Model, train: TrainConfig, *, anomalies: int, shots: int
 ) -> int:

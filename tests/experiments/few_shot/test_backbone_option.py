@@ -20,14 +20,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_squeezenet(tmp_path_factory.mktemp("weights") / "random.npz")
 
 
+@pytest.mark.parametrize("at_once", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_run_names_its_backbone_and_its_detector_needs_no_weights_file(
-    capsys, parts, tmp_path, weights
+    capsys, parts, tmp_path, weights, at_once
 ):
     copy = tmp_path / "copied.npz"
     copy.write_bytes(weights.read_bytes())
     arguments = ["--dataset", "folder", "--data-dir", str(parts), *TINY]
     arguments += ["--categories", "plate", "--backbone", str(copy)]
-    arguments += ["--at-once", "2"]  # what two need is planned for first
+    arguments += ["--at-once", at_once]  # what two need is planned for first
     main([*arguments, "--out", str(tmp_path / "run")])
     assert "squeezenet1_1" in capsys.readouterr().out
     (line,) = (tmp_path / "run" / "results.jsonl").read_text().splitlines()

@@ -41,7 +41,7 @@ def test_networks_that_do_not_fit_are_refused_before_anomalies_are_made(
 def test_what_cannot_run_at_once_is_refused_before_a_run_exists(
     capsys, tmp_path, arguments, said
 ):
-    assert said in refusal(capsys, "--categories", "gear", *arguments)
+    assert said in refusal(capsys, "--categories", "woven_cloth", *arguments)
     assert not (tmp_path / "runs").exists()
 
 

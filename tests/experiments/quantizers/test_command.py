@@ -10,9 +10,9 @@ from experiments.quantizers import report
 from experiments.quantizers.settings import CompareQuantizers
 from experiments.quantizers.variants import read_variant
 from lfq_jax.config import ModelConfig
-from tests.tiny_run import read
+from tests.tiny_run import elsewhere, read
 
-__all__ = ["read"]  # a fixture
+__all__ = ["elsewhere", "read"]  # fixtures
 
 TINY = (
     *("--model.image-px", "32", "--model.reconstructive-widths", "6", "8"),
@@ -20,13 +20,6 @@ TINY = (
     *("--validation-anomalies", "2", "--categories", "capsule", "--seeds", "0", "1"),
     *("--train.log-every", "2", "--variants", "lfq:bits=4"),
 )
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    """Write runs and caches into the test's own folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LFQUIAD_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(
