@@ -40,13 +40,17 @@ def test_a_package_imports_nothing_that_is_not_its_business(package: str):
     assert {path: names for path, names in found.items() if names} == {}
 
 
-def test_two_files_of_the_learning_side_read_data_sets():
+def test_three_files_of_the_learning_side_read_data_sets():
     readers = {
         str(path.relative_to(PROJECT / "lfq_jax"))
         for path in (PROJECT / "lfq_jax").rglob("*.py")
         if "datasets" in _imported(path)
     }
-    assert readers == {"training/data.py", "inference/predictor.py"}
+    assert readers == {
+        "training/data.py",
+        "inference/image_input.py",
+        "inference/predictor.py",
+    }
 
 
 COMMANDS = ("accuracy", "calibrate", "few_shot", "patchcore", "predict", "quantizers")
