@@ -15,13 +15,13 @@ from agm_torch.cache_folder import cache_folder
 from experiments.run.command_line import read_command_line
 from experiments.run.compile_cache import keep_compiled
 from experiments.run.image_folder import check_folder, found_photographs
+from lfq_jax.config import ImageScore
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     import numpy as np
 
     from lfq_jax.calibration.scores import Scores
     from lfq_jax.calibration.thresholds import Thresholds
-    from lfq_jax.config import ImageScore
     from lfq_jax.inference.predictor import Predictor
     from lfq_jax.metrics.evaluation import StreamingPixelMetrics
 
@@ -44,9 +44,7 @@ class Calibrate:
     in --defective."""
     false_alarm_rate: float = 0.05
     """Share of good parts that may be classified as anomalous."""
-    image_score: Literal[
-        "auto", "keep", "mean", "max", "top_k_mean", "smoothed_max"
-    ] = "keep"
+    image_score: Literal["auto", "keep", ImageScore] = "keep"
     """Which score an image gets. `keep`: the run's. `auto`: the score with the highest
     AUROC on --defective or, without it, on the training's synthetic anomalies."""
     tile_px: int = 0

@@ -5,6 +5,8 @@ import os
 import runpy
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +42,18 @@ def test_every_command_answers_help_without_home_name_and_locale(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
-    """A folder that everyone can write to, with a run, photographs and maps."""
-    root = tmp_path_factory.mktemp("place")
-    for folder in (root, *root.parents[:2]):
-        folder.chmod(0o755)
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everyone can write to. pytest's own are closed to other users."""
+    with tempfile.TemporaryDirectory(prefix="lfquiad-open-") as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+@pytest.fixture
+def place(open_folder) -> Path:
+    """A run, photographs and maps that everyone can read and write."""
+    root = open_folder / "place"
     write_run(root / "run", "plate")
     for i in range(24):
         spot = i >= 20
@@ -98,11 +106,12 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_defaults_run_in_a_stripped_environment(place, tmp_path_factory, environment):
-    out = tmp_path_factory.mktemp("out")
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    temporary = tmp_path_factory.mktemp("temporary")
+def test_defaults_run_in_a_stripped_environment(place, open_folder, environment):
+    out, elsewhere, temporary = (
+        open_folder / name for name in ("out", "elsewhere", "temporary")
+    )
     for folder in (out, elsewhere, temporary):
+        folder.mkdir()
         folder.chmod(0o777)
     variables = ENVIRONMENTS[environment] | {"TMPDIR": str(temporary)}
     start = tuple(as_nameless_user())

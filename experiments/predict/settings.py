@@ -6,6 +6,7 @@ from typing import Literal
 
 from agm_torch.cache_folder import cache_folder
 from experiments.predict.outputs import MapFormat, OverlayFormat
+from lfq_jax.calibration.thresholds import Rule
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Predict:
     """The photographs: every image file in this folder and in its sub-folders."""
     out: Path | None = None
     """A new folder for scores, overlays and maps."""
-    rule: Literal["auto", "margin", "max_f1", "false_alarm_rate", "labelled"] = "auto"
+    rule: Literal["auto", Rule] = "auto"
     """Which of the run's thresholds decides. `auto`: the run's own choice."""
     overlays: OverlayFormat = "jpg"
     """Format of the heat maps drawn over the photographs, at full resolution."""
