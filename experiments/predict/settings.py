@@ -6,7 +6,10 @@ from typing import Literal
 
 from agm_torch.cache_folder import cache_folder
 from experiments.predict.outputs import MapFormat, OverlayFormat
+from experiments.run.command_line import require_tile_px
 from lfq_jax.calibration.thresholds import Rule
+
+LONGEST_POLL_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,9 @@ class Predict:
     """Folder that keeps compiled programs, which makes the next start faster."""
 
     def __post_init__(self) -> None:
-        if self.tile_px is not None and self.tile_px != 0 and self.tile_px < 16:
-            raise ValueError(f"--tile-px must be 0 or at least 16, got {self.tile_px}")
-        if not self.poll_seconds > 0:
+        require_tile_px(self.tile_px)
+        if not 0 < self.poll_seconds <= LONGEST_POLL_SECONDS:
             raise ValueError(
-                f"--poll-seconds must be positive, got {self.poll_seconds}"
+                f"--poll-seconds must be positive and at most {LONGEST_POLL_SECONDS}, "
+                f"got {self.poll_seconds}"
             )

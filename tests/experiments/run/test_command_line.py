@@ -45,6 +45,11 @@ def said(capsys, *argv: str) -> str:
         ),
         ("--shots two", "--shots must be a whole number, got 'two'"),
         ("--shots 0", "--shots must be at least 1, got 0"),
+        (f"--seed {1 << 63}", f"--seed must be below 2^63, got {1 << 63}"),
+        (
+            "--train.clip-norm inf",
+            "--train.clip-norm must be at least 0 and finite, got inf",
+        ),
         ("--train.warmup x", "--train.warmup must be a number, got 'x'"),
         ("--train.batch-size 0", "--train.batch-size must be at least 1, got 0"),
         (

@@ -243,6 +243,8 @@ def test_a_batch_gives_what_one_by_one_gives(detector):
         assert found.score == pytest.approx(alone.score, abs=1e-5)
         assert np.allclose(found.heat_map, alone.heat_map, atol=1e-5)
     assert detector([]) == []
+    with pytest.raises(ValueError, match="images must be one or more, got none"):
+        detector.predictor.reconstruct(np.zeros((0, 32, 32, 3), np.uint8))
 
 
 def test_batches_are_filled_up_with_their_last_item_and_take_no_more_than_they_need():
