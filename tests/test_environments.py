@@ -133,7 +133,7 @@ def test_defaults_run_after_the_base_install(place, tmp_path):
     constraints = PROJECT / "constraints.txt"
     subprocess.run([*pip, "-c", constraints, "-e", PROJECT], check=True)
     tiny = (
-        *("--preset", "cpu", "--model.image-px", 32, "--train.crop-px", 24),
+        *("--preset", "cpu", "--model.image-px", 64, "--train.crop-px", 48),
         *("--train.epochs", 1, "--anomalies", 8, "--validation-anomalies", 4),
         *("--dataset", "folder", "--data-dir", place / "data", "--pictures", 1),
     )
