@@ -56,8 +56,11 @@ def test_three_files_of_the_learning_side_read_data_sets():
     }
 
 
-DECLARED_BY = {"agm_torch": ("agm", "ray"), "experiments/bench": ("agm", "peers")}
-DECLARED_BY["lfq_jax/export"] = ("onnx",)
+DECLARED_BY: dict[str, tuple[str, ...]] = {
+    "agm_torch": ("agm", "ray"),
+    "experiments/bench": ("agm", "peers"),
+    "lfq_jax/export": ("onnx",),
+}
 """The extras whose packages a folder may import, beside those of the base install."""
 NOT_DECLARED = {"jax2onnx"}  # installed with --no-deps, see the Makefile
 

@@ -20,13 +20,16 @@ COMMANDS = runpy.run_path(str(PROJECT / "docs" / "hooks" / "cli_page.py"))["COMM
 
 
 def run(
-    *words: object, folder: Path, start: tuple[str, ...] = (), **variables: str
+    *words: object,
+    folder: Path,
+    variables: dict[str, str] | None = None,
+    start: tuple[str, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
     """A program in `folder`, in a bare environment with `variables`."""
     return subprocess.run(
         [*start, *map(str, words)],
         cwd=folder,
-        env=bare_environment(**variables),
+        env=bare_environment(**variables or {}),
         capture_output=True,
         text=True,
     )
@@ -116,7 +119,9 @@ def test_defaults_run_in_a_stripped_environment(place, open_folder, environment)
     variables = ENVIRONMENTS[environment] | {"TMPDIR": str(temporary)}
     start = tuple(as_nameless_user())
     for words in default_commands(place, out):
-        done = run(sys.executable, *words, folder=elsewhere, start=start, **variables)
+        done = run(
+            sys.executable, *words, folder=elsewhere, variables=variables, start=start
+        )
         told = f"{words}: {done.stderr}"
         assert done.returncode == 0, told
         assert "Traceback" not in done.stderr, told
@@ -143,5 +148,5 @@ def test_defaults_run_after_the_base_install(place, tmp_path):
         *default_commands(place, tmp_path),
     ]
     for words in commands:
-        done = run(python, *words, folder=tmp_path, **cache)
+        done = run(python, *words, folder=tmp_path, variables=cache)
         assert done.returncode == 0, f"{words}: {done.stderr}"

@@ -50,7 +50,7 @@ def bits_to_indices(codes: Codes) -> Indices:
     check_bit_codes(codes, axes=(bits,))
     if not 1 <= bits <= 2 * _WORD:
         raise ValueError(f"codes must have 1 to 64 bits to make an index, got {bits}")
-    words = bits_to_words(codes)
+    words = bits_to_words(jnp.asarray(codes))
     if len(words) == 1:
         return words[0]
     if jax.config.read("jax_enable_x64"):

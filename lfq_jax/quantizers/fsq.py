@@ -110,7 +110,7 @@ class FSQ:
     def codes_to_indices(self, codes: Codes) -> UInt32[Array, "*b"]:
         """Levels as digits of a mixed-radix number; the first is least significant."""
         check_level_codes(codes, levels=self.config.levels)
-        return self._indices(codes)
+        return self._indices(jnp.asarray(codes))
 
     def _indices(self, codes: Int32[Array, "*batch d"]) -> UInt32[Array, "*b"]:
         """As `codes_to_indices`, without a check: NaN in z makes codes out of range."""
@@ -132,4 +132,4 @@ class FSQ:
         del params, state
         check_level_codes(codes, levels=self.config.levels)
         half_width = self._half_width()
-        return (codes.astype(jnp.float32) - half_width) / half_width
+        return (jnp.asarray(codes).astype(jnp.float32) - half_width) / half_width

@@ -133,4 +133,4 @@ class GumbelVQ:
         """The codebook vectors of these codes."""
         del state
         check_codebook_codes(codes, code_count=self.code_count)
-        return look_up(params["codebook"], codes)
+        return look_up(params["codebook"], jnp.asarray(codes))

@@ -150,7 +150,7 @@ class LFQ:
         """The signs, -1 or +1, of the codes' bits."""
         del params, state
         check_bit_codes(codes, axes=(self.dim,))
-        return signs(codes)
+        return signs(jnp.asarray(codes))
 
 
 def normalised(

@@ -126,4 +126,4 @@ class ResidualLFQ:
         del params, state
         check_bit_codes(codes, axes=(self.config.stages, self.config.bits))
         scales = jnp.asarray(self._scales(), jnp.float32)
-        return jnp.sum(signs(codes) * scales[:, None], axis=-2)
+        return jnp.sum(signs(jnp.asarray(codes)) * scales[:, None], axis=-2)

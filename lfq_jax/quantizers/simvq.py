@@ -99,7 +99,7 @@ class SimVQ:
     ) -> Float[Array, "*batch d"]:
         """The codebook vectors of these codes, times W."""
         check_codebook_codes(codes, code_count=self.code_count)
-        return self._vectors(params, state, codes)
+        return self._vectors(params, state, jnp.asarray(codes))
 
     def _vectors(
         self, params: Tree, state: Tree, codes: UInt32[Array, "*batch"]

@@ -156,4 +156,4 @@ class VQ:
         """The codebook vectors of these codes."""
         del params
         check_codebook_codes(codes, code_count=self.code_count)
-        return look_up(state["codebook"], codes)
+        return look_up(state["codebook"], jnp.asarray(codes))
