@@ -38,17 +38,17 @@ class GroundedSamConfig:
     """Grounding DINO finds the part by its name, SAM outlines it (paper, 3.2)."""
 
     sam: str = "sam_vit_h"
-    """SAM weights: a name from the table (sam_vit_h, sam_vit_l, sam_vit_b) or a file.
+    """SAM weights: a name that `python -m agm_torch weights list` prints, or a file.
     The size of the encoder is read from the file."""
     sam_sha256: str | None = None
     """Required sha256 of the file. Default: the table's."""
     dino: str = "groundingdino_swint_ogc"
-    """Grounding DINO weights: a name from the table or a file."""
+    """Grounding DINO weights: a name that `weights list` prints, or a file."""
     dino_sha256: str | None = None
     """Required sha256 of the file. Default: the table's."""
     bert: str = "bert-base-uncased"
-    """The detector's tokenizer: a name from the table or a folder. The weights of its
-    text encoder come with Grounding DINO's own."""
+    """The detector's tokenizer: a name of `weights list`, or a folder. The weights of
+    its text encoder come with Grounding DINO's own."""
     prompt: str = "a {class_name}"
     """Text prompt of the detector."""
     box_threshold: float = 0.35
@@ -84,7 +84,7 @@ class DiffusionConfig:
     pipeline: Literal["diffedit", "inpaint"] = "diffedit"
     """diffedit: as in the paper. inpaint: for inpainting checkpoints."""
     model: str | None = None
-    """A name from the table, a name on the hub (owner/name), or a folder. Default:
+    """A name of `weights list`, a name on the hub (owner/name), or a folder. Default:
     stable-diffusion-v1-4, or stable-diffusion-inpainting with the inpaint pipeline."""
     revision: str | None = None
     """Commit on the hub, so that a name stays one set of weights. Default: the
@@ -123,7 +123,7 @@ class DiffusionConfig:
     """Smallest CLIP margin between positive and negative prompt. None: no such
     gate."""
     clip: str = "clip-vit-large-patch14"
-    """CLIP model of this gate: a name from the table or a folder."""
+    """CLIP model of this gate: a name of `weights list`, or a folder."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.strength <= 1.0:

@@ -16,7 +16,7 @@ _PACKAGES = tuple(
 
 
 def is_users_mistake(error: BaseException) -> bool:
-    """Whether the project itself refused an input, or the system refused a file.
+    """Whether the project itself refused an input, or the system a file or memory.
 
     A `ValueError` raised in this project's code is an input check, with a message
     written for the user. A `ValueError` raised in another library is a defect of this
@@ -24,7 +24,7 @@ def is_users_mistake(error: BaseException) -> bool:
     caller, because C code has no traceback entry. Examples are `zip(strict=True)`,
     `list.index`, and shapes that numpy cannot broadcast.
     """
-    if isinstance(error, OSError):
+    if isinstance(error, OSError | MemoryError):
         return True
     if not isinstance(error, ValueError):
         return False
@@ -43,9 +43,9 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         if not is_users_mistake(error):
             raise
-        message = " ".join(str(error).split())
+        message = " ".join(str(error).split()) or "not enough memory"
         print(f"error: {message}", file=sys.stderr)
         raise SystemExit(USAGE_ERROR) from None

@@ -12,18 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agm_torch.cache_folder import cache_folder
-from experiments.run.command_line import read_command_line
+from experiments.run.command_line import read_command_line, require_tile_px
 from experiments.run.compile_cache import keep_compiled
 from experiments.run.image_folder import check_folder, found_photographs
+from lfq_jax.config import ImageScore
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     import numpy as np
 
     from lfq_jax.calibration.scores import Scores
     from lfq_jax.calibration.thresholds import Thresholds
-    from lfq_jax.config import ImageScore
     from lfq_jax.inference.predictor import Predictor
     from lfq_jax.metrics.evaluation import StreamingPixelMetrics
+
+
+SMALLEST_RATE = 1e-6
+"""A guarantee of a lower rate would need more than a million good photographs."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,7 @@ class Calibrate:
     in --defective."""
     false_alarm_rate: float = 0.05
     """Share of good parts that may be classified as anomalous."""
-    image_score: Literal[
-        "auto", "keep", "mean", "max", "top_k_mean", "smoothed_max"
-    ] = "keep"
+    image_score: Literal["auto", "keep", ImageScore] = "keep"
     """Which score an image gets. `keep`: the run's. `auto`: the score with the highest
     AUROC on --defective or, without it, on the training's synthetic anomalies."""
     tile_px: int = 0
@@ -55,12 +57,12 @@ class Calibrate:
     """Folder that keeps compiled programs, which makes the next start faster."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.false_alarm_rate < 1:
+        if not SMALLEST_RATE <= self.false_alarm_rate < 1:
             raise ValueError(
-                f"--false-alarm-rate must be in (0, 1), got {self.false_alarm_rate}"
+                f"--false-alarm-rate must be in [{SMALLEST_RATE:g}, 1), got "
+                f"{self.false_alarm_rate}"
             )
-        if self.tile_px != 0 and self.tile_px < 16:
-            raise ValueError(f"--tile-px must be 0 or at least 16, got {self.tile_px}")
+        require_tile_px(self.tile_px)
         if self.masks and not self.defective:
             raise ValueError("--masks needs --defective: masks mark defects")
 

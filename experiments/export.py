@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from experiments.run.command_line import read_command_line
+from lfq_jax.calibration.thresholds import Rule
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     from lfq_jax.export.writer import Parity
@@ -28,7 +29,7 @@ class Export:
     the weights, thresholds and config, without a program."""
     out: Path | None = None
     """A new folder. Default: <run>/<category>/export-<format>."""
-    rule: Literal["auto", "margin", "max_f1", "false_alarm_rate", "labelled"] = "auto"
+    rule: Literal["auto", Rule] = "auto"
     """Which of the run's thresholds decides. `auto`: the run's own choice."""
     batch_size: int = 1
     """Images in each call of the exported program. 0: any number (only stablehlo)."""

@@ -1,9 +1,12 @@
 """Who imports whom: torch and jax never meet, and --help loads neither."""
 
 import ast
+import importlib.metadata
+import re
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -40,13 +43,53 @@ def test_a_package_imports_nothing_that_is_not_its_business(package: str):
     assert {path: names for path, names in found.items() if names} == {}
 
 
-def test_two_files_of_the_learning_side_read_data_sets():
+def test_three_files_of_the_learning_side_read_data_sets():
     readers = {
         str(path.relative_to(PROJECT / "lfq_jax"))
         for path in (PROJECT / "lfq_jax").rglob("*.py")
         if "datasets" in _imported(path)
     }
-    assert readers == {"training/data.py", "inference/predictor.py"}
+    assert readers == {
+        "training/data.py",
+        "inference/image_input.py",
+        "inference/predictor.py",
+    }
+
+
+DECLARED_BY: dict[str, tuple[str, ...]] = {
+    "agm_torch": ("agm", "ray"),
+    "experiments/bench": ("agm", "peers"),
+    "lfq_jax/export": ("onnx",),
+}
+"""The extras whose packages a folder may import, beside those of the base install."""
+NOT_DECLARED = {"jax2onnx"}  # installed with --no-deps, see the Makefile
+
+
+def _declared(*extras: str) -> set[str]:
+    """Names of the packages that the base install and these extras require."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"]]
+    for extra in extras:
+        wanted += project["optional-dependencies"][extra]
+    return {re.split(r"[^\w.-]", each)[0].lower().replace("_", "-") for each in wanted}
+
+
+def test_every_package_that_is_imported_is_declared():
+    ours = {*FORBIDDEN, *sys.stdlib_module_names} | NOT_DECLARED
+    homes = importlib.metadata.packages_distributions()
+    for package in FORBIDDEN:
+        for path in (PROJECT / package).rglob("*.py"):
+            place = str(path.relative_to(PROJECT))
+            extras = [e for at, es in DECLARED_BY.items() if at in place for e in es]
+            for name in _imported(path) - ours:
+                names = {each.lower().replace("_", "-") for each in homes.get(name, [])}
+                assert names & _declared(*extras), f"{place} imports {name}"
+
+
+def test_what_jax_export_serialises_with_is_declared():
+    assert "flatbuffers" in _declared()
+    pinned = (PROJECT / "constraints.txt").read_text()
+    assert "\nflatbuffers==" in pinned
 
 
 COMMANDS = ("accuracy", "calibrate", "few_shot", "patchcore", "predict", "quantizers")

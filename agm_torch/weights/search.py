@@ -6,11 +6,15 @@ unless that is forbidden. A file with an unexpected sha256 is refused.
 """
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from agm_torch.cache_folder import (
+    home_folder,
+    hub_cache_folder,
+    torch_cache_folder,
+)
 from agm_torch.extra import HUB, require_agm_extra
 from agm_torch.model_config import DiffusionConfig, GroundedSamConfig, WeightsConfig
 from agm_torch.weights.download import download
@@ -53,7 +57,7 @@ def find_checkpoint(
         return verified_file(path, sha256 or (known and known.file.sha256), config)
     expected = sha256 or entry.file.sha256
     for folder in (config.directory, _torch_hub()):
-        if (folder / entry.file.name).is_file():
+        if folder and (folder / entry.file.name).is_file():
             return verified_file(folder / entry.file.name, expected, config)
     path = config.directory / entry.file.name
     if not config.may_connect:
@@ -132,8 +136,8 @@ def find_models(
 
 def _existing(name_or_path: str, *, kind: str, known: list[str]) -> Path:
     """The file of this path. Refuses a name that is neither a file nor known."""
-    path = Path(name_or_path).expanduser()
-    if not path.is_file():
+    path = home_folder(name_or_path)
+    if path is None or not path.is_file():
         raise FileNotFoundError(
             f"{kind} {name_or_path!r} is neither a file or folder here nor one of "
             f"{', '.join(known)}; {WITHOUT_WEIGHTS}"
@@ -156,6 +160,7 @@ def _hub_folder(entry: HubModel, config: WeightsConfig, *, place: Path) -> Path:
         "revision": entry.revision,
         "allow_patterns": [file.name for file in entry.files] or None,
         "ignore_patterns": ["*.bin", "*.ckpt", "*.msgpack", "*.h5", "*.onnx"],
+        "cache_dir": hub_cache_folder(),
     }
     # Without a list of files, a snapshot may be a download that broke off. Only the
     # hub knows.
@@ -192,9 +197,9 @@ def _holds(folder: Path, entry: HubModel) -> bool:
     )
 
 
-def _torch_hub() -> Path:
-    home = os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch"
-    return Path(home) / "hub" / "checkpoints"
+def _torch_hub() -> Path | None:
+    cache = torch_cache_folder()
+    return cache and cache / "hub" / "checkpoints"
 
 
 def _gigabytes(size_bytes: int | None) -> str:

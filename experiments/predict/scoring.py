@@ -95,10 +95,8 @@ def _batches(arrivals: Iterable[Path | None], size: int) -> Iterator[list[Path]]
 
 def _load(path: Path, detector: "Detector") -> "np.ndarray | str":
     """The photograph, or the reason why it cannot be scored."""
-    from datasets.images import read_image
-
     try:
-        return detector.rgb(read_image(path, depth=detector.record.wide_bit_depth))
+        return detector.rgb(path)
     except ValueError as error:
         reason = str(error)
         return reason if str(path) in reason else f"{path}: {reason}"
@@ -110,5 +108,5 @@ def _predictions(
     """The predictions by name; empty if no image could be read."""
     if not images:
         return {}
-    predictions = detector(list(images.values()), tile_px=tile_px)
+    predictions = detector.predict_rgb(list(images.values()), tile_px=tile_px)
     return dict(zip(images, predictions, strict=True))

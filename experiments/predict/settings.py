@@ -6,6 +6,10 @@ from typing import Literal
 
 from agm_torch.cache_folder import cache_folder
 from experiments.predict.outputs import MapFormat, OverlayFormat
+from experiments.run.command_line import require_tile_px
+from lfq_jax.calibration.thresholds import Rule
+
+LONGEST_POLL_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Predict:
     """The photographs: every image file in this folder and in its sub-folders."""
     out: Path | None = None
     """A new folder for scores, overlays and maps."""
-    rule: Literal["auto", "margin", "max_f1", "false_alarm_rate", "labelled"] = "auto"
+    rule: Literal["auto", Rule] = "auto"
     """Which of the run's thresholds decides. `auto`: the run's own choice."""
     overlays: OverlayFormat = "jpg"
     """Format of the heat maps drawn over the photographs, at full resolution."""
@@ -39,9 +43,9 @@ class Predict:
     """Folder that keeps compiled programs, which makes the next start faster."""
 
     def __post_init__(self) -> None:
-        if self.tile_px is not None and self.tile_px != 0 and self.tile_px < 16:
-            raise ValueError(f"--tile-px must be 0 or at least 16, got {self.tile_px}")
-        if not self.poll_seconds > 0:
+        require_tile_px(self.tile_px)
+        if not 0 < self.poll_seconds <= LONGEST_POLL_SECONDS:
             raise ValueError(
-                f"--poll-seconds must be positive, got {self.poll_seconds}"
+                f"--poll-seconds must be positive and at most {LONGEST_POLL_SECONDS}, "
+                f"got {self.poll_seconds}"
             )

@@ -13,9 +13,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import tyro
 
 from agm_torch.cache_folder import cache_folder
+from experiments.quantizers.settings import VARIANTS_HELP
 from experiments.run.command_line import read_command_line, require_at_least
 from experiments.run.folder import RunFolder, new_run_path
 from lfq_jax.config import as_json
@@ -32,13 +35,12 @@ TEXTURES = ("woven_cloth", "wood_grain", "stone", "brushed_metal")
 class LFQTraining:
     """Train patch autoencoders, and draw use of codes and PSNR over the steps."""
 
-    variants: tuple[str, ...] = (
+    variants: Annotated[tuple[str, ...], tyro.conf.arg(help=VARIANTS_HELP)] = (
         "lfq:entropy_weight=0.1",
         "lfq",
         "lfq:entropy_weight=0.1,bits=1",
         "lfq:bits=1",
     )
-    """Quantizers by name, with fields after a colon: see experiments.quantizers."""
     categories: tuple[str, ...] = TEXTURES
     """Categories of rendered_ad."""
     patch_px: int = 8

@@ -5,6 +5,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from experiments.run.anomaly_options import AnomalyOptions
 from experiments.run.command_line import read_command_line, require_at_least
@@ -17,8 +20,14 @@ from lfq_jax.config import (
     TrainConfig,
     from_json,
 )
+from lfq_jax.quantizers.registry import QUANTIZERS
 
 VARIANTS = ("lfq", "fsq", "bsq", "vq", "simvq", "none")
+VARIANTS_HELP = (
+    f"Quantizers by name: {', '.join(QUANTIZERS)}. Fields that differ from their "
+    "default follow a colon: `lfq:bits=1` `lfq:normalisation=layer,temperature=0.1` "
+    "`fsq:levels=(8,6,5)`."
+)
 CATEGORIES = {"rendered_ad": ("woven_cloth", "capsule")}
 """Default categories. For other data sets: all of them."""
 MODEL = ModelConfig(
@@ -58,9 +67,7 @@ SCORE = ScoreConfig(image_score="smoothed_max", smoothing_sigma=0.01)
 class CompareQuantizers(AnomalyOptions, DataOptions):
     """Train one detector per quantizer on the same data, and compare them."""
 
-    variants: tuple[str, ...] = VARIANTS
-    """Quantizers by name. Fields that differ from their default follow a colon:
-    `lfq:bits=1` `lfq:normalisation=layer,temperature=0.1` `fsq:levels=(8,6,5)`."""
+    variants: Annotated[tuple[str, ...], tyro.conf.arg(help=VARIANTS_HELP)] = VARIANTS
     shots: int = 2
     """Good parts to learn from, per category."""
     seeds: tuple[int, ...] = (0, 1, 2)

@@ -9,8 +9,12 @@ from typing import Any, NamedTuple, TypeVar
 import tyro
 
 from agm_torch.usage import parsed
+from lfq_jax.inference.preprocessing import LONGEST_PX
 
 T = TypeVar("T")
+LARGEST = 1 << 63
+"""Numbers of a command line must be below it: random keys take seeds of 64 bits."""
+SMALLEST_TILE_PX = 16
 
 
 class RenamedFlag(NamedTuple):
@@ -124,6 +128,8 @@ def _has_field(kind: Any, flag: str) -> bool:
 def require_at_least(settings: object, **least: float) -> None:
     """Refuse a number in `settings`, or in a tuple of numbers, that is too small.
 
+    Infinity is refused, too, and whole numbers that do not fit in 64 bits.
+
     Args:
       least: the smallest allowed value, by field name.
 
@@ -139,6 +145,23 @@ def require_at_least(settings: object, **least: float) -> None:
                     f"--{name.replace('_', '-')} must be at least {bound}"
                     f"{' each' if is_tuple else ''}, got {value}"
                 )
+            if not value < LARGEST:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} must be below 2^63, got {value}"
+                )
+
+
+def require_tile_px(tile_px: int | None) -> None:
+    """Refuse a width of tiles that no photograph can be cut into.
+
+    Raises:
+      ValueError: if it is neither 0 nor in [16, LONGEST_PX]. None is accepted.
+    """
+    if tile_px and not SMALLEST_TILE_PX <= tile_px <= LONGEST_PX:
+        raise ValueError(
+            f"--tile-px must be 0 or in [{SMALLEST_TILE_PX}, {LONGEST_PX}], got "
+            f"{tile_px}"
+        )
 
 
 def names(argv: Sequence[str], setting: str) -> bool:

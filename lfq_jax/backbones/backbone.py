@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
 
 MEAN = "input/mean"
 DEVIATION = "input/deviation"
@@ -66,7 +67,7 @@ class Backbone:
         return self.network.stages
 
     def features(
-        self, images: Float[Array, "b H W 3"], stages: Sequence[str]
+        self, images: Shaped[Array, "..."], stages: Sequence[str]
     ) -> tuple[Float[Array, "b _ _ _"], ...]:
         """The maps of the named stages, in the order of `stages`.
 
@@ -76,9 +77,17 @@ class Backbone:
             computed.
 
         Raises:
-          ValueError: if a name is not a stage, or no name is given.
+          ValueError: if a name is not a stage, no name is given, or `images` has
+            another shape or dtype.
         """
         self.check_stages(stages)
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f"images must be [b H W 3], got shape {images.shape}")
+        if not jnp.issubdtype(images.dtype, jnp.floating):
+            raise ValueError(
+                f"images must hold floats in [0, 1], got dtype {images.dtype}: divide "
+                "by 255"
+            )
         names = [stage.name for stage in self.stages]
         order = [names.index(name) for name in stages]
         normalised = (images - self.arrays[MEAN]) / self.arrays[DEVIATION]

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lfq_jax.config.checks import check
+from lfq_jax.config.checks import check, check_finite
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class LossConfig:
         for name in ("mse_weight", "dice_weight"):
             value = getattr(self, name)
             check(0 <= value <= 1, name, value, "in [0, 1]")
-        check(self.focal_gamma >= 0, "focal_gamma", self.focal_gamma, "at least 0")
-        weight = self.feature_weight
-        check(weight >= 0, "feature_weight", weight, "at least 0")
+        check_finite("focal_gamma", self.focal_gamma)
+        check_finite("feature_weight", self.feature_weight)
         odd = self.ssim_window_px % 2 == 1 and self.ssim_window_px >= 3
         check(odd, "ssim_window_px", self.ssim_window_px, "odd and at least 3")
+        check_finite("ssim_sigma_px", self.ssim_sigma_px)
         check(self.ssim_sigma_px > 0, "ssim_sigma_px", self.ssim_sigma_px, "positive")
 
     @property
@@ -69,7 +69,7 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         for name in ("brightness", "noise"):
             value = getattr(self, name)
-            check(value >= 0, name, value, "at least 0")
+            check_finite(name, value)
         for name in ("contrast", "colour", "light_gradient"):
             value = getattr(self, name)
             check(0 <= value < 1, name, value, "in [0, 1)")
@@ -148,8 +148,8 @@ class TrainConfig:
         check(0 < factor <= 1, "decay_factor", factor, "in (0, 1]")
         check(0 <= self.warmup < 1, "warmup", self.warmup, "in [0, 1)")
         check(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "in [0, 1)")
-        check(self.clip_norm >= 0, "clip_norm", self.clip_norm, "at least 0")
-        check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+        check_finite("clip_norm", self.clip_norm)
+        check_finite("weight_decay", self.weight_decay)
 
     def steps(self, shots: int) -> int:
         """Steps of a whole run on `shots` normal images, rounded up to full scans."""

@@ -81,6 +81,13 @@ def _spec(detector: Detector, batch: Any) -> jax.ShapeDtypeStruct:
 
 def _write_stablehlo(detector: Detector, folder: Path, batch_size: int) -> None:
     """Write model.stablehlo. A `batch_size` of 0 allows any number of images."""
+    try:
+        import flatbuffers  # noqa: F401  jax.export needs it and does not install it
+    except ImportError as error:
+        raise ValueError(
+            "format stablehlo needs flatbuffers, which is not installed: "
+            "pip install -c constraints.txt flatbuffers"
+        ) from error
     count: Any = batch_size or jax.export.symbolic_shape("b")[0]
     exported = jax.export.export(
         jax.jit(decision_program(detector)), platforms=PLATFORMS

@@ -6,10 +6,11 @@ prediction = detector(image)
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image
 
 from lfq_jax.calibration.thresholds import Thresholds
 from lfq_jax.inference.detector_files import (
@@ -17,10 +18,20 @@ from lfq_jax.inference.detector_files import (
     read_detector,
     read_thresholds,
 )
+from lfq_jax.inference.image_input import is_one_image, read_rgb
 from lfq_jax.inference.predictor import Predictor, RawPrediction
-from lfq_jax.inference.preprocessing import as_rgb
 from lfq_jax.inference.run_folder import detector_folder
 from lfq_jax.ops.resize import to_mask_resolution
+
+
+@runtime_checkable
+class ArrayLike(Protocol):
+    """An array of any library that numpy can read."""
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray: ...
+
+
+OneImage = ArrayLike | Image.Image | str | Path
 
 
 class Prediction(NamedTuple):
@@ -59,37 +70,49 @@ class Detector:
 
     @overload
     def __call__(
-        self, images: np.ndarray, *, tile_px: int | None = None
+        self, images: OneImage, *, tile_px: int | None = None
     ) -> Prediction: ...
 
     @overload
     def __call__(
-        self, images: Sequence[np.ndarray], *, tile_px: int | None = None
+        self, images: Sequence[OneImage], *, tile_px: int | None = None
     ) -> list[Prediction]: ...
 
     def __call__(
-        self,
-        images: Shaped[np.ndarray, "..."] | Sequence[np.ndarray],
-        *,
-        tile_px: int | None = None,
+        self, images: Any, *, tile_px: int | None = None
     ) -> Prediction | list[Prediction]:
         """Score one image, or a list of them in batches.
 
         Args:
-          images: one image or a list. Images may have any size, be grey or colour, and
-            have 8 to 16 bits or floats in [0, 1].
+          images: one image or a list. An image is an array [h w] or [h w c] (numpy,
+            jax, or torch on the CPU), a Pillow image, or the path of an image file.
+            Images may have any size, be grey or colour, and have 8 to 16 bits or floats
+            in [0, 1]. An array is always one image, never a list of its rows.
           tile_px: width of the tiles that are scored separately, in the images' pixels.
             0: the whole image at once. Default: as calibrated.
 
         Returns:
-          One prediction for an image, a list of predictions for a list.
+          One prediction for an image, a list of predictions for a list; an empty list
+          for an empty one.
 
         Raises:
-          ValueError: if an array is not an image.
+          TypeError: for anything else.
+          ValueError: if an image cannot be read, or its shape or values are refused.
         """
-        if isinstance(images, np.ndarray):
-            return self([images], tile_px=tile_px)[0]
-        photographs = [self.rgb(image) for image in images]
+        if is_one_image(images):
+            return self.predict_rgb([self.rgb(images)], tile_px=tile_px)[0]
+        photographs = [
+            self.rgb(image, name=f"images[{i}]") for i, image in enumerate(images)
+        ]
+        return self.predict_rgb(photographs, tile_px=tile_px)
+
+    def predict_rgb(
+        self,
+        photographs: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+        *,
+        tile_px: int | None = None,
+    ) -> list[Prediction]:
+        """One prediction for each photograph that `rgb` returned."""
         if tile_px is None:
             tile_px = self.thresholds.tile_px
         raw = self.predictor.predict(photographs, tile_px=tile_px)
@@ -98,11 +121,17 @@ class Detector:
             for prediction, photograph in zip(raw, photographs, strict=True)
         ]
 
-    def rgb(self, image: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "h w 3"]:
-        """An image as 8-bit RGB. Wider integers are read at the shots' bit depth."""
+    def rgb(self, image: Any, *, name: str = "image") -> UInt8[np.ndarray, "h w 3"]:
+        """An image of any accepted kind as 8-bit RGB; see `image_input.read_rgb`.
+
+        Integers of more than 8 bits are read at the shots' bit depth.
+        """
         record = self.record
-        return as_rgb(
-            image, bit_depth=record.wide_bit_depth, is_known=record.bit_depth > 8
+        return read_rgb(
+            image,
+            bit_depth=record.wide_bit_depth,
+            is_known=record.bit_depth > 8,
+            name=name,
         )
 
     def decide(self, raw: RawPrediction, size: tuple[int, ...]) -> Prediction:

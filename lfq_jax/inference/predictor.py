@@ -173,7 +173,12 @@ class Predictor:
         return self.scorer(self.variables, images)
 
     def reconstruct(self, images: UInt8[np.ndarray, "n p p 3"]) -> Reconstruction:
-        """Reconstruct images of the networks' size, in batches."""
+        """Reconstruct images of the networks' size, in batches.
+
+        Raises:
+          ValueError: if there is no image.
+        """
+        _require_images(images)
         count, size = len(images), _RECONSTRUCTED_AT_ONCE
         parts = [
             jax.device_get(
@@ -183,6 +188,11 @@ class Predictor:
         ]
         fields = (np.concatenate(each)[:count] for each in zip(*parts, strict=True))
         return Reconstruction(*fields)
+
+
+def _require_images(images: UInt8[np.ndarray, "n h w 3"]) -> None:
+    if not len(images):
+        raise ValueError("images must be one or more, got none")
 
 
 def _with_map_max(scored: Scored) -> dict[str, Any]:
@@ -221,7 +231,11 @@ def score_in_batches(
 
     Args:
       distance_maps: of the images, where they were computed before.
+
+    Raises:
+      ValueError: if there is no image.
     """
+    _require_images(images)
     count = len(images)
     parts = []
     for batch, _ in filled(range(count), min(scorer.config.batch_size, count)):

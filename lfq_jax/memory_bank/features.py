@@ -137,8 +137,11 @@ def fit_feature_extractor(
     """Fit the projections to the shots' features, group by group.
 
     Raises:
-      ValueError: where the config names a backbone and `backbone` is missing.
+      ValueError: if there is no shot, or the config names a backbone and `backbone` is
+        missing.
     """
+    if not len(shots):
+        raise ValueError("shots must be one image or more, got none")
     one_by_one = [shot[None] for shot in shots]
     responses = _as_rows(
         _filter_responses(shot, levels=config.levels, stride=stride)

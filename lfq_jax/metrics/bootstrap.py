@@ -123,8 +123,7 @@ class PixelBootstrap:
         for anomaly_map, mask in zip(maps, masks, strict=True):
             inside = ground_truth.binarise(mask).ravel()
             sizes = ground_truth.regions(inside.reshape(mask.shape))
-            # float32, as in the streaming counts that the edges come from
-            bins = self._bins(np.asarray(anomaly_map, np.float32).ravel())
+            bins = self._bins(np.asarray(anomaly_map).ravel())
             size = len(self._edges)
             found = np.bincount(bins[inside], minlength=size)
             everything = np.bincount(bins, minlength=size)
@@ -183,8 +182,9 @@ def _edges(counts: Counts) -> Shaped[np.ndarray, "k"]:
     wanted = np.linspace(0.0, along[-1], BINS)
     kept = np.unique(np.searchsorted(along, wanted).clip(0, len(along) - 1))
     # A threshold is the smallest score of its group, so no score is between bins.
-    edges = counts.thresholds[np.union1d(kept, [len(along) - 1])]
-    return np.unique(edges.astype(np.float32))
+    edges = np.unique(counts.thresholds[np.union1d(kept, [len(along) - 1])])
+    narrow = edges.astype(np.float32)  # finds bins of float32 maps without a copy
+    return narrow if (narrow == edges).all() else edges
 
 
 def _intervals(

@@ -14,12 +14,17 @@ from jaxtyping import Bool, Int64, Shaped
 from lfq_jax.metrics import ground_truth
 from lfq_jax.metrics.counts import Counts, count_scores
 from lfq_jax.metrics.score_histogram import ScoreHistogram
+from lfq_jax.metrics.sorted_histogram import SortedHistogram
 from lfq_jax.metrics.values import PRO_FPR_LIMITS, MetricValues, pixel_figures
 
 Mode = Literal["streaming", "exact"]
 EXACT_PIXELS = 1 << 22
 """Up to this number of pixels, `StreamingPixelMetrics` stores them and is exact."""
-_BATCH_PIXELS = 1 << 17  # fewer mean more calls; more do not fit in the CPU's cache
+_BATCH_PIXELS = {
+    np.float32: 1 << 17,  # fewer mean more calls; more do not fit in the CPU's cache
+    np.float64: 1 << 20,  # every batch is merged into a sorted array of this length
+}
+_SMALLEST_NORMAL = np.finfo(np.float32).tiny
 REGION_UNIT = 1 << 40
 """Weight of one region, an integer so that sums do not depend on their order."""
 MOST_REGIONS = (1 << 63) // REGION_UNIT - 1
@@ -36,14 +41,42 @@ class _Pixels(NamedTuple):
     """Size of each anomalous pixel's region, in pixels."""
 
 
+class _Waiting:
+    """Pixels of one dtype that are not counted yet."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._parts: list[_Pixels] = []
+
+    def add(self, pixels: _Pixels) -> None:
+        self._parts.append(pixels)
+        self.count += len(pixels.scores)
+
+    def take(self, other: "_Waiting") -> None:
+        """Add the pixels of `other`, which does not change."""
+        self._parts += other._parts
+        self.count += other.count
+
+    def gathered(self) -> _Pixels:
+        """All pixels, concatenated."""
+        if not self._parts:
+            return _Pixels(np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
+        if len(self._parts) > 1:
+            self._parts = [_concatenated(self._parts)]
+        return self._parts[0]
+
+
+def _concatenated(parts: Sequence[_Pixels]) -> _Pixels:
+    return _Pixels(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
 class _PixelMetrics:
     """The part that exact and streaming counting share."""
 
     def __init__(self) -> None:
         self.images = 0
         self.pixels = 0
-        self._waiting: list[_Pixels] = []
-        self._waiting_pixels = 0
+        self._waiting = {np.float32: _Waiting(), np.float64: _Waiting()}
         self._warned = False
 
     def update(
@@ -88,31 +121,22 @@ class _PixelMetrics:
 
     def _add(self, anomaly_map: np.ndarray, mask: np.ndarray, name: str) -> None:
         inside = np.flatnonzero(mask)
-        # A copy: the caller may overwrite the array.
-        with np.errstate(over="ignore"):  # _check_finite refuses overflow
-            scores = np.array(anomaly_map, self._dtype(anomaly_map)).ravel()
-        _check_finite(scores, anomaly_map, name)
-        sizes = ground_truth.regions(mask)
-        self._waiting.append(_Pixels(scores, scores[inside], sizes))
-        self._waiting_pixels += len(scores)
-
-    def _dtype(self, anomaly_map: np.ndarray) -> type:
-        return np.float32
+        scores = _scores(anomaly_map, name)
+        pixels = _Pixels(scores, scores[inside], ground_truth.regions(mask))
+        self._waiting[scores.dtype.type].add(pixels)
 
     def _take_waiting(self, other: "_PixelMetrics") -> None:
-        self._waiting += other._waiting
-        self._waiting_pixels += other._waiting_pixels
+        for dtype, waiting in self._waiting.items():
+            waiting.take(other._waiting[dtype])
         self.images += other.images
         self.pixels += other.pixels
 
-    def _gathered(self) -> _Pixels:
-        """All waiting pixels, concatenated."""
-        if not self._waiting:
-            return _Pixels(np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
-        if len(self._waiting) > 1:
-            parts = zip(*self._waiting, strict=True)
-            self._waiting = [_Pixels(*(np.concatenate(part) for part in parts))]
-        return self._waiting[0]
+    def _exact_counts(self) -> Counts:
+        """Counts of the waiting pixels. float32 scores become float64 beside others."""
+        parts = [each.gathered() for each in self._waiting.values() if each.count]
+        if not parts:
+            parts = [_Waiting().gathered()]
+        return count_scores(*(parts[0] if len(parts) == 1 else _concatenated(parts)))
 
     def counts(self) -> Counts:
         """Counts at every threshold. `curves` computes metrics from them."""
@@ -131,32 +155,38 @@ class StreamingPixelMetrics(_PixelMetrics):
     Up to `EXACT_PIXELS` pixels are stored, and their metrics equal those of
     `ExactPixelMetrics`. More pixels are counted in a `ScoreHistogram`. It needs no
     score bounds in advance: its bins follow the float32 scores that occur, as fine as
-    1 million bins allow. `MetricValues.error_bounds` has the largest possible error of
-    each metric, about 1e-6 for maps in [0, 1].
+    1 million bins allow. Maps whose scores float32 cannot hold are counted in a
+    `SortedHistogram` of float64 scores, which is slower. `MetricValues.error_bounds`
+    has the largest possible error of each metric, about 1e-6 for maps in [0, 1].
 
     The state depends on which images were added, not on their order or on how they
     were split: merged parts have the same counts to the last bit. Memory stays below
-    about 200 MB for any number of images, unless a single image is larger. Scores are
-    rounded to float32. Objects can be pickled.
+    about 300 MB for any number of images, unless a single image is larger. Objects can
+    be pickled.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.regions = 0.0
         self.histogram = ScoreHistogram(3)
+        self.wide_histogram = SortedHistogram(3)
 
     def merge(self, other: "StreamingPixelMetrics") -> None:
         """Add the counts of `other`, which does not change."""
         self.histogram.merge(other.histogram)
+        self.wide_histogram.merge(other.wide_histogram)
         self._check_regions(other.regions)
         self._take_waiting(other)
         self._count_if_many()
 
     def counts(self) -> Counts:
         if self.pixels <= EXACT_PIXELS:
-            return count_scores(*self._gathered())
+            return self._exact_counts()
         self._count_waiting()
-        thresholds, totals, tied = self.histogram.bins()
+        histogram = self.histogram
+        if not self.wide_histogram.is_empty():
+            histogram = self.wide_histogram.with_narrow(histogram)
+        thresholds, totals, tied = histogram.bins()
         everything, anomalous, covered = totals
         return Counts(
             thresholds=thresholds,
@@ -171,18 +201,25 @@ class StreamingPixelMetrics(_PixelMetrics):
         self._count_if_many()
 
     def _count_if_many(self) -> None:
-        most = EXACT_PIXELS if self.histogram.is_empty() else _BATCH_PIXELS
-        if self._waiting_pixels > most:
+        if self.histogram.is_empty() and self.wide_histogram.is_empty():
+            if sum(each.count for each in self._waiting.values()) > EXACT_PIXELS:
+                self._count_waiting()
+            return
+        if any(w.count > _BATCH_PIXELS[dtype] for dtype, w in self._waiting.items()):
             self._count_waiting()
 
     def _count_waiting(self) -> None:
-        scores, anomalous, sizes = self._gathered()
-        self._waiting, self._waiting_pixels = [], 0
-        self._check_regions(float((1.0 / sizes).sum()))
-        self.histogram.add(0, np.asarray(scores, np.float32))
-        anomalous = np.asarray(anomalous, np.float32)
-        self.histogram.add(1, anomalous)
-        self.histogram.add(2, anomalous, np.rint(REGION_UNIT / sizes).astype(np.int64))
+        for dtype, waiting in self._waiting.items():
+            scores, anomalous, sizes = waiting.gathered()
+            self._waiting[dtype] = _Waiting()
+            if not len(scores):
+                continue
+            is_narrow = dtype is np.float32
+            histogram = self.histogram if is_narrow else self.wide_histogram
+            self._check_regions(float((1.0 / sizes).sum()))
+            histogram.add(0, scores)
+            histogram.add(1, anomalous)
+            histogram.add(2, anomalous, np.rint(REGION_UNIT / sizes).astype(np.int64))
 
     def _check_regions(self, new: float) -> None:
         self.regions += new
@@ -201,11 +238,39 @@ class ExactPixelMetrics(_PixelMetrics):
         self._take_waiting(other)
 
     def counts(self) -> Counts:
-        return count_scores(*self._gathered())
+        return self._exact_counts()
 
-    def _dtype(self, anomaly_map: np.ndarray) -> type:
-        narrow = anomaly_map.dtype in (np.float16, np.float32)
-        return np.float32 if narrow else np.float64
+
+def _scores(anomaly_map: Shaped[np.ndarray, "h w"], name: str) -> np.ndarray:
+    """A copy of the scores, [h w] flattened: float32 if it holds them, else float64.
+
+    float32 below its smallest normal number counts as not held, since
+    `ScoreHistogram` counts such scores as 0.
+
+    Raises:
+      ValueError: if a score is not finite, or float64 does not hold it either.
+    """
+    flat = anomaly_map.ravel()
+    with np.errstate(over="ignore"):  # _check_finite refuses overflow
+        wide = flat if flat.dtype.itemsize <= 4 else flat.astype(np.float64)
+        narrow = flat.astype(np.float32)  # a copy: the caller may overwrite the array
+    _check_finite(wide, anomaly_map, name)
+    if flat.dtype.kind in "iu":
+        _check_whole_numbers(flat, name)
+    if flat.dtype not in (np.float16, np.float32) and not (narrow == wide).all():
+        return wide.astype(np.float64)
+    is_tiny = (np.abs(narrow) < _SMALLEST_NORMAL) & (narrow != 0)
+    return narrow.astype(np.float64) if is_tiny.any() else narrow
+
+
+def _check_whole_numbers(flat: Shaped[np.ndarray, "n"], name: str) -> None:
+    """Refuse integers beyond the range in which float64 holds every integer."""
+    limit = 1 << np.finfo(np.float64).nmant + 1
+    if flat.size and (int(flat.min()) < -limit or int(flat.max()) > limit):
+        raise ValueError(
+            f"maps[{name}] must hold integers in [-2^53, 2^53], which float64 holds, "
+            f"got {flat.min()} to {flat.max()}"
+        )
 
 
 def _check_map(
@@ -218,8 +283,10 @@ def _check_map(
             f"maps[{name}] must be [h w] and have its mask's shape {mask.shape}, "
             f"got {anomaly_map.shape}"
         )
-    if anomaly_map.dtype.kind not in "fiu":
-        raise ValueError(f"maps[{name}] must be numbers, got {anomaly_map.dtype}")
+    if anomaly_map.dtype.kind not in "fiu" or anomaly_map.dtype.itemsize > 8:
+        raise ValueError(
+            f"maps[{name}] must be numbers of at most 64 bits, got {anomaly_map.dtype}"
+        )
 
 
 def _check_finite(

@@ -20,7 +20,8 @@ def to_mask_resolution(
             f"anomaly_map must be [h w] with pixels in it, got {anomaly_map.shape}"
         )
     if anomaly_map.dtype not in (np.float32, np.float64):
-        anomaly_map = anomaly_map.astype(np.float32)
+        is_narrow = anomaly_map.dtype.itemsize <= 2  # float32 holds every such value
+        anomaly_map = anomaly_map.astype(np.float32 if is_narrow else np.float64)
     if anomaly_map.shape == tuple(shape):
         return anomaly_map
     height, width = shape

@@ -1,19 +1,21 @@
 """Quantizers of any array `[..., d]`, behind one protocol.
 
 See docs/how_to/add_quantizer.md.
-Importing `quantizers.config` does not load jax; accessing a name below does.
+Importing `quantizers.config`, or the names of `QUANTIZERS`, does not load jax. Using a
+quantizer does.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lfq_jax.quantizers.construction import make
     from lfq_jax.quantizers.protocol import Quantized, Quantizer
-    from lfq_jax.quantizers.registry import QUANTIZERS, config_of, make, name_of
+    from lfq_jax.quantizers.registry import QUANTIZERS, config_of, name_of
 
 __all__ = ["QUANTIZERS", "Quantized", "Quantizer", "config_of", "make", "name_of"]
 
-_HOMES = {"Quantized": "protocol", "Quantizer": "protocol"}
+_HOMES = {"Quantized": "protocol", "Quantizer": "protocol", "make": "construction"}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from lfq_jax.quantizers.protocol import Indices
+from lfq_jax.quantizers.checks import Codes, Indices, check_bit_codes, check_indices
 
 _WORD = 32
 
@@ -36,20 +36,21 @@ def _word(codes: Bool[Array, "*batch k"]) -> Array:
     return jnp.sum(codes * weights, axis=-1, dtype="uint32")
 
 
-def bits_to_indices(codes: Bool[Array, "*batch k"]) -> Indices:
+def bits_to_indices(codes: Codes) -> Indices:
     """Index of each code: sum of bit i times 2^(k - 1 - i).
 
     The dtype is uint32 up to 32 bits and uint64 beyond. jax has uint64 only with
     `jax_enable_x64`. Without that option a numpy array is returned, outside jit only.
 
     Raises:
-        ValueError: if there are more than 64 bits, or more than 32 inside jit without
-            `jax_enable_x64`.
+        ValueError: if the codes are not bools, if there are more than 64 bits, or more
+            than 32 inside jit without `jax_enable_x64`.
     """
     bits = codes.shape[-1]
+    check_bit_codes(codes, axes=(bits,))
     if not 1 <= bits <= 2 * _WORD:
         raise ValueError(f"codes must have 1 to 64 bits to make an index, got {bits}")
-    words = bits_to_words(codes)
+    words = bits_to_words(jnp.asarray(codes))
     if len(words) == 1:
         return words[0]
     if jax.config.read("jax_enable_x64"):
@@ -86,23 +87,6 @@ def indices_to_bits(indices: Indices, *, bits: int) -> Bool[Array, "*batch k"]:
 def _bits_of_word(word: Array, bits: int) -> Bool[Array, "*batch k"]:
     shifts = jnp.arange(bits - 1, -1, -1, dtype="uint32")
     return ((word[..., None] >> shifts) & 1).astype(bool)
-
-
-def check_indices(indices: Indices, *, code_count: int) -> None:
-    """Refuse indices outside [0, code_count). The values of tracers are not checked.
-
-    Raises:
-        ValueError: if the indices are not integers or one is out of range.
-    """
-    if not jnp.issubdtype(indices.dtype, jnp.integer):
-        raise ValueError(f"indices must be integers, got dtype {indices.dtype}")
-    if isinstance(indices, Tracer) or indices.size == 0:
-        return
-    host = np.asarray(indices)
-    lowest, highest = int(host.min()), int(host.max())
-    if lowest < 0 or highest >= code_count:
-        wrong = lowest if lowest < 0 else highest
-        raise ValueError(f"indices must be in [0, {code_count}), got {wrong}")
 
 
 def _check_outside_jit(x: Indices, bits: int) -> None:

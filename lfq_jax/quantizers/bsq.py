@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
+from lfq_jax.quantizers.checks import Codes, Indices, check_z
 from lfq_jax.quantizers.config import BSQConfig
 from lfq_jax.quantizers.lfq import LFQ
-from lfq_jax.quantizers.protocol import AxisName, Indices, Quantized, Tree, check_z
+from lfq_jax.quantizers.protocol import AxisName, Quantized, Tree
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class BSQ:
         step: Array | int | None = None,
     ) -> Quantized:
         """Nearest corner of z's direction. See `Quantizer.quantize`."""
-        check_z(z, dim=self.dim)
+        check_z(z, dim=self.dim, training=training)
         quantized = self._lfq.quantize(
             params,
             state,
@@ -76,7 +77,7 @@ class BSQ:
         z_q = (quantized.z_q * self._scale).astype(z.dtype)
         return quantized._replace(z_q=z_q, statistics=statistics)
 
-    def codes_to_indices(self, codes: Bool[Array, "*batch k"]) -> Indices:
+    def codes_to_indices(self, codes: Codes) -> Indices:
         """uint32, or uint64 beyond 32 bits; see `bits_to_indices`."""
         return self._lfq.codes_to_indices(codes)
 
@@ -85,7 +86,7 @@ class BSQ:
         return self._lfq.indices_to_codes(indices)
 
     def decode(
-        self, params: Tree, state: Tree, codes: Bool[Array, "*batch k"]
+        self, params: Tree, state: Tree, codes: Codes
     ) -> Float[Array, "*batch k"]:
         """The corners with these signs."""
         return self._lfq.decode(params, state, codes) * self._scale

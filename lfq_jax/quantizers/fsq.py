@@ -8,14 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int32, PRNGKeyArray, Shaped, UInt32
 
-from lfq_jax.quantizers.bits import check_indices
+from lfq_jax.quantizers.checks import (
+    Codes,
+    Indices,
+    check_indices,
+    check_level_codes,
+    check_z,
+)
 from lfq_jax.quantizers.config import FSQConfig
 from lfq_jax.quantizers.protocol import (
     AxisName,
-    Indices,
     Quantized,
     Tree,
-    check_z,
     straight_through,
 )
 from lfq_jax.quantizers.statistics import code_use, non_finite, quantisation_error
@@ -80,7 +84,7 @@ class FSQ:
     ) -> Quantized:
         """Nearest levels, without a loss. The gradient is that of `bounded`."""
         del params, key, step
-        check_z(z, dim=self.dim)
+        check_z(z, dim=self.dim, training=training)
         bounded = self.bounded(z.astype(jnp.float32))
         half_width = self._half_width()
         hard = jnp.round(bounded)
@@ -91,7 +95,7 @@ class FSQ:
             error = quantisation_error(
                 bounded / half_width, hard / half_width, axis_name
             )
-            words = [self.codes_to_indices(codes).reshape(-1)]
+            words = [self._indices(codes).reshape(-1)]
             statistics = {
                 **code_use(words, axis_name),
                 "quantisation_error": error,
@@ -103,8 +107,13 @@ class FSQ:
     def _place_values(self) -> np.ndarray:
         return np.cumprod([1, *self.config.levels[:-1]]).astype(np.uint32)
 
-    def codes_to_indices(self, codes: Int32[Array, "*batch d"]) -> UInt32[Array, "*b"]:
+    def codes_to_indices(self, codes: Codes) -> UInt32[Array, "*b"]:
         """Levels as digits of a mixed-radix number; the first is least significant."""
+        check_level_codes(codes, levels=self.config.levels)
+        return self._indices(jnp.asarray(codes))
+
+    def _indices(self, codes: Int32[Array, "*batch d"]) -> UInt32[Array, "*b"]:
+        """As `codes_to_indices`, without a check: NaN in z makes codes out of range."""
         return jnp.sum(
             codes.astype("uint32") * self._place_values(), -1, dtype="uint32"
         )
@@ -117,9 +126,10 @@ class FSQ:
         return (digits % np.asarray(self.config.levels, np.uint32)).astype(jnp.int32)
 
     def decode(
-        self, params: Tree, state: Tree, codes: Int32[Array, "*batch d"]
+        self, params: Tree, state: Tree, codes: Codes
     ) -> Float[Array, "*batch d"]:
         """The values of the levels, in [-1, 1]."""
         del params, state
+        check_level_codes(codes, levels=self.config.levels)
         half_width = self._half_width()
-        return (codes.astype(jnp.float32) - half_width) / half_width
+        return (jnp.asarray(codes).astype(jnp.float32) - half_width) / half_width

@@ -7,15 +7,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped, UInt32
 
-from lfq_jax.quantizers.bits import check_indices
+from lfq_jax.quantizers.checks import (
+    Codes,
+    Indices,
+    check_codebook_codes,
+    check_indices,
+    check_z,
+)
 from lfq_jax.quantizers.codebook import codebook_statistics, look_up
 from lfq_jax.quantizers.config import GumbelVQConfig
 from lfq_jax.quantizers.protocol import (
     AxisName,
-    Indices,
     Quantized,
     Tree,
-    check_z,
     mean_over,
     straight_through,
 )
@@ -68,7 +72,7 @@ class GumbelVQ:
         Raises:
             ValueError: as `Quantizer.quantize`, and if a training call has no key.
         """
-        check_z(z, dim=self.dim)
+        check_z(z, dim=self.dim, training=training)
         flat = z.astype(jnp.float32).reshape(-1, self.dim)
         logits = flat @ params["logits"]
         noisy = (
@@ -113,9 +117,10 @@ class GumbelVQ:
         negative_entropy = jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
         return jnp.mean(negative_entropy) + math.log(self.config.codes)
 
-    def codes_to_indices(self, codes: UInt32[Array, "*batch"]) -> Indices:
-        """The codes, which are indices already."""
-        return codes
+    def codes_to_indices(self, codes: Codes) -> Indices:
+        """The codes as uint32, which are indices already, after a check of them."""
+        check_codebook_codes(codes, code_count=self.code_count)
+        return jnp.asarray(codes).astype("uint32")
 
     def indices_to_codes(self, indices: Indices) -> UInt32[Array, "*batch"]:
         """The indices as codes, after a check of their range."""
@@ -123,8 +128,9 @@ class GumbelVQ:
         return jnp.asarray(indices).astype("uint32")
 
     def decode(
-        self, params: Tree, state: Tree, codes: UInt32[Array, "*batch"]
+        self, params: Tree, state: Tree, codes: Codes
     ) -> Float[Array, "*batch d"]:
         """The codebook vectors of these codes."""
         del state
-        return look_up(params["codebook"], codes)
+        check_codebook_codes(codes, code_count=self.code_count)
+        return look_up(params["codebook"], jnp.asarray(codes))

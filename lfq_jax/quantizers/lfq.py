@@ -14,6 +14,7 @@ from lfq_jax.quantizers.bits import (
     signs,
 )
 from lfq_jax.quantizers.capacity import check_distribution_fits
+from lfq_jax.quantizers.checks import Codes, Indices, check_bit_codes, check_z
 from lfq_jax.quantizers.config import LFQConfig, Normalisation
 from lfq_jax.quantizers.entropy import (
     distribution_entropy,
@@ -22,10 +23,8 @@ from lfq_jax.quantizers.entropy import (
 )
 from lfq_jax.quantizers.protocol import (
     AxisName,
-    Indices,
     Quantized,
     Tree,
-    check_z,
     device_count,
     mean_over,
     straight_through,
@@ -84,7 +83,7 @@ class LFQ:
     ) -> Quantized:
         """Signs of z; in training also the regularisers. See `Quantizer.quantize`."""
         del params, key
-        check_z(z, dim=self.dim)
+        check_z(z, dim=self.dim, training=training)
         inner = normalised(z.astype(jnp.float32), self.config.normalisation)
         codes = sign_bits(inner)
         z_q = straight_through(signs(codes), inner).astype(z.dtype)
@@ -136,8 +135,9 @@ class LFQ:
         temperature = linear_factor(config.anneal_temperature, steps=steps, step=step)
         return config.entropy_weight * weight, config.temperature * temperature
 
-    def codes_to_indices(self, codes: Bool[Array, "*batch k"]) -> Indices:
+    def codes_to_indices(self, codes: Codes) -> Indices:
         """uint32, or uint64 beyond 32 bits; see `bits_to_indices`."""
+        check_bit_codes(codes, axes=(self.dim,))
         return bits_to_indices(codes)
 
     def indices_to_codes(self, indices: Indices) -> Bool[Array, "*batch k"]:
@@ -145,11 +145,12 @@ class LFQ:
         return indices_to_bits(indices, bits=self.config.bits)
 
     def decode(
-        self, params: Tree, state: Tree, codes: Bool[Array, "*batch k"]
+        self, params: Tree, state: Tree, codes: Codes
     ) -> Float[Array, "*batch k"]:
         """The signs, -1 or +1, of the codes' bits."""
         del params, state
-        return signs(codes)
+        check_bit_codes(codes, axes=(self.dim,))
+        return signs(jnp.asarray(codes))
 
 
 def normalised(

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
+from lfq_jax.quantizers.checks import Codes, Indices, check_z
 from lfq_jax.quantizers.config import NoneConfig
-from lfq_jax.quantizers.protocol import AxisName, Indices, Quantized, Tree, check_z
+from lfq_jax.quantizers.protocol import AxisName, Quantized, Tree
 from lfq_jax.quantizers.statistics import non_finite
 
 
@@ -36,7 +37,7 @@ class NoQuantizer:
     ) -> Quantized:
         """z unchanged."""
         del params, key, step
-        check_z(z, dim=self.dim)
+        check_z(z, dim=self.dim, training=training)
         statistics = {"non_finite": non_finite(z, axis_name)} if training else {}
         return Quantized(
             z_q=z,
@@ -46,7 +47,7 @@ class NoQuantizer:
             state=state,
         )
 
-    def codes_to_indices(self, codes: Array) -> Indices:
+    def codes_to_indices(self, codes: Codes) -> Indices:
         """Refused: there are no codes."""
         raise ValueError("the quantizer none has no codes, so no indices")
 
@@ -54,6 +55,6 @@ class NoQuantizer:
         """Refused: there are no codes."""
         raise ValueError("the quantizer none has no codes, so no indices")
 
-    def decode(self, params: Tree, state: Tree, codes: Array) -> Array:
+    def decode(self, params: Tree, state: Tree, codes: Codes) -> Array:
         """Refused: there are no codes."""
         raise ValueError("the quantizer none has no codes to decode")

@@ -3,13 +3,12 @@
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from lfq_jax.quantizers.checks import Codes, Indices
 
 Tree = Any  # a nested dict of arrays, or ()
 AxisName = str | tuple[str, ...]
-Indices = Array | np.ndarray  # integers; numpy's where jax has no uint64
 
 
 class Quantized(NamedTuple):
@@ -29,7 +28,13 @@ class Quantized(NamedTuple):
 
 @runtime_checkable
 class Quantizer(Protocol):
-    """Static definition of a quantizer: hashable and without arrays, hence jit-safe."""
+    """Static definition of a quantizer: hashable and without arrays, hence jit-safe.
+
+    What goes into a method is checked: shapes and dtypes always, ranges where the
+    values are known, outside jit. An empty batch has an empty result in every method
+    except a training call of `quantize`, whose loss and statistics are means over the
+    batch: it refuses an empty z.
+    """
 
     @property
     def dim(self) -> int:
@@ -70,12 +75,18 @@ class Quantizer(Protocol):
             step: optimisation steps so far, for the schedules.
 
         Raises:
-            ValueError: if z's last axis is not `dim` or z does not hold floats.
+            ValueError: if z's last axis is not `dim`, z does not hold floats, or z is
+                empty in training.
         """
         ...
 
-    def codes_to_indices(self, codes: Array) -> Indices:
-        """Index of each code: an integer below `code_count`."""
+    def codes_to_indices(self, codes: Codes) -> Indices:
+        """Index of each code: an integer below `code_count`.
+
+        Raises:
+            ValueError: if the codes have another shape or dtype than those of
+                `quantize`, or one is out of range (arrays outside jit only).
+        """
         ...
 
     def indices_to_codes(self, indices: Indices) -> Array:
@@ -86,24 +97,13 @@ class Quantizer(Protocol):
         """
         ...
 
-    def decode(self, params: Tree, state: Tree, codes: Array) -> Array:
-        """The z_q of these codes, in float32."""
+    def decode(self, params: Tree, state: Tree, codes: Codes) -> Array:
+        """The z_q of these codes, in float32.
+
+        Raises:
+            ValueError: as `codes_to_indices`.
+        """
         ...
-
-
-def check_z(z: Array, *, dim: int) -> None:
-    """Refuse a z of the wrong shape or dtype.
-
-    Raises:
-        ValueError: if z is not an array of floats or its last axis is not `dim`.
-    """
-    if z.ndim < 1 or z.shape[-1] != dim:
-        raise ValueError(
-            f"z must have a last axis of {dim}, the quantizer's dim, got shape "
-            f"{tuple(z.shape)}"
-        )
-    if not jnp.issubdtype(z.dtype, jnp.floating):
-        raise ValueError(f"z must hold floats, got dtype {z.dtype}")
 
 
 def straight_through(hard: Array, z: Array) -> Array:

@@ -1,59 +1,65 @@
-"""Quantizers by name. A new one needs a file in this folder and one line below."""
+"""Quantizers by name. A new one needs a file in this folder and one line below.
+
+Importing this file does not load jax: a quantizer's file is imported at first use.
+"""
 
 import dataclasses
 import difflib
+import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
-
-from lfq_jax.quantizers.bsq import BSQ
-from lfq_jax.quantizers.config import (
-    BSQConfig,
-    FSQConfig,
-    GumbelVQConfig,
-    LFQConfig,
-    NoneConfig,
-    ResidualLFQConfig,
-    SimVQConfig,
-    VQConfig,
-)
-from lfq_jax.quantizers.fsq import FSQ
-from lfq_jax.quantizers.gumbel_vq import GumbelVQ
-from lfq_jax.quantizers.lfq import LFQ
-from lfq_jax.quantizers.none import NoQuantizer
-from lfq_jax.quantizers.protocol import Quantizer
-from lfq_jax.quantizers.residual_lfq import ResidualLFQ
-from lfq_jax.quantizers.simvq import SimVQ
-from lfq_jax.quantizers.vq import VQ
 
 
 class Variant(NamedTuple):
     """A quantizer's config class and its own class."""
 
     config: type
-    quantizer: Callable[..., Quantizer]
+    quantizer: Callable[..., Any]
 
 
-def in_file(module: str, config: str, quantizer: str) -> Variant:
-    """The variant with two classes that are defined in a file of this folder.
+Loader = Callable[[], Variant]
 
-    A new quantizer then needs one line. The built-in ones are imported above so that
-    type checkers see them.
-    """
+
+def in_file(module: str, config: str, quantizer: str) -> Loader:
+    """Loads the variant with two classes that are named in a file of this folder."""
+    return functools.partial(_load, module, config, quantizer)
+
+
+@functools.cache
+def _load(module: str, config: str, quantizer: str) -> Variant:
     home = importlib.import_module(f"{__package__}.{module}")
     return Variant(getattr(home, config), getattr(home, quantizer))
 
 
-QUANTIZERS: dict[str, Variant] = {
-    "lfq": Variant(LFQConfig, LFQ),
-    "residual_lfq": Variant(ResidualLFQConfig, ResidualLFQ),
-    "bsq": Variant(BSQConfig, BSQ),
-    "fsq": Variant(FSQConfig, FSQ),
-    "vq": Variant(VQConfig, VQ),
-    "simvq": Variant(SimVQConfig, SimVQ),
-    "gumbel_vq": Variant(GumbelVQConfig, GumbelVQ),
-    "none": Variant(NoneConfig, NoQuantizer),
-}
+class Registry(Mapping[str, Variant]):
+    """Variants by name, each imported on access. The names alone import nothing."""
+
+    def __init__(self, loaders: dict[str, Loader]) -> None:
+        self._loaders = loaders
+
+    def __getitem__(self, name: str) -> Variant:
+        return self._loaders[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._loaders)
+
+    def __len__(self) -> int:
+        return len(self._loaders)
+
+
+QUANTIZERS: Mapping[str, Variant] = Registry(
+    {
+        "lfq": in_file("lfq", "LFQConfig", "LFQ"),
+        "residual_lfq": in_file("residual_lfq", "ResidualLFQConfig", "ResidualLFQ"),
+        "bsq": in_file("bsq", "BSQConfig", "BSQ"),
+        "fsq": in_file("fsq", "FSQConfig", "FSQ"),
+        "vq": in_file("vq", "VQConfig", "VQ"),
+        "simvq": in_file("simvq", "SimVQConfig", "SimVQ"),
+        "gumbel_vq": in_file("gumbel_vq", "GumbelVQConfig", "GumbelVQ"),
+        "none": in_file("none", "NoneConfig", "NoQuantizer"),
+    }
+)
 
 
 def config_of(name: str, **fields: Any) -> Any:
@@ -88,31 +94,3 @@ def name_of(config: object) -> str:
     raise ValueError(
         f"quantizer config must be of a registered kind, got {type(config).__name__}"
     )
-
-
-def make(config: object, *, dim: int | None = None, **fields: Any) -> Quantizer:
-    """A quantizer, from its name or its config.
-
-    Args:
-        config: a name in `QUANTIZERS`, or an instance of a registered config.
-        dim: length of z's last axis, for `none`, which accepts any. For the other
-            quantizers the config determines it: see `Quantizer.dim`.
-        **fields: fields of the config to set; only with a name.
-
-    Raises:
-        ValueError: if no such quantizer is registered or a field is wrong.
-
-    Example:
-        >>> make("lfq", bits=10).dim
-        10
-    """
-    if isinstance(config, str):
-        config = config_of(config, **fields)
-    elif fields:
-        raise ValueError(f"fields must come with a name, got a config and {fields}")
-    variant = QUANTIZERS[name_of(config)]
-    if isinstance(config, NoneConfig):
-        if dim is None or dim < 1:
-            raise ValueError(f"dim must be at least 1 for none, got {dim}")
-        return variant.quantizer(config, dim)
-    return variant.quantizer(config)

@@ -12,14 +12,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from lfq_jax.quantizers.bits import bits_to_indices, indices_to_bits, signs
+from lfq_jax.quantizers.checks import Codes, Indices, check_bit_codes, check_z
 from lfq_jax.quantizers.config import ResidualLFQConfig
 from lfq_jax.quantizers.lfq import LFQ
 from lfq_jax.quantizers.protocol import (
     AxisName,
-    Indices,
     Quantized,
     Tree,
-    check_z,
     straight_through,
 )
 from lfq_jax.quantizers.statistics import (
@@ -68,7 +67,7 @@ class ResidualLFQ:
         step: Array | int | None = None,
     ) -> Quantized:
         """Signs of z and of its residuals. See `Quantizer.quantize`."""
-        check_z(z, dim=self.dim)
+        check_z(z, dim=self.dim, training=training)
         inner = z.astype(jnp.float32)
         residual, hard = inner, jnp.zeros_like(inner)
         stages: list[Quantized] = []
@@ -108,9 +107,11 @@ class ResidualLFQ:
     def _scales(self) -> list[float]:
         return [2.0**-stage for stage in range(self.config.stages)]
 
-    def codes_to_indices(self, codes: Bool[Array, "*batch s k"]) -> Indices:
+    def codes_to_indices(self, codes: Codes) -> Indices:
         """The bits of all stages as one integer; see `bits_to_indices`."""
-        return bits_to_indices(codes.reshape(*codes.shape[:-2], -1))
+        stages, bits = self.config.stages, self.config.bits
+        check_bit_codes(codes, axes=(stages, bits))
+        return bits_to_indices(codes.reshape(*codes.shape[:-2], stages * bits))
 
     def indices_to_codes(self, indices: Indices) -> Bool[Array, "*batch s k"]:
         """See `indices_to_bits`."""
@@ -119,9 +120,10 @@ class ResidualLFQ:
         return flat.reshape(*flat.shape[:-1], stages, bits)
 
     def decode(
-        self, params: Tree, state: Tree, codes: Bool[Array, "*batch s k"]
+        self, params: Tree, state: Tree, codes: Codes
     ) -> Float[Array, "*batch k"]:
         """Sum of the stages' signs, each times its stage's scale."""
         del params, state
+        check_bit_codes(codes, axes=(self.config.stages, self.config.bits))
         scales = jnp.asarray(self._scales(), jnp.float32)
-        return jnp.sum(signs(codes) * scales[:, None], axis=-2)
+        return jnp.sum(signs(jnp.asarray(codes)) * scales[:, None], axis=-2)

@@ -9,15 +9,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped, UInt32
 
-from lfq_jax.quantizers.bits import check_indices
+from lfq_jax.quantizers.checks import (
+    Codes,
+    Indices,
+    check_codebook_codes,
+    check_indices,
+    check_z,
+)
 from lfq_jax.quantizers.codebook import codebook_statistics, look_up, nearest
 from lfq_jax.quantizers.config import SimVQConfig
 from lfq_jax.quantizers.protocol import (
     AxisName,
-    Indices,
     Quantized,
     Tree,
-    check_z,
     mean_over,
     straight_through,
 )
@@ -58,11 +62,11 @@ class SimVQ:
     ) -> Quantized:
         """Nearest vectors of C W. See `Quantizer.quantize`."""
         del key, step
-        check_z(z, dim=self.dim)
+        check_z(z, dim=self.dim, training=training)
         flat = z.astype(jnp.float32).reshape(-1, self.dim)
         moved = state["codebook"] @ jax.lax.stop_gradient(params["matrix"])
         codes = nearest(jax.lax.stop_gradient(flat), moved)
-        chosen = self.decode(params, state, codes)
+        chosen = self._vectors(params, state, codes)
         hard = jax.lax.stop_gradient(chosen)
         z_q = straight_through(hard, flat).astype(z.dtype).reshape(z.shape)
         shaped = codes.reshape(z.shape[:-1])
@@ -80,9 +84,10 @@ class SimVQ:
             state=state,
         )
 
-    def codes_to_indices(self, codes: UInt32[Array, "*batch"]) -> Indices:
-        """The codes, which are indices already."""
-        return codes
+    def codes_to_indices(self, codes: Codes) -> Indices:
+        """The codes as uint32, which are indices already, after a check of them."""
+        check_codebook_codes(codes, code_count=self.code_count)
+        return jnp.asarray(codes).astype("uint32")
 
     def indices_to_codes(self, indices: Indices) -> UInt32[Array, "*batch"]:
         """The indices as codes, after a check of their range."""
@@ -90,7 +95,13 @@ class SimVQ:
         return jnp.asarray(indices).astype("uint32")
 
     def decode(
-        self, params: Tree, state: Tree, codes: UInt32[Array, "*batch"]
+        self, params: Tree, state: Tree, codes: Codes
     ) -> Float[Array, "*batch d"]:
         """The codebook vectors of these codes, times W."""
+        check_codebook_codes(codes, code_count=self.code_count)
+        return self._vectors(params, state, jnp.asarray(codes))
+
+    def _vectors(
+        self, params: Tree, state: Tree, codes: UInt32[Array, "*batch"]
+    ) -> Float[Array, "*batch d"]:
         return look_up(state["codebook"], codes) @ params["matrix"]

@@ -6,15 +6,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped, UInt32
 
-from lfq_jax.quantizers.bits import check_indices
+from lfq_jax.quantizers.checks import (
+    Codes,
+    Indices,
+    check_codebook_codes,
+    check_indices,
+    check_z,
+)
 from lfq_jax.quantizers.codebook import codebook_statistics, look_up, nearest
 from lfq_jax.quantizers.config import VQConfig
 from lfq_jax.quantizers.protocol import (
     AxisName,
-    Indices,
     Quantized,
     Tree,
-    check_z,
     mean_over,
     straight_through,
 )
@@ -68,7 +72,7 @@ class VQ:
                 training call has no key.
         """
         del params, step
-        check_z(z, dim=self.dim)
+        check_z(z, dim=self.dim, training=training)
         flat = z.astype(jnp.float32).reshape(-1, self.dim)
         codes = nearest(jax.lax.stop_gradient(flat), state["codebook"])
         hard = look_up(state["codebook"], codes)
@@ -136,9 +140,10 @@ class VQ:
         }
         return new, jnp.sum(revived, dtype=jnp.float32)
 
-    def codes_to_indices(self, codes: UInt32[Array, "*batch"]) -> Indices:
-        """The codes, which are indices already."""
-        return codes
+    def codes_to_indices(self, codes: Codes) -> Indices:
+        """The codes as uint32, which are indices already, after a check of them."""
+        check_codebook_codes(codes, code_count=self.code_count)
+        return jnp.asarray(codes).astype("uint32")
 
     def indices_to_codes(self, indices: Indices) -> UInt32[Array, "*batch"]:
         """The indices as codes, after a check of their range."""
@@ -146,8 +151,9 @@ class VQ:
         return jnp.asarray(indices).astype("uint32")
 
     def decode(
-        self, params: Tree, state: Tree, codes: UInt32[Array, "*batch"]
+        self, params: Tree, state: Tree, codes: Codes
     ) -> Float[Array, "*batch d"]:
         """The codebook vectors of these codes."""
         del params
-        return look_up(state["codebook"], codes)
+        check_codebook_codes(codes, code_count=self.code_count)
+        return look_up(state["codebook"], jnp.asarray(codes))

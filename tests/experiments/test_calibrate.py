@@ -124,7 +124,9 @@ def test_mistakes_get_one_line_and_change_nothing(run, photographs, capsys):
             ),
             "where its masks would be read as photographs",
         ),
-        ((*good, "--tile-px", "3"), "must be 0 or at least 16, got 3"),
+        ((*good, "--tile-px", "3"), "must be 0 or in [16, 32768], got 3"),
+        ((*good, "--tile-px", "40000"), "must be 0 or in [16, 32768], got 40000"),
+        ((*good, "--false-alarm-rate", "1e-300"), "must be in [1e-06, 1), got 1e-300"),
         ((*good, "--image-score", "median"), "median"),
         ((*good, "--category", "ring"), "category must be one of plate"),
     ):

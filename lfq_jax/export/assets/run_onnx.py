@@ -7,9 +7,12 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
-from PIL import Image, ImageOps
+try:
+    import numpy as np
+    import onnxruntime
+    from PIL import Image, ImageOps
+except ImportError as error:
+    sys.exit(f"error: {error.name} is missing: pip install numpy onnxruntime pillow")
 
 FOLDER = Path(__file__).resolve().parent
 ABOUT = json.loads((FOLDER / "export.json").read_text())

@@ -1,4 +1,4 @@
-"""Decide about photographs with this folder, jax, numpy and Pillow only.
+"""Decide about photographs with this folder, jax, flatbuffers, numpy and Pillow.
 
 python run.py photograph.png ...
 """
@@ -7,9 +7,15 @@ import json
 import sys
 from pathlib import Path
 
-import jax
-import numpy as np
-from PIL import Image, ImageOps
+try:
+    import flatbuffers  # noqa: F401  jax.export reads the graph with it
+    import jax
+    import numpy as np
+    from PIL import Image, ImageOps
+except ImportError as error:
+    sys.exit(
+        f"error: {error.name} is missing: pip install jax flatbuffers numpy pillow"
+    )
 
 FOLDER = Path(__file__).resolve().parent
 ABOUT = json.loads((FOLDER / "export.json").read_text())

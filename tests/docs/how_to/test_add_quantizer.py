@@ -31,7 +31,7 @@ def walked_through(tmp_path_factory) -> Path:
     assert len(line.splitlines()) == 1
     (copy / "lfq_jax/quantizers/ternary.py").write_text(file)
     registry = copy / "lfq_jax/quantizers/registry.py"
-    before = '    "none": Variant('
+    before = '        "none": in_file('
     assert registry.read_text().count(before) == 1
     registry.write_text(registry.read_text().replace(before, line + before))
     return copy

@@ -202,7 +202,10 @@ def test_mistakes_get_one_line_and_write_nothing(run, images, tmp_path, capsys):
     assert "must lie apart from --images" in changed(out=inside)
     assert "must lie apart from --images" in changed(out=images.parent)
     assert "must name a new or an empty folder" in changed(out=run)
-    assert "--tile-px must be 0 or at least 16, got 5" in changed(**{"tile-px": 5})
+    for wrong in (5, 99_999_999):
+        said = f"--tile-px must be 0 or in [16, 32768], got {wrong}"
+        assert said in changed(**{"tile-px": wrong})
+    assert "at most 86400, got inf" in changed(**{"poll-seconds": "inf"})
     assert "rule must be one of" in changed(rule="labelled")
     assert "category must be one of plate, got ring" in changed(category="ring")
     assert "--imagse" in refusal(capsys, "--imagse", "x")

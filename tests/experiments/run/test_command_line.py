@@ -1,16 +1,27 @@
 """A mistake on a command line is one line that names it."""
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from agm_torch.usage import usage_line
+from experiments.calibrate import Calibrate
+from experiments.export import Export
 from experiments.few_shot.settings import FewShot
+from experiments.predict.settings import Predict
+from experiments.quantizers.lfq_training import LFQTraining
+from experiments.quantizers.settings import CompareQuantizers
 from experiments.report.__main__ import Report
 from experiments.run.command_line import read_command_line, read_flags
+from lfq_jax.calibration.thresholds import Rule
+from lfq_jax.config import IMAGE_SCORES, PRESETS
+from lfq_jax.export.formats import Format
+from lfq_jax.quantizers.registry import QUANTIZERS
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -34,6 +45,11 @@ def said(capsys, *argv: str) -> str:
         ),
         ("--shots two", "--shots must be a whole number, got 'two'"),
         ("--shots 0", "--shots must be at least 1, got 0"),
+        (f"--seed {1 << 63}", f"--seed must be below 2^63, got {1 << 63}"),
+        (
+            "--train.clip-norm inf",
+            "--train.clip-norm must be at least 0 and finite, got inf",
+        ),
         ("--train.warmup x", "--train.warmup must be a number, got 'x'"),
         ("--train.batch-size 0", "--train.batch-size must be at least 1, got 0"),
         (
@@ -136,6 +152,28 @@ def test_help_is_printed_unchanged(capsys):
     with pytest.raises(SystemExit) as end:
         read_command_line(FewShot(), prog="few_shot", argv=["--help"])
     assert not end.value.code and "--shots INT" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("default", "flag", "names"),
+    [
+        (CompareQuantizers(), "--variants", QUANTIZERS),
+        (LFQTraining(), "--variants", QUANTIZERS),
+        (FewShot(), "--preset", PRESETS),
+        (Export(), "--format", get_args(Format)),
+        (Export(), "--rule", get_args(Rule)),
+        (Predict(), "--rule", get_args(Rule)),
+        (Calibrate(), "--image-score", IMAGE_SCORES),
+    ],
+)
+def test_help_names_all_that_a_flag_takes(capsys, monkeypatch, default, flag, names):
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        read_command_line(default, prog="command", argv=["--help"])
+    _, of_flag = re.split(rf"{flag} (?=[\[{{])", capsys.readouterr().out, maxsplit=1)
+    # Up to the default, which is a choice of these names itself.
+    words = re.findall(r"\w+", of_flag.partition("(default")[0])
+    assert [name for name in names if name not in words] == []
 
 
 def test_a_box_of_another_shape_is_still_one_line():

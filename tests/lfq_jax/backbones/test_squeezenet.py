@@ -121,6 +121,10 @@ def test_an_empty_list_of_stages_and_an_unknown_stage_are_refused(
         encoder.features(_images(32, 32), ["fire1"])
     with pytest.raises(ValueError, match="got none"):
         encoder.features(_images(32, 32), [])
+    with pytest.raises(ValueError, match=r"floats in \[0, 1\], got dtype uint8"):
+        encoder.features(jnp.zeros((1, 32, 32, 3), jnp.uint8), ["fire3"])
+    with pytest.raises(ValueError, match=r"must be \[b H W 3\], got shape"):
+        encoder.features(jnp.zeros((32, 32, 3)), ["fire3"])
 
 
 def test_a_missing_misshapen_or_unknown_tensor_is_named(

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from PIL import ExifTags, Image
 
 import lfq_jax
 from lfq_jax.inference.array_tree import by_path
-from lfq_jax.inference.detector import Detector
+from lfq_jax.inference.detector import Detector, Prediction
 from lfq_jax.inference.detector_files import read_detector
 from lfq_jax.inference.predictor import Predictor
 from lfq_jax.inference.preprocessing import LONGEST_PX
@@ -129,6 +131,110 @@ def test_what_is_no_image_is_refused_by_name(detector, image, said):
         detector(image)
 
 
+class TorchLike:
+    """A tensor as numpy sees it; on a GPU it refuses to be read."""
+
+    def __init__(self, pixels: np.ndarray, *, on_gpu: bool = False) -> None:
+        self.pixels, self.on_gpu = pixels, on_gpu
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        if self.on_gpu:
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+        return self.pixels
+
+
+def test_every_kind_of_image_is_one_image(detector, tmp_path):
+    image = part(3)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    expected = detector(image)
+    kinds = [
+        jnp.asarray(image),
+        TorchLike(image),
+        Image.fromarray(image),
+        tmp_path / "a.png",
+        str(tmp_path / "a.png"),
+    ]
+    for same in kinds:
+        found = detector(same)
+        assert isinstance(found, Prediction), type(same)
+        assert found.score == expected.score
+    together = detector(kinds)
+    assert [found.score for found in together] == pytest.approx(
+        [expected.score] * 5, abs=1e-5
+    )
+    assert [found.score for found in detector(iter(kinds[:1]))] == [expected.score]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F"])
+def test_a_pillow_image_is_read_as_its_file_is(detector, tmp_path, mode):
+    image = Image.fromarray(part(3))
+    if mode == "I;16":
+        image = Image.fromarray(part(3)[..., 0].astype(np.uint16) * 256)
+    elif mode == "F":
+        image = Image.fromarray(part(3)[..., 0].astype(np.float32) / 255)
+    else:
+        image = image.convert(mode)
+    path = tmp_path / "a.tif"
+    image.save(path)
+    np.testing.assert_array_equal(detector.rgb(image), detector.rgb(path))
+
+
+def test_a_pillow_image_is_turned_upright(detector, tmp_path):
+    image = Image.fromarray(part(3)[:20])
+    exif = image.getexif()
+    exif[ExifTags.Base.Orientation] = 6
+    image.save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as opened:
+        assert detector.rgb(opened).shape == (32, 20, 3)
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (None, "images must be an array, a Pillow image, a path, or a list"),
+        (3, "got int"),
+        (np.float32(3), "got float32"),
+        ({}, "got dict"),
+        (b"a.png", "got bytes"),
+        ([None], r"images\[0\] must be .*, got NoneType"),
+        ([[[1, 2], [3, 4]]], r"images\[0\] must be .*, got list"),
+        (
+            TorchLike(part(3), on_gpu=True),
+            "image is a TorchLike that .*: can't convert",
+        ),
+    ],
+)
+def test_what_is_no_kind_of_image_is_a_type_error(detector, image, said):
+    with pytest.raises(TypeError, match=said):
+        detector(image)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((3, 32, 32), r"channels last, \[h w c\], got shape \(3, 32, 32\)"),
+        ((3, 32, 3), "is ambiguous: .* 3 rows, or .* 3 columns"),
+        ((32, 3), "is ambiguous: a grey image 3 px wide, or one row of colour"),
+        ((2, 32, 32, 3), "must have shape"),
+    ],
+)
+def test_a_shape_that_can_be_read_in_two_ways_is_refused(detector, shape, said):
+    with pytest.raises(ValueError, match=said):
+        detector(np.zeros(shape, np.uint8))
+
+
+def test_the_rows_of_an_image_are_no_list_of_images(detector):
+    with pytest.raises(ValueError, match=r"images\[0\] of shape \(32, 3\) is ambig"):
+        detector(list(part(3)))
+
+
+def test_a_file_three_pixels_high_is_no_riddle(detector, tmp_path):
+    Image.fromarray(part(3)[:3]).save(tmp_path / "a.png")
+    assert detector(tmp_path / "a.png").heat_map.shape == (3, 32)
+    with pytest.raises(ValueError, match=r"nowhere\.png cannot be read as an image"):
+        detector(tmp_path / "nowhere.png")
+
+
 def test_a_batch_gives_what_one_by_one_gives(detector):
     images = [part(i, px=30 + i, spot=i % 2 == 0) for i in range(7)]
     together = detector(images)
@@ -137,6 +243,8 @@ def test_a_batch_gives_what_one_by_one_gives(detector):
         assert found.score == pytest.approx(alone.score, abs=1e-5)
         assert np.allclose(found.heat_map, alone.heat_map, atol=1e-5)
     assert detector([]) == []
+    with pytest.raises(ValueError, match="images must be one or more, got none"):
+        detector.predictor.reconstruct(np.zeros((0, 32, 32, 3), np.uint8))
 
 
 def test_batches_are_filled_up_with_their_last_item_and_take_no_more_than_they_need():

@@ -16,6 +16,7 @@ from experiments.bench.evaluation import rendered
 from lfq_jax.metrics import pixel_metrics as pixel_metrics_module
 from lfq_jax.metrics import score_histogram
 from lfq_jax.metrics.evaluation import (
+    BootstrapConfig,
     ExactPixelMetrics,
     StreamingPixelMetrics,
     evaluate,
@@ -378,15 +379,109 @@ def test_a_score_that_is_not_finite_is_named(mode):
         )
 
 
-def test_float32_overflow_is_refused_by_streaming_and_counted_by_exact():
-    scores, mask = np.array([[1e300, 0.0]]), np.array([[True, False]])
+def _beyond_float32(name: str) -> Pairs:
+    """Maps whose order float32 does not hold, with one that it holds beside them."""
+    maps, masks = _pairs()
+    maps = [m.astype(np.float64) for m in maps]
+    change = {
+        "1e-300": lambda m: m * 1e-300,
+        "1e300": lambda m: m * 1e300,
+        "offset": lambda m: m + 1e9,
+        "negative offset": lambda m: m - 1e9,
+        "float32 denormals": lambda m: (m * 1e-42).astype(np.float32),
+        "integers": lambda m: (m * 1000).astype(np.int64) + (1 << 40),
+    }
+    if name == "mixed":
+        shrunk = [m * 1e-300 for m in maps]
+        offset = [m.astype(np.float32) for m in maps]
+        return [*shrunk[:3], *offset[3:]], masks
+    return [change[name](m) for m in maps], masks
+
+
+BEYOND_FLOAT32 = (
+    "1e-300",
+    "1e300",
+    "offset",
+    "negative offset",
+    "float32 denormals",
+    "integers",
+    "mixed",
+)
+
+
+@pytest.mark.parametrize("name", BEYOND_FLOAT32)
+@pytest.mark.parametrize("exact_pixels", [1 << 22, 0])
+def test_streaming_keeps_an_order_that_float32_does_not(
+    name, exact_pixels, monkeypatch
+):
+    monkeypatch.setattr(pixel_metrics_module, "EXACT_PIXELS", exact_pixels)
+    exact, streaming = ExactPixelMetrics(), StreamingPixelMetrics()
+    for metrics in (exact, streaming):
+        metrics.update(*_beyond_float32(name))
+    expected, found = exact.compute(), streaming.compute()
+    assert expected.values["pixel_auroc"] > 0.6
+    for figure, value in expected.values.items():
+        off = abs(found.values[figure] - value)
+        if exact_pixels:
+            assert off == 0, figure
+        elif figure in FIGURES:
+            assert off <= found.error_bounds.get(figure, 0.0) + 1e-9, figure
+
+
+def test_few_bins_of_float64_scores_stay_within_their_error_bound(
+    always_binned, monkeypatch
+):
+    monkeypatch.setattr(score_histogram, "MOST_BINS", 1 << 10)
+    maps, masks = _beyond_float32("offset")
+    exact, streaming = ExactPixelMetrics(), StreamingPixelMetrics()
+    for metrics in (exact, streaming):
+        metrics.update(maps, masks)
+    expected, found = exact.compute(), streaming.compute()
+    assert streaming.wide_histogram.dropped_bits
+    for name in FIGURES:
+        off = abs(found.values[name] - expected.values[name])
+        assert 0 < found.error_bounds[name] < 0.1, name
+        assert off <= found.error_bounds[name] + 1e-12, name
+
+
+@pytest.mark.parametrize("name", ["offset", "mixed"])
+def test_merged_parts_of_float64_maps_have_the_same_counts(
+    name, always_binned, monkeypatch
+):
+    monkeypatch.setattr(score_histogram, "MOST_BINS", 1 << 11)
+    maps, masks = _beyond_float32(name)
+    whole, merged = StreamingPixelMetrics(), StreamingPixelMetrics()
+    whole.update(maps, masks)
+    for i in reversed(range(len(maps))):
+        part = StreamingPixelMetrics()
+        part.update(maps[i : i + 1], masks[i : i + 1])
+        merged.merge(pickle.loads(pickle.dumps(part)))
+    for one, two in zip(whole.counts(), merged.counts(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_intervals_of_an_offset_equal_those_without():
+    maps, masks = _pairs(images=12)
+    maps = [np.round(m.astype(np.float64) * 64) / 64 for m in maps]  # exact beside 1e9
+    labels = np.array([m.any() for m in masks])
+    labels[-3:], masks[-3:] = False, [np.zeros_like(m) for m in masks[-3:]]
+    scores, config = np.arange(12.0), BootstrapConfig(50)
+    plain = evaluate(scores, labels, maps, masks, bootstrap=config)
+    moved = [m + 1e9 for m in maps]
+    assert evaluate(scores, labels, moved, masks, bootstrap=config).intervals == (
+        plain.intervals
+    )
+
+
+@pytest.mark.parametrize("mode", ["exact", "streaming"])
+def test_numbers_that_float64_does_not_hold_are_refused(mode):
+    mask = np.array([[True, False]])
     with pytest.raises(
-        ValueError, match=r"maps\[0\] must be finite float32, got 1e\+300"
+        ValueError, match=r"integers in \[-2\^53, 2\^53\].*got 0 to 9007"
     ):
-        StreamingPixelMetrics().update([scores], [mask])
-    exact = ExactPixelMetrics()
-    exact.update([scores], [mask])
-    assert exact.compute().values["pixel_auroc"] == 1.0
+        pixel_metrics(mode).update([np.array([[0, (1 << 53) + 1]])], [mask])
+    with pytest.raises(ValueError, match=r"maps\[0\] must be numbers of at most 64"):
+        pixel_metrics(mode).update([np.zeros((1, 2), np.longdouble)], [mask])
 
 
 def test_different_shapes_are_refused():

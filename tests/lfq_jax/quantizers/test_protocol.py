@@ -126,6 +126,64 @@ def test_indices_out_of_range_are_refused(name, wrong):
         quantizer.indices_to_codes(jnp.asarray([0, index]))
 
 
+def wrong_codes(name: str) -> list[tuple[Any, str]]:
+    """Codes that the quantizer cannot have made, and what a refusal says of them."""
+    quantizer = small(name)
+    codes = np.asarray(initial_codes(name))
+    if codes.dtype == bool:
+        shape = ", ".join(map(str, codes.shape[1:]))
+        return [
+            (codes.astype(np.int32), "codes must hold bools, got dtype int32"),
+            (codes * 2.0 - 1.0, "codes must hold bools, got dtype float64"),
+            (codes[..., :-1], rf"codes must have shape \[..., {shape}\], got"),
+        ]
+    wrong = [(codes.astype(np.float32), "codes must be integers, got dtype float32")]
+    if name == "fsq":
+        for digit, level in ((0, 8), (3, -1)):
+            beyond = codes.copy()
+            beyond[2, digit] = level
+            rule = rf"codes\[..., {digit}\] must be in \[0, \d\), got {level}"
+            wrong.append((beyond, rule))
+        return [*wrong, (codes[..., :-1], r"must have shape \[..., 4\], got")]
+    for value in (-1, quantizer.code_count):
+        rule = rf"codes must be in \[0, {quantizer.code_count}\), got {value}"
+        wrong.append((np.array([0, value]), rule))
+    return wrong
+
+
+def initial_codes(name: str) -> jax.Array:
+    quantizer = small(name)
+    return quantized(quantizer, z_for(quantizer), training=False).codes
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_codes_that_a_quantizer_cannot_have_made_are_refused(name):
+    quantizer = small(name)
+    params, state = initial(quantizer)
+    for codes, rule in wrong_codes(name):
+        with pytest.raises(ValueError, match=rule):
+            quantizer.codes_to_indices(codes)
+        with pytest.raises(ValueError, match=rule):
+            quantizer.decode(params, state, codes)
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("batch", [(0,), (2, 0)])
+def test_an_empty_batch_is_refused_in_training_and_empty_in_scoring(name, batch):
+    quantizer = small(name)
+    params, state = initial(quantizer)
+    z = jnp.zeros((*batch, quantizer.dim))
+    with pytest.raises(ValueError, match="z must hold at least one position in train"):
+        quantizer.quantize(params, state, z, training=True, key=KEY)
+    found = quantizer.quantize(params, state, z, training=False)
+    assert found.z_q.shape == z.shape
+    if name in DISCRETE:
+        indices = quantizer.codes_to_indices(found.codes)
+        assert indices.shape == batch
+        assert quantizer.indices_to_codes(indices).shape == found.codes.shape
+        assert quantizer.decode(params, state, found.codes).shape == z.shape
+
+
 @pytest.mark.parametrize("name", ["lfq", "residual_lfq", "bsq", "vq", "simvq", "none"])
 def test_quantising_twice_equals_quantising_once(name):
     quantizer = small(name)
