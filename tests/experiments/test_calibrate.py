@@ -110,7 +110,10 @@ def test_mistakes_get_one_line_and_change_nothing(run, photographs, capsys):
         (good[:2], "--good must name a folder"),
         ((*good[:2], "--good", str(photographs / "no")), "does not exist"),
         ((*good[:2], "--good", str(photographs / "empty")), "holds no photograph"),
-        ((*good, "--false-alarm-rate", "0"), "must be in (0, 1), got 0"),
+        (
+            (*good, "--false-alarm-rate", "0"),
+            "--false-alarm-rate must be in [1e-06, 1), got 0.0",
+        ),
         ((*good, "--false-alarm-rate", "5"), "must be in (0, 1), got 5"),
         ((*good, "--masks", str(photographs / "masks")), "needs --defective"),
         ((*good, "--defective", str(photographs / "good")), "and in --defective"),
