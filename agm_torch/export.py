@@ -9,9 +9,11 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from agm_torch.command_line import Export
+from datasets.file_names import shortened_name
 from datasets.shards import Shards, open_shards
 
 DEFECT = "synthetic"
+_NAME_BYTES = 200  # leaves room for the addition of an unfinished folder
 
 
 def export_command(command: Export) -> int:
@@ -33,7 +35,7 @@ def export_folders(shards: Shards, out: Path) -> Path:
     folder = out / str(shards.manifest["category"])
     if folder.exists():
         raise FileExistsError(f"out: {folder} exists already")
-    partial = folder.with_name(folder.name + ".partial")
+    partial = folder.with_name(f"{shortened_name(folder.name, _NAME_BYTES)}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a killed export
     good = partial / "train" / "good"
     test = partial / "test" / DEFECT

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
+from datasets.file_names import shortened_name
 from datasets.files import file_sha256
 from datasets.lock import locked_folder
 
@@ -21,6 +22,7 @@ MAX_BYTES = 32 << 30
 """The largest extraction; MVTec AD, the largest data set here, takes 5 GiB."""
 MAX_MEMBERS = 200_000
 """The largest number of files and folders in an archive."""
+_STEM_BYTES = 100  # of an archive's name in the name of its extracted folder
 _BLOCK_BYTES = 512  # a tar archive ends in blocks of zeros of this size
 _READ_ERRORS = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error)
 
@@ -141,8 +143,9 @@ def extract_once(
     """
     stat = archive.stat()
     state = f"{archive.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-    digest = hashlib.sha256(state.encode()).hexdigest()[:12]
-    target = scratch / "extracted" / f"{archive.name.split('.')[0]}-{digest}"
+    digest = hashlib.sha256(os.fsencode(state)).hexdigest()[:12]
+    stem = shortened_name(archive.name.split(".")[0], _STEM_BYTES)
+    target = scratch / "extracted" / f"{stem}-{digest}"
     if target.exists():
         return target
     with locked_folder(target.parent, leftovers=".*"):

@@ -4,6 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from datasets.file_names import temporary_path
+
 
 def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes."""
@@ -20,7 +22,7 @@ def write_atomically(path: Path, data: bytes) -> None:
       OSError: the disk is full or read-only. The message names the file, unlike that
         of a plain write.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_path(path)
     try:
         with temporary.open("wb") as file:
             file.write(data)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import tensorflow_datasets as tfds
 
 from datasets.examples import Examples, read_examples
+from datasets.file_names import require_plain
 from datasets.folder.builder import Folder, FolderConfig
 from datasets.folder.layout import category_folders, read_layout
 from datasets.images import bit_depth, stored_maximum
@@ -138,6 +139,7 @@ def load(
       OSError: the prepared copy cannot be written.
     """
     _check_one_of(category, categories(dataset, data_dir), "--categories")
+    require_plain(cache_dir, "--cache-dir")
     builder: Any
     if dataset == "rendered_ad":
         builder = RenderedAd(config=category, data_dir=str(cache_dir))

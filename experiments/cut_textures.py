@@ -228,7 +228,9 @@ def write(textures: Sequence[Texture], settings: CutTextures) -> None:
     """Write the data set. Its folder gets its final name after the last file."""
     from PIL import Image
 
-    partial = settings.out.with_name(settings.out.name + ".partial")
+    from datasets.file_names import temporary_path
+
+    partial = temporary_path(settings.out)
     shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
     try:
         for number, texture in enumerate(textures):

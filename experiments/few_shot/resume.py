@@ -111,8 +111,8 @@ def how_to_resume(settings: FewShot, folder: RunFolder) -> str:
     """
     if settings.hosts.index:
         return "stopped; the first host says how to resume"
-    at_once = f" --at-once {settings.at_once}" if settings.at_once > 1 else ""
-    return (
-        f"stopped; resume with: python -m experiments.few_shot --resume {folder.path}"
-        f"{at_once}"
-    )
+    from datasets.file_names import shell_line
+
+    words = ("python", "-m", "experiments.few_shot", "--resume", folder.path)
+    at_once = ("--at-once", str(settings.at_once)) if settings.at_once > 1 else ()
+    return f"stopped; resume with: {shell_line(*words, *at_once)}"

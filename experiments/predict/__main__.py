@@ -150,12 +150,14 @@ def _until(paths: list[Path], should_stop: Callable[[], bool]) -> Iterator[Path]
 
 
 def _line(row: dict[str, Any]) -> str:
-    """What --watch prints about one photograph; bytes that are not text are escaped."""
+    """What --watch prints about one photograph, always in one line."""
+    from datasets.file_names import printable
+
     if row["decision"] == UNREADABLE:
         line = f"unreadable  {row['file']}: {row['error']}"
     else:
         line = f"{row['decision']:<10}  {row['calibrated']:.4f}  {row['file']}"
-    return line.encode(errors="backslashreplace").decode()
+    return printable(line)
 
 
 def _summary(table: Table, out: Path | None) -> str:
@@ -175,12 +177,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     prog = "python -m experiments.predict"
     settings = read_command_line(Predict(), prog=prog, argv=argv)
     from datasets.errors import one_line_errors
+    from datasets.file_names import printable
 
     with one_line_errors():
         table, left_out = predict(settings)
     print(_summary(table, settings.out))
     for row in table.unreadable[:UNREADABLE_SHOWN]:
-        print(f"unreadable: {row['error']}", file=sys.stderr)
+        print(f"unreadable: {printable(row['error'])}", file=sys.stderr)
     more = len(table.unreadable) - UNREADABLE_SHOWN
     if more > 0:
         print(f"unreadable: {more} more, see scores.csv", file=sys.stderr)

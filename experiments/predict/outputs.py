@@ -1,6 +1,6 @@
 """What is written about a scored photograph: a row of the table, overlay, raw map."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -102,13 +102,15 @@ def draw_overlay(
 
 
 class ImageFiles:
-    """Writes overlays and raw maps, named after the photographs."""
+    """Writes overlays and raw maps, named after the photographs by `OutputNames`."""
 
     def __init__(self, out: Path, *, overlays: OverlayFormat, maps: MapFormat) -> None:
+        from datasets.file_names import OutputNames
+
         self.out = out
         self.overlays: OverlayFormat = overlays
         self.maps: MapFormat = maps
-        self._names: dict[PurePosixPath, str] = {}
+        self._names = OutputNames(f".{overlays}", f".{maps}")
 
     def write(
         self,
@@ -136,15 +138,9 @@ class ImageFiles:
     def _save(self, folder: str, name: str, suffix: str, data: bytes) -> None:
         from datasets.files import write_atomically
 
-        path = self.out / folder / f"{self._stem(name)}.{suffix}"
+        path = self.out / folder / f"{self._names.of(name)}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, data)
-
-    def _stem(self, name: str) -> PurePosixPath:
-        """The name without its suffix, or with it if that stem is taken."""
-        path = PurePosixPath(name)
-        stem = path.with_suffix("")
-        return stem if self._names.setdefault(stem, name) == name else path
 
 
 def image_bytes(image: UInt8[np.ndarray, "h w 3"], suffix: str) -> bytes:

@@ -31,8 +31,11 @@ class RunFolder:
         Raises:
           ValueError: `path` is a file, or a folder that is not empty.
         """
+        from datasets.file_names import require_plain, shell_line
+
+        require_plain(path, "--out")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            resume = f", or --resume {path} to resume the run in it"
+            resume = f", or {shell_line('--resume', path)} to resume the run in it"
             raise ValueError(
                 f"--out {path} already holds something: choose another folder"
                 f"{resume if command in RESUMABLE else ''}"

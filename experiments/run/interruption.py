@@ -40,6 +40,9 @@ def resumable(command: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(f"stopped; resume with: {command} --resume {folder}", file=sys.stderr)
+        from datasets.file_names import shell_line
+
+        resume = f"{command} {shell_line('--resume', folder)}"
+        print(f"stopped; resume with: {resume}", file=sys.stderr)
         exit_with_threads(INTERRUPTED)
         raise SystemExit(INTERRUPTED) from None

@@ -98,7 +98,7 @@ def export_detector(
         `tolerance`.
     """
     images = _images_to_compare(detector, source)
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    partial = out.with_name(f".export-{os.getpid()}")  # `out` may have a long name
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:

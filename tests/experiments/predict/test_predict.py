@@ -123,10 +123,19 @@ def test_npy_maps_are_the_heat_maps_and_overlays_can_be_left_out(run, images, tm
 
 def test_two_photographs_with_one_stem_get_an_overlay_each(run, images, tmp_path):
     write(images / "spot.bmp", part(61))
+    write(images / "spot.png.tif", part(62))
     out = tmp_path / "out"
-    predicted(run, images, out)
-    names = sorted(path.name for path in (out / "overlays").glob("*.jpg"))
-    assert names == ["spot.jpg", "spot.png.jpg"]
+    predicted(run, images, out, "--maps", "npy")
+    assert files_in(out / "overlays") == [
+        *("spot.jpg", "spot.png.jpg", "spot.png.tif.jpg")
+    ]
+    assert files_in(out / "maps") == ["spot.npy", "spot.png.npy", "spot.png.tif.npy"]
+    whole, bright = (np.load(out / f"maps/{n}.npy") for n in ("spot", "spot.png"))
+    assert bright.shape == (64, 64) and bright.max() > whole.max()
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
 def test_unreadable_photographs_are_listed_and_the_others_scored(
@@ -251,7 +260,7 @@ def test_a_file_name_that_is_not_text_is_escaped(run, tmp_path):
     assert [row["file"] for row in rows] == ["Schr\\udcfc.png", "a.png"]
     assert status == 0
     broken = {"decision": "unreadable", "file": "\udcfc.png", "error": "x/\udcfc.png"}
-    assert predict._line(broken) == r"unreadable  \udcfc.png: x/\udcfc.png"
+    assert predict._line(broken) == r"unreadable  \xfc.png: x/\xfc.png"
 
 
 def test_a_watched_folder_is_scored_as_photographs_arrive(run, images, tmp_path):
