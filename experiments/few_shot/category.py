@@ -53,7 +53,9 @@ def run_category(
 
     test = load_test_images(settings, category)
     scoring_started = time.monotonic()
-    truths, predictions = _score(settings, predictor, test, category=category)
+    truths, predictions = _score(
+        settings, predictor, test, category=category, shots=shots
+    )
     scored = time.monotonic() - scoring_started
     measured = _measure(settings, predictor, test, truths, predictions, folder=folder)
 
@@ -129,6 +131,7 @@ def _train(
                 score=settings.score,
                 is_texture=kind == "texture",
                 seed=settings.seed,
+                parts=shots.part_count,
             ),
             folder=folder,
             backbone=load_backbone(path) if path else None,
@@ -174,6 +177,8 @@ def _save(
     folder: Path,
 ) -> "Predictor":
     """Write the detector into `folder`, and return its predictor."""
+    import numpy as np
+
     import datasets
     from lfq_jax.inference.appearance import appearance
     from lfq_jax.inference.detector_files import DetectorRecord, save_detector
@@ -192,6 +197,8 @@ def _save(
         score=settings.score,
         appearance=appearance(data.normals),
         variables=trained.variables,
+        shot_sha256s=shots.sha256s,
+        shot_looks=np.stack([look.grey for look in shots.looks]),
     )
     save_detector(
         folder / DETECTOR,
@@ -208,10 +215,12 @@ def _score(
     examples: "Sequence[Example]",
     *,
     category: str,
+    shots: "Shots",
 ) -> "tuple[list[GroundTruth], list[RawPrediction]]":
     """Score the test images: ground truths and predictions, one each per image."""
     from tqdm import tqdm
 
+    from datasets.leaks import checked_for_leaks
     from experiments.measure.ground_truths import GroundTruth, photographs
 
     progress = tqdm(
@@ -222,7 +231,8 @@ def _score(
         disable=not shows_bars(settings.at_once),
     )
     truths: list[GroundTruth] = []
-    images = photographs(progress, truths)
+    checked = checked_for_leaks(shots.examples, progress, on_leak=settings.on_leak)
+    images = photographs(checked, truths)
     predictions = predictor.predict(images, reconstructs=True, pads=True)
     return truths, list(predictions)
 

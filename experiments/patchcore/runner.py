@@ -45,6 +45,7 @@ def _predictions(
     """One ground truth and one prediction per test image."""
     from tqdm import tqdm
 
+    from datasets.leaks import checked_for_leaks
     from experiments.measure.ground_truths import photographs
     from experiments.patchcore.memory_bank import predict_patches, remember
 
@@ -57,11 +58,12 @@ def _predictions(
     )
     category = shots.examples[0].category
     progress = tqdm(test, desc=f"{category}: scoring", unit="image", leave=False)
+    checked = checked_for_leaks(shots.examples, progress, on_leak=settings.on_leak)
     truths: list[GroundTruth] = []
     predictions = list(
         predict_patches(
             memory,
-            photographs(progress, truths),
+            photographs(checked, truths),
             view,
             neighbours=settings.neighbours,
             sigma_px=settings.smoothing_px,

@@ -48,6 +48,9 @@ class DetectorConfig:
     """Whether mirrored and turned parts are good parts."""
     seed: int
     """All randomness of the run comes from it."""
+    parts: int | None = None
+    """How many different parts the shots show, for the thresholds' statements. None: as
+    many as there are shots."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ def train(
         validation=validated.metrics,
         thresholds=thresholds_after_training(
             scores,
-            shots=shots,
+            shots=config.parts or shots,
             image_score=config.score.image_score,
             pixel_f1_threshold=validated.pixel_threshold,
         ),
