@@ -22,8 +22,8 @@ COARSE_DIFFERENCE = 0.25
 
 It is the standard deviation of the difference, so that brightness as a whole does not
 count. Measured on real and rendered parts, see docs/how_to/add_data_set.md. Copies
-(JPEG of quality 75, half or one and a half times the size) differ by at most 0.17. Two
-photographs of one unmoved part differ by at least 0.30, all others by 0.55 or more.
+(JPEG of quality 75, half or one and a half times the size) differ by at most 0.17. The
+closest two different photographs, of one part that nobody moved, differ by 0.30.
 """
 FINE_CORRELATION = 0.9
 """The details of two copies, at 64 px, also correlate at least like this.
@@ -68,9 +68,10 @@ def copy_of(
         return None
     coarse = _coarse(np.stack([other.grey for other in known]))
     differences = (coarse - _coarse(photograph.grey[None])).reshape(len(known), -1)
-    for index in np.flatnonzero(differences.std(axis=1) <= COARSE_DIFFERENCE):
+    is_close = differences.std(axis=1) <= COARSE_DIFFERENCE
+    for index in np.flatnonzero(is_close).tolist():
         if _correlation(photograph.grey, known[index].grey) >= FINE_CORRELATION:
-            return int(index), "near"
+            return index, "near"
     return None
 
 
