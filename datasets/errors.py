@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from datasets.file_names import printable
+
 USAGE_ERROR = 2
 INTERRUPTED = 130  # the exit status that shells report after SIGINT
 _PROJECT = Path(__file__).resolve().parent.parent
@@ -46,6 +48,7 @@ def one_line_errors() -> Iterator[None]:
     except (ValueError, OSError) as error:
         if not is_users_mistake(error):
             raise
-        message = " ".join(str(error).split())
-        print(f"error: {message}", file=sys.stderr)
+        # Spaces inside a line stay: they may be those of a file name.
+        message = " ".join(line.strip() for line in str(error).splitlines())
+        print(f"error: {printable(message)}", file=sys.stderr)
         raise SystemExit(USAGE_ERROR) from None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from datasets.errors import one_line_errors
 from datasets.file_names import (
     MOST_BYTES,
     OutputNames,
@@ -112,3 +113,9 @@ def test_outputs_of_the_longest_names_fit():
     assert len(set(made)) == len(names)
     assert max(len(os.fsencode(name)) for name in made) <= MOST_BYTES - len(".tiff")
     assert made[-1] == "..png"
+
+
+def test_an_error_names_a_file_with_all_of_its_spaces(capsys):
+    with pytest.raises(SystemExit), one_line_errors():
+        raise FileNotFoundError(f"a  b\n c {LATIN_1}.png")
+    assert capsys.readouterr().err == "error: a  b c gr\\xfcn.png\n"
