@@ -80,26 +80,16 @@ def shots(
             f"--shots must be in [1, {len(train)}], the training images of {category}, "
             f"got {k}"
         )
-    chosen = _without_copies(train, choose(len(train), len(train), seed), number)
-    if len(chosen.examples) < number and k != "full":
-        missing = number - len(chosen.examples)
-        chosen.examples.extend(chosen.passed_over[:missing])
-        log.warning(
-            "%s: %d shots show %d different part%s, since all other training images "
-            "are copies: %s",
-            *(category, number, number - missing, "s" * (number - missing > 1)),
-            ", ".join(chosen.reasons[:3]),
-        )
-    elif chosen.reasons:
-        log.warning(
-            "%s: %d training images are copies of a shot and were not drawn: %s",
-            *(category, len(chosen.reasons), ", ".join(chosen.reasons[:3])),
-        )
-    examples = tuple(chosen.examples)
+    order = choose(len(train), len(train), seed)
+    drawn = _without_copies(train, order, number)
+    examples = list(drawn.examples)
+    if k != "full":
+        examples += drawn.passed_over[: number - len(examples)]
+    _warn_of_copies(category, drawn, number=len(examples))
     return Shots(
         keys=tuple(example.key for example in examples),
         sha256s=tuple(example.sha256 for example in examples),
-        examples=examples,
+        examples=tuple(examples),
     )
 
 
@@ -133,3 +123,22 @@ def _without_copies(
         if len(drawn.examples) == number:
             break
     return drawn
+
+
+def _warn_of_copies(category: str, drawn: _Drawn, *, number: int) -> None:
+    """Log one line if there were copies, with the first three of them."""
+    if not drawn.reasons:
+        return
+    parts = len(drawn.examples)
+    named = ", ".join(drawn.reasons[:3])
+    if parts < number:
+        log.warning(
+            "%s: %d shots show %d different part%s, since all other training images "
+            "are copies: %s",
+            *(category, number, parts, "s" * (parts > 1), named),
+        )
+    else:
+        log.warning(
+            "%s: %d training images are copies of a shot and were not drawn: %s",
+            *(category, len(drawn.reasons), named),
+        )
