@@ -11,10 +11,9 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from tqdm import tqdm
-
 from datasets.files import file_sha256
 from datasets.lock import locked_folder
+from datasets.progress import Bar
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 32 << 30
@@ -63,7 +62,7 @@ def _rename(temporary: Path, target: Path) -> None:
 def _extract_members(archive: Path, folder: Path, progress: bool) -> None:
     total_bytes = 0
     with tarfile.open(archive, "r:*") as tar:
-        bar = tqdm(tar, f"extracting {archive.name}", unit="file", disable=not progress)
+        bar = Bar(tar, f"extracting {archive.name}", unit="file", disable=not progress)
         for number, member in enumerate(bar, start=1):
             path = folder / _checked_name(archive, member)
             total_bytes += member.size

@@ -95,15 +95,14 @@ def score_folder(
       ValueError: if a photograph cannot be read, since it might be an important one; if
         a mask is not a mask or has another size than its photograph.
     """
-    from tqdm import tqdm
-
     from datasets.images import read_image
+    from datasets.progress import Bar
     from lfq_jax.metrics.evaluation import StreamingPixelMetrics, to_mask_resolution
 
     sizes: list[tuple[int, int]] = []
 
     def photographs() -> "Iterator[np.ndarray]":
-        for path in tqdm(paths, desc=what, unit="image", leave=False):
+        for path in Bar(paths, desc=what, unit="image"):
             image = read_image(path, depth=predictor.record.wide_bit_depth)
             sizes.append((image.shape[0], image.shape[1]))
             yield image

@@ -141,7 +141,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         for line in skipped:
             print(line)
-        with resumable(PROG, folder.path):
+        stopped = f"stopped; resume with: {PROG} --resume {folder.path}"
+        with resumable(stopped), folder.in_use():
             results = run(settings, jobs, sets, folder.path)
         show(results, baseline)
         print(f"\nruns      {folder.path}/<candidate>/<data set>-seed<seed>")

@@ -134,10 +134,10 @@ class ImageFiles:
             )
 
     def _save(self, folder: str, name: str, suffix: str, data: bytes) -> None:
-        from datasets.files import write_atomically
+        from datasets.files import make_folder, write_atomically
 
         path = self.out / folder / f"{self._stem(name)}.{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, data)
 
     def _stem(self, name: str) -> PurePosixPath:

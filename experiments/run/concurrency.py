@@ -131,14 +131,9 @@ def _raise_first(errors: list[BaseException]) -> None:
 
 
 def _report_finished(name: str, left: int, jobs: int) -> None:
+    from datasets.progress import write_line
+
     write_line(f"{name}: finished, {left} of {jobs} categories left")
-
-
-def write_line(text: str) -> None:
-    """Write one line to stderr, above the progress bars."""
-    from tqdm import tqdm
-
-    tqdm.write(text, file=sys.stderr)
 
 
 def shows_bars(at_once: int) -> bool:

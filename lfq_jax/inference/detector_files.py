@@ -9,8 +9,6 @@ The folder is written under a temporary name and renamed, so it is complete or a
 """
 
 import json
-import os
-import shutil
 import typing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +18,7 @@ import safetensors
 import safetensors.numpy
 from jaxtyping import UInt8
 
+from datasets.files import filled_atomically, write_atomically
 from lfq_jax.calibration.thresholds import Thresholds
 from lfq_jax.config import ModelConfig, ScoreConfig, as_json, from_json
 from lfq_jax.inference.appearance import Appearance
@@ -80,17 +79,13 @@ def save_detector(
         "score": as_json(record.score),
         "appearance": record.appearance._asdict(),
     }
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     images = {"images": np.ascontiguousarray(validation)}
-    (partial / WEIGHTS).write_bytes(safetensors.numpy.save(by_path(record.variables)))
-    (partial / VALIDATION).write_bytes(safetensors.numpy.save(images))
-    (partial / THRESHOLDS).write_text(_as_text(thresholds.as_json()))
-    (partial / CONFIG).write_text(_as_text(config))
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
+    with filled_atomically(folder, replaces=True) as partial:
+        weights = safetensors.numpy.save(by_path(record.variables))
+        (partial / WEIGHTS).write_bytes(weights)
+        (partial / VALIDATION).write_bytes(safetensors.numpy.save(images))
+        (partial / THRESHOLDS).write_text(_as_text(thresholds.as_json()))
+        (partial / CONFIG).write_text(_as_text(config))
 
 
 def read_detector(folder: Path) -> DetectorRecord:
@@ -151,9 +146,7 @@ def read_thresholds(folder: Path) -> Thresholds:
 
 def write_thresholds(folder: Path, thresholds: Thresholds) -> None:
     """Replace this detector's thresholds in one atomic step."""
-    temporary = folder / f".{THRESHOLDS}.{os.getpid()}"
-    temporary.write_text(_as_text(thresholds.as_json()))
-    temporary.replace(folder / THRESHOLDS)
+    write_atomically(folder / THRESHOLDS, _as_text(thresholds.as_json()).encode())
 
 
 def _as_text(content: dict[str, Any]) -> str:
