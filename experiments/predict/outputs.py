@@ -1,5 +1,6 @@
 """What is written about a scored photograph: a row of the table, overlay, raw map."""
 
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -109,6 +110,11 @@ class ImageFiles:
         self.overlays: OverlayFormat = overlays
         self.maps: MapFormat = maps
         self._names: dict[PurePosixPath, str] = {}
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keep the files of these photographs, which an earlier command has written."""
+        for name in names:
+            self._stem(name)
 
     def write(
         self,

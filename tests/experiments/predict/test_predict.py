@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import lfq_jax
+from datasets import stopping
 from experiments.evaluate.map_files import read_map
 from experiments.predict import __main__ as predict
 from lfq_jax.calibration.rules import Threshold
@@ -153,7 +154,7 @@ def test_a_stopped_command_prints_how_many_were_scored(
 ):
     answers = iter([False, False, True])
     interruption = contextlib.nullcontext(lambda: next(answers))
-    monkeypatch.setattr(predict, "interruption", lambda: interruption)
+    monkeypatch.setattr(stopping, "noted_signals", lambda: interruption)
     rows, status = predicted(run, images, tmp_path / "out")
     assert status == 130
     assert len(rows) == 2
