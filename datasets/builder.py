@@ -10,6 +10,7 @@ from jaxtyping import Bool, UInt8
 from tensorflow_datasets.core import dataset_metadata
 
 from datasets.images import image_sha256, png_bytes
+from datasets.progress import Bar
 from datasets.spill import shuffling_on_disk
 
 GOOD = "good"

@@ -5,6 +5,7 @@
 With --defective DIR in addition, the threshold with the largest F1 on both decides.
 """
 
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -294,7 +295,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     from datasets.errors import one_line_errors
 
     with one_line_errors():
-        print(summary(*calibrate(settings)))
+        with _one_at_a_time(settings.run):
+            print(summary(*calibrate(settings)))
+
+
+@contextlib.contextmanager
+def _one_at_a_time(run: Path | None) -> Iterator[None]:
+    """Wait for another process that calibrates the run: both would read the old file.
+
+    A run that cannot be found is left to the checks of `calibrate`.
+    """
+    from datasets.lock import locked_file
+
+    if run is None or not run.is_dir():
+        yield
+        return
+    with locked_file(run / ".calibrate.lock", what=f"calibrates {run}"):
+        yield
 
 
 if __name__ == "__main__":

@@ -56,6 +56,8 @@ def run_concurrently(
       KeyboardInterrupt: jobs were stopped, or not started.
       Exception: the error of the first job, in the order of `jobs`, that failed.
     """
+    from datasets.progress import write_line
+
     if at_once == 1:
         yield from _run_one_by_one(jobs, should_stop)
         return

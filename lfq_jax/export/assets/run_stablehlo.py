@@ -40,6 +40,11 @@ def prepared(path: str) -> np.ndarray:
     return np.asarray(image.resize((width, height), how))
 
 
+def shown(name: str) -> str:
+    """A name for the output; bytes that are not text are escaped."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def reason(error: Exception, path: str) -> str:
     """Why a photograph cannot be used, on one line that names it once."""
     text = error.strerror if isinstance(error, OSError) else ""
@@ -49,7 +54,6 @@ def reason(error: Exception, path: str) -> str:
 
 graph = jax.export.deserialize(bytearray((FOLDER / ABOUT["file"]).read_bytes()))
 size = 1 if ABOUT["batch_size"] == "any" else ABOUT["batch_size"]
-sys.stdout.reconfigure(errors="backslashreplace")  # names need not be text
 names, failed = sys.argv[1:], 0
 if not names:
     sys.exit("error: name one photograph or more: python run.py photograph.png ...")
@@ -62,5 +66,5 @@ for name in names:
         continue
     _, score, calibrated, is_anomalous, _ = (output[0] for output in graph.call(batch))
     verdict = "anomalous" if is_anomalous else "good"
-    print(f"{verdict}  score {score:.6f}  calibrated {calibrated:.4f}  {name}")
+    print(f"{verdict}  score {score:.6f}  calibrated {calibrated:.4f}  {shown(name)}")
 sys.exit(1 if failed else 0)
