@@ -22,7 +22,8 @@ _REFUSALS = frozenset(
     }
 )
 """Errors with which the system refuses to write."""
-_LOCK = ".lock"
+LOCK = ".lock"
+"""Name of a folder's lock, and ending of other locks."""
 _OLD_SECONDS = 600.0
 
 
@@ -118,7 +119,7 @@ def filled_atomically(folder: Path, *, replaces: bool = False) -> Iterator[Path]
         make_folder(folder.parent)
         with (
             writing(folder),
-            locked_file(partial.with_suffix(_LOCK), what=f"writes {folder}"),
+            locked_file(partial.with_suffix(LOCK), what=f"writes {folder}"),
         ):
             if folder.exists() and not replaces:
                 raise FileExistsError(f"{folder} exists, and is not overwritten")
@@ -138,6 +139,14 @@ def filled_atomically(folder: Path, *, replaces: bool = False) -> Iterator[Path]
         raise
 
 
+def is_vacant(folder: Path) -> bool:
+    """Whether a folder holds nothing but a lock and what killed processes left."""
+    return all(
+        path.name == LOCK or path.name.startswith(UNFINISHED)
+        for path in folder.iterdir()
+    )
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove the temporary files that killed processes left below `folder`.
 
@@ -147,7 +156,7 @@ def remove_unfinished(folder: Path) -> None:
     for path in folder.rglob(f"{UNFINISHED}*"):
         with contextlib.suppress(OSError):  # another process has renamed or removed it
             is_old = time.time() - path.stat().st_mtime > _OLD_SECONDS
-            if is_old and path.is_file() and path.suffix != _LOCK:
+            if is_old and path.is_file() and path.suffix != LOCK:
                 path.unlink()
 
 

@@ -160,16 +160,13 @@ def check_out(out: Path | None, images: Path, *, resume: bool) -> Path:
             f"--out {out} must lie apart from --images {images}: the written files "
             "would be read as photographs"
         )
-    if out.exists() and not (out.is_dir() and (resume or _is_empty(out))):
+    from datasets.files import is_vacant
+
+    if out.exists() and not (out.is_dir() and (resume or is_vacant(out))):
         raise ValueError(
             f"--out {out} must name a new or an empty folder; {HOW_TO_RESUME}"
         )
     return out
-
-
-def _is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing but the lock."""
-    return all(entry.name == LOCK for entry in folder.iterdir())
 
 
 def load_detector(settings: Predict) -> "Detector":

@@ -166,7 +166,9 @@ def _require_empty(path: Path, command: str) -> None:
     """Refuse a folder, given as --out, that holds anything but a lock."""
     if not path.exists():
         return
-    if path.is_dir() and all(entry.name == LOCK for entry in path.iterdir()):
+    from datasets.files import is_vacant
+
+    if path.is_dir() and is_vacant(path):
         return
     resume = f", or --resume {path} to resume the run in it"
     raise ValueError(
