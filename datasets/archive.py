@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from datasets.files import file_sha256
+from datasets.files import file_sha256, writing
 from datasets.lock import locked_folder
 from datasets.progress import Bar
 
@@ -38,10 +38,11 @@ def extract(archive: Path, target: Path, *, progress: bool = True) -> None:
       OSError: `target` cannot be written.
     """
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    temporary.mkdir(parents=True)
     try:
-        _extract_members(archive, temporary, progress)
-        _rename(temporary, target)
+        with writing(target):
+            temporary.mkdir(parents=True)
+            _extract_members(archive, temporary, progress)
+            _rename(temporary, target)
     except _READ_ERRORS as error:
         raise ValueError(
             f"{archive} is truncated or not a tar archive: {error}"

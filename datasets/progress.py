@@ -21,6 +21,10 @@ _NOISY_LOGGERS = ("absl", "orbax")
 """Loggers of libraries that warn about their own work, for example Orbax's "Waiting for
 previous save to complete". What fails is raised as well."""
 
+_ONCE = "Error writing persistent compilation cache entry"
+"""Beginning of a warning that jax repeats for every program, if the disk is full."""
+_shown: set[str] = set()
+
 
 class Bar(tqdm):
     """A progress bar on a terminal, lines elsewhere; takes the arguments of `tqdm`.
@@ -124,4 +128,10 @@ def _writes_to_console(handler: logging.Handler) -> bool:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    write_line(f"warning: {' '.join(str(message).split())}")
+    """Show a warning as one line; of a full compile cache only the first one."""
+    text = " ".join(str(message).split())
+    if text.startswith(_ONCE):
+        if _ONCE in _shown:
+            return
+        _shown.add(_ONCE)
+    write_line(f"warning: {text}")

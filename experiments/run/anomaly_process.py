@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from agm_torch.config import GeneratorConfig, Kind, job_identity
+from datasets.files import writing
 from datasets.images import image_sha256, to_square
 from datasets.progress import Bar
 from datasets.shards import MANIFEST, SCHEMA_VERSION, content_key
@@ -123,8 +124,9 @@ def ensure_shards(
     if (folder / MANIFEST).is_file():
         return folder
     with tempfile.TemporaryDirectory(prefix="lfquiad-") as scratch:
-        images = _written(squares, Path(scratch))
-        (Path(scratch) / "config.json").write_text(json.dumps(config.to_json()))
+        with writing(Path(scratch)):
+            images = _written(squares, Path(scratch))
+            (Path(scratch) / "config.json").write_text(json.dumps(config.to_json()))
         arguments = [
             *("generate", "--images", *map(str, images), "--category", category),
             *("--kind", kind, "--count", str(count), "--image-px", str(image_px)),

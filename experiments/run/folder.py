@@ -109,7 +109,8 @@ class RunFolder:
         """Hold the run's lock; waits while another process runs in this folder.
 
         If the block fails in a new folder before the first result, the folder is
-        removed, so that the next try may have the same name.
+        removed, so that the next try may have the same name. A stopped run stays if
+        its command can resume it.
 
         Args:
           should_stop: ends the wait where it returns true.
@@ -127,10 +128,16 @@ class RunFolder:
             remove_unfinished(self.path)
             try:
                 yield
-            except Exception:
-                if self.is_new and self._holds_settings_alone():
+            except BaseException as error:
+                is_stop = isinstance(error, KeyboardInterrupt)
+                is_resumed = is_stop and self._command() in RESUMABLE
+                if self.is_new and not is_resumed and self._holds_settings_alone():
                     shutil.rmtree(self.path, ignore_errors=True)
                 raise
+
+    def _command(self) -> str | None:
+        """The command that made the run; None if its settings name none."""
+        return read_json(self.config_path).get("command")
 
     def _holds_settings_alone(self) -> bool:
         """Whether the folder has no file but config.json and hidden ones."""

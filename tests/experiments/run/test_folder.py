@@ -81,6 +81,14 @@ def test_a_run_with_something_to_resume_stays(tmp_path, error):
     assert run.config_path.is_file()
 
 
+@pytest.mark.parametrize(("command", "stays"), [("few_shot", 1), ("patchcore", 0)])
+def test_a_stopped_run_stays_only_if_its_command_resumes_it(tmp_path, command, stays):
+    run = new_run(tmp_path / "run", command)
+    with pytest.raises(KeyboardInterrupt), run.in_use():
+        raise KeyboardInterrupt
+    assert run.path.exists() == bool(stays)
+
+
 def test_a_lock_that_a_killed_process_left_does_not_make_a_folder_full(tmp_path):
     path = tmp_path / "run"
     path.mkdir()
