@@ -9,7 +9,7 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -17,6 +17,7 @@ from tqdm import tqdm
 LINE_SECONDS = 10.0
 """Least time between two lines of a stage, where there is no terminal."""
 _LINE = "{desc}: {n_fmt} of {total_fmt}, {elapsed}{postfix}"
+_COUNT = "{desc}: {n_fmt}, {elapsed}{postfix}"
 _NOISY_LOGGERS = ("absl", "orbax")
 """Loggers of libraries that warn about their own work, for example Orbax's "Waiting for
 previous save to complete". What fails is raised as well."""
@@ -39,7 +40,8 @@ class Bar(tqdm):
         options = {"leave": False, "unit": "", **options}
         if not is_terminal(sys.stderr):
             self.line_format = _LINE
-            options = {"bar_format": _LINE, **options}
+            has_total = isinstance(iterable, Sized) or options.get("total") is not None
+            options = {"bar_format": _LINE if has_total else _COUNT, **options}
             options |= {"file": _Lines(sys.stderr), "mininterval": LINE_SECONDS}
             options |= {"maxinterval": LINE_SECONDS, "dynamic_ncols": False}
         super().__init__(iterable, desc, **options)
