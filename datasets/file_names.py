@@ -17,6 +17,8 @@ from typing import Literal
 Kind = Literal["file", "key", "folder"]
 MOST_BYTES = 255
 """Longest name of a file or folder on the usual file systems."""
+UNFINISHED = ".tmp-"
+"""Beginning of the names of files and folders that are being written."""
 _NOT_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control, surrogate, line separators
 _DIGEST_DIGITS = 8
 _FIRST_BYTE, _LAST_BYTE = 0xDC80, 0xDCFF  # surrogates that stand for a byte
@@ -29,6 +31,11 @@ def printable(name: str) -> str:
     Bytes that are not UTF-8, control characters and line separators are escaped.
     """
     return "".join(map(_escaped, name))
+
+
+def one_line(text: str) -> str:
+    """A message as one line. Spaces within its lines stay: a name may have them."""
+    return printable(" ".join(line.strip() for line in text.splitlines()))
 
 
 def _escaped(character: str) -> str:
@@ -85,13 +92,16 @@ def _shell_word(word: str | Path) -> str:
     return f"$'{escaped}'"
 
 
-def temporary_path(path: Path) -> Path:
+def temporary_path(path: Path, *, writer: str = "") -> Path:
     """A hidden path beside `path`, for a file or folder that is not complete yet.
 
     It is short, since a name of 255 bytes has no room for an addition. It differs
-    between names and between processes.
+    between names and between writers.
+
+    Args:
+      writer: tells those apart that write `path` at the same time.
     """
-    return path.with_name(f".{_digest(path.name)}.{os.getpid()}")
+    return path.with_name(f"{UNFINISHED}{_digest(path.name)}{writer}")
 
 
 def _digest(name: str) -> str:

@@ -22,7 +22,7 @@ import safetensors.numpy
 from jaxtyping import Int32, UInt8
 
 from datasets.file_names import shell_line
-from datasets.files import file_sha256, write_atomically
+from datasets.files import file_sha256, make_folder, write_atomically
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -91,7 +91,7 @@ class ShardWriter:
         self.count = count
         self.records_per_shard = records_per_shard
         self.partial = folder.with_name(folder.name + ".partial")
-        self.partial.mkdir(parents=True, exist_ok=True)
+        make_folder(self.partial)
 
     @property
     def shard_count(self) -> int:

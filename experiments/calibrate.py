@@ -5,6 +5,7 @@
 With --defective DIR in addition, the threshold with the largest F1 on both decides.
 """
 
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -98,15 +99,14 @@ def score_folder(
       ValueError: if a photograph cannot be read, since it might be an important one; if
         a mask is not a mask or has another size than its photograph.
     """
-    from tqdm import tqdm
-
     from datasets.images import read_image
+    from datasets.progress import Bar
     from lfq_jax.metrics.evaluation import StreamingPixelMetrics, to_mask_resolution
 
     sizes: list[tuple[int, int]] = []
 
     def photographs() -> "Iterator[np.ndarray]":
-        for path in tqdm(paths, desc=what, unit="image", leave=False):
+        for path in Bar(paths, desc=what, unit="image"):
             image = read_image(path, depth=predictor.record.wide_bit_depth)
             sizes.append((image.shape[0], image.shape[1]))
             yield image
@@ -324,7 +324,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     from datasets.errors import one_line_errors
 
     with one_line_errors():
-        print(summary(*calibrate(settings)))
+        with _one_at_a_time(settings.run):
+            print(summary(*calibrate(settings)))
+
+
+@contextlib.contextmanager
+def _one_at_a_time(run: Path | None) -> Iterator[None]:
+    """Wait for another process that calibrates the run: both would read the old file.
+
+    A run that cannot be found is left to the checks of `calibrate`.
+    """
+    from datasets.lock import locked_file
+
+    if run is None or not run.is_dir():
+        yield
+        return
+    with locked_file(run / ".calibrate.lock", what=f"calibrates {run}"):
+        yield
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The data sets of the fixed evaluation, and the part of each that is tested."""
 
-import shutil
+import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +71,8 @@ def sampled(root: Path, *, count: int, cache_dir: Path) -> Path:
     Every call chooses the same images: they are drawn with seed 0 from the sorted keys.
     The folder contains links to the photographs, which are only read.
     """
-    from datasets.file_names import shortened_name, temporary_path
+    from datasets.file_names import shortened_name
+    from datasets.files import filled_atomically
     from datasets.folder.layout import read_layout
 
     root = root.resolve()
@@ -82,14 +83,15 @@ def sampled(root: Path, *, count: int, cache_dir: Path) -> Path:
     folder = cache_dir / f"{name}-{count}-{category.fingerprint()}"
     if folder.exists():
         return folder
-    partial = temporary_path(folder)
-    shutil.rmtree(partial, ignore_errors=True)
     files = [photograph.path for photograph in category.train]
     for photograph in (test[int(i)] for i in chosen):
         files += [p for p in (photograph.path, photograph.mask) if p]
-    for path in files:
-        link = partial / root.name / path.relative_to(root)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(path)
-    partial.rename(folder)
+    with (
+        contextlib.suppress(FileExistsError),  # another process has just made it
+        filled_atomically(folder) as partial,
+    ):
+        for path in files:
+            link = partial / root.name / path.relative_to(root)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
     return folder

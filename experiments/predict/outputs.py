@@ -1,5 +1,6 @@
 """What is written about a scored photograph: a row of the table, overlay, raw map."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -48,9 +49,11 @@ def row_of(
     name: str, prediction: "Prediction", *, threshold: float, seconds: float
 ) -> dict[str, Any]:
     """The row of a scored photograph, for scores.csv and scores.json."""
+    from datasets.file_names import printable
+
     box = largest_box(prediction.mask)
     return {
-        "file": name,
+        "file": printable(name),
         "decision": ANOMALOUS if prediction.is_anomalous else GOOD,
         "score": round(prediction.score, 7),
         "calibrated": round(prediction.calibrated, 5),
@@ -63,10 +66,12 @@ def row_of(
 
 def unreadable_row(name: str, reason: str) -> dict[str, Any]:
     """The row of a file that could not be scored."""
+    from datasets.file_names import printable
+
     return dict.fromkeys(COLUMNS) | {
-        "file": name,
+        "file": printable(name),
         "decision": UNREADABLE,
-        "error": reason,
+        "error": printable(reason),
     }
 
 
@@ -112,6 +117,11 @@ class ImageFiles:
         self.maps: MapFormat = maps
         self._names = OutputNames(f".{overlays}", f".{maps}")
 
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keep the files of these photographs, which an earlier command has written."""
+        for name in names:
+            self._names.of(name)
+
     def write(
         self,
         name: str,
@@ -136,10 +146,10 @@ class ImageFiles:
             )
 
     def _save(self, folder: str, name: str, suffix: str, data: bytes) -> None:
-        from datasets.files import write_atomically
+        from datasets.files import make_folder, write_atomically
 
         path = self.out / folder / f"{self._names.of(name)}.{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, data)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from datasets.file_names import OutputNames
-from datasets.files import write_atomically
+from datasets.files import make_folder, write_atomically
 from experiments.report.panels import contact_sheet, panel_row
 from experiments.report.plotting import new_figure, one_at_a_time, write_figure
 from experiments.run.training_log import Series, TrainingLog
@@ -61,7 +61,7 @@ def draw_predictions(
     chosen = chosen_to_draw(scores, labels, defects, limit=limit)
     names = _file_names([truth.key for truth in truths])
     scale = max((float(p.map.max()) for p in predictions), default=0.0) or 1.0
-    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    make_folder(folder / "pictures")
     lines, sheet = [], []
     for i, (truth, prediction) in enumerate(zip(truths, predictions, strict=True)):
         picture = f"pictures/{names[i]}.png" if i in chosen else None

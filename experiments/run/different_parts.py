@@ -4,7 +4,6 @@ A rate of false alarms is a promise about independent parts: a copy is no furthe
 and a shot is no new one.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,12 +80,11 @@ def _refuse_shots(
 
 def _looks(paths: Sequence[Path], record: "DetectorRecord", flag: str) -> "list[Look]":
     """What copies of each photograph are recognised by. Reads all of them."""
-    from tqdm import tqdm
-
     from datasets.copies import look
     from datasets.images import read_image
+    from datasets.progress import Bar
 
-    bar = tqdm(paths, desc=f"comparing {flag}", unit="image", leave=False)
+    bar = Bar(paths, desc=f"comparing {flag}", unit="image")
     return [look(read_image(path, depth=record.wide_bit_depth)) for path in bar]
 
 
@@ -95,13 +93,13 @@ def _first_of_copies(
 ) -> list[int]:
     """Indices of the photographs that are no copy of an earlier one."""
     from datasets.copies import copies, named_copies
+    from datasets.progress import write_line
 
     found = copies(looks, near=near)
     if found:
         named = named_copies(found, [path.name for path in paths])
-        print(
+        write_line(
             f"warning: {len(found)} of {len(paths)} photographs of {flag} are copies "
-            f"({named}): each part counts once",
-            file=sys.stderr,
+            f"({named}): each part counts once"
         )
     return [i for i in range(len(paths)) if i not in found]

@@ -10,8 +10,6 @@ The folder is written under a temporary name and renamed, so it is complete or a
 """
 
 import json
-import os
-import shutil
 import typing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +19,7 @@ import safetensors
 import safetensors.numpy
 from jaxtyping import Float32, UInt8
 
+from datasets.files import filled_atomically, write_atomically
 from lfq_jax.calibration.thresholds import Thresholds
 from lfq_jax.config import ModelConfig, ScoreConfig, as_json, from_json
 from lfq_jax.inference.appearance import Appearance
@@ -89,20 +88,16 @@ def save_detector(
         "appearance": record.appearance._asdict(),
         "shot_sha256s": list(record.shot_sha256s),
     }
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     images = {"images": np.ascontiguousarray(validation)}
-    (partial / WEIGHTS).write_bytes(safetensors.numpy.save(by_path(record.variables)))
-    (partial / VALIDATION).write_bytes(safetensors.numpy.save(images))
-    if record.shot_looks is not None:
-        looks = {"looks": np.ascontiguousarray(record.shot_looks)}
-        (partial / SHOTS).write_bytes(safetensors.numpy.save(looks))
-    (partial / THRESHOLDS).write_text(_as_text(thresholds.as_json()))
-    (partial / CONFIG).write_text(_as_text(config))
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
+    with filled_atomically(folder, replaces=True) as partial:
+        weights = safetensors.numpy.save(by_path(record.variables))
+        (partial / WEIGHTS).write_bytes(weights)
+        (partial / VALIDATION).write_bytes(safetensors.numpy.save(images))
+        if record.shot_looks is not None:
+            looks = {"looks": np.ascontiguousarray(record.shot_looks)}
+            (partial / SHOTS).write_bytes(safetensors.numpy.save(looks))
+        (partial / THRESHOLDS).write_text(_as_text(thresholds.as_json()))
+        (partial / CONFIG).write_text(_as_text(config))
 
 
 def read_detector(folder: Path) -> DetectorRecord:
@@ -165,9 +160,7 @@ def read_thresholds(folder: Path) -> Thresholds:
 
 def write_thresholds(folder: Path, thresholds: Thresholds) -> None:
     """Replace this detector's thresholds in one atomic step."""
-    temporary = folder / f".{THRESHOLDS}.{os.getpid()}"
-    temporary.write_text(_as_text(thresholds.as_json()))
-    temporary.replace(folder / THRESHOLDS)
+    write_atomically(folder / THRESHOLDS, _as_text(thresholds.as_json()).encode())
 
 
 def _as_text(content: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from datasets.files import make_folder
 from lfq_jax.backbones import Backbone
 from lfq_jax.calibration.calibrate import thresholds_after_training
 from lfq_jax.calibration.thresholds import Thresholds
@@ -161,7 +162,7 @@ def train(
     # A copy: the step donates its state's buffers.
     untrained = jax.tree.map(jnp.copy, state.variables)
     progress = Progress(state, untrained, np.array(-1.0), np.array(0))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     checkpoints = Checkpoints(
         folder / "checkpoints",
         _checkpoint_config(config, shots=shots, inputs=inputs),
