@@ -1,7 +1,6 @@
 """Shards as PNGs in the layout of MVTec AD, for pipelines that read folders."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,11 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from agm_torch.command_line import Export
+from datasets.files import filled_atomically
 from datasets.shards import Shards, open_shards
 
 DEFECT = "synthetic"
+_NAME_BYTES = 200  # leaves room for the addition of an unfinished folder
 
 
 def export_command(command: Export) -> int:
@@ -33,8 +34,13 @@ def export_folders(shards: Shards, out: Path) -> Path:
     folder = out / str(shards.manifest["category"])
     if folder.exists():
         raise FileExistsError(f"out: {folder} exists already")
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a killed export
+    with filled_atomically(folder) as partial:
+        _write(shards, partial)
+    return folder
+
+
+def _write(shards: Shards, partial: Path) -> None:
+    """Write everything into the folder `partial`."""
     good = partial / "train" / "good"
     test = partial / "test" / DEFECT
     truth = partial / "ground_truth" / DEFECT
@@ -51,8 +57,6 @@ def export_folders(shards: Shards, out: Path) -> Path:
             lines.append(json.dumps(record))
             number += 1
     (partial / "provenance.jsonl").write_text("\n".join(lines) + "\n")
-    partial.rename(folder)
-    return folder
 
 
 def _save(path: Path, pixels: UInt8[np.ndarray, "..."]) -> None:

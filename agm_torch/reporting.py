@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from tqdm import tqdm
-
 from agm_torch.cache.pruning import prune
 from agm_torch.command_line import Generate, Images
 from agm_torch.config import GeneratorConfig, config_from_json
@@ -18,8 +16,13 @@ from agm_torch.engine.fill import Interrupted
 from agm_torch.engine.job import Job
 from agm_torch.engine.process import generate
 from agm_torch.photographs import photograph_paths, read_photographs
+from datasets.progress import Bar, last_line, write_line
+from datasets.stopping import last_words
 
 HEARTBEAT_SECONDS = 5.0
+FINISH_SECONDS = 1.0
+"""Time to finish the current record after a request to stop."""
+STOPPED = "stopped; the same command resumes"
 _SECONDS_BETWEEN_REPORTS = 0.1
 _GIGABYTE = 10**9
 
@@ -27,13 +30,14 @@ _GIGABYTE = 10**9
 class StopOnSignal:
     """Notes the first SIGINT or SIGTERM. A call returns whether one has arrived.
 
-    The second signal stops the process at once, also while weights are downloaded or
+    The record that is being made may still be finished. After FINISH_SECONDS, and after
+    a second signal, `KeyboardInterrupt` is raised, also while weights are downloaded or
     models are loaded.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, self._note)
 
     def __call__(self) -> bool:
@@ -45,8 +49,14 @@ class StopOnSignal:
 
     def _note(self, number: int, frame: Any) -> None:
         if self.signal is not None:
+            self.close()
             raise KeyboardInterrupt
         self.signal = number
+        signal.setitimer(signal.ITIMER_REAL, FINISH_SECONDS)
+
+    def close(self) -> None:
+        """Do not raise after the time is up."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class _Report(Protocol):
@@ -109,23 +119,23 @@ class BarReport:
 
     def __init__(self, count: int, category: str) -> None:
         self._count, self._category = count, category
-        self._bar: tqdm | None = None
+        self._bar: Bar | None = None
 
     def progress(self, done: int) -> None:
         if self._bar is None:  # earlier records are no part of the rate
             name = f"{self._category}: anomalies"
-            self._bar = tqdm(total=self._count, initial=done, desc=name, unit="")
+            self._bar = Bar(total=self._count, initial=done, desc=name)
         self._bar.update(done - self._bar.n)
 
     def wait(self, owner: str) -> None:
-        print(f"waiting for {owner}, which makes the same folder", file=sys.stderr)
+        write_line(f"waiting for {owner}, which makes the same folder")
 
     def end(self, event: str, **values: Any) -> None:
         self.close()
         if event == "done":
             print(values["path"])
         else:
-            print("stopped; the same command resumes", file=sys.stderr)
+            last_line(STOPPED)
 
     def close(self) -> None:
         if self._bar is not None:  # so that an error message has its own line
@@ -146,17 +156,19 @@ def generate_command(command: Generate) -> int:
     )
     progress = _Throttle(report.progress)
     try:
-        folder = generate(
-            job,
-            command.cache,
-            workers=command.workers,
-            engine=command.engine,
-            ray_address=command.ray_address,
-            on_progress=progress,
-            on_wait=report.wait,
-            should_stop=lambda: should_stop() or not report.is_heard,
-        )
-    except Interrupted:
+        with last_words(STOPPED):
+            folder = generate(
+                job,
+                command.cache,
+                workers=command.workers,
+                engine=command.engine,
+                ray_address=command.ray_address,
+                on_progress=progress,
+                on_wait=report.wait,
+                should_stop=lambda: should_stop() or not report.is_heard,
+            )
+    except (Interrupted, KeyboardInterrupt):
+        should_stop.close()
         progress.flush()
         report.end("interrupted")
         return should_stop.exit_status

@@ -42,7 +42,18 @@ def parsed(parse: Callable[[], T]) -> T:
         print(f"error: {usage_line(_error_box(parse))}", file=sys.stderr)
         raise SystemExit(2) from None
     sys.stderr.write(warnings.getvalue())
+    _print_any_name()
     return result
+
+
+def _print_any_name() -> None:
+    """Let stdout escape what its encoding lacks, as stderr does.
+
+    A file name can hold any bytes, and a terminal's encoding may be ASCII. A result
+    must not be lost because a name in it cannot be printed.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _error_box(parse: Callable[[], object]) -> str:

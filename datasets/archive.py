@@ -11,16 +11,17 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from tqdm import tqdm
-
-from datasets.files import file_sha256
+from datasets.file_names import shortened_name, temporary_path
+from datasets.files import file_sha256, writing
 from datasets.lock import locked_folder
+from datasets.progress import Bar
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 32 << 30
 """The largest extraction; MVTec AD, the largest data set here, takes 5 GiB."""
 MAX_MEMBERS = 200_000
 """The largest number of files and folders in an archive."""
+_STEM_BYTES = 100  # of an archive's name in the name of its extracted folder
 _BLOCK_BYTES = 512  # a tar archive ends in blocks of zeros of this size
 _READ_ERRORS = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error)
 
@@ -38,11 +39,12 @@ def extract(archive: Path, target: Path, *, progress: bool = True) -> None:
         `MAX_MEMBERS`.
       OSError: `target` cannot be written.
     """
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    temporary.mkdir(parents=True)
+    temporary = temporary_path(target, writer=uuid.uuid4().hex[:12])
     try:
-        _extract_members(archive, temporary, progress)
-        _rename(temporary, target)
+        with writing(target):
+            temporary.mkdir(parents=True)
+            _extract_members(archive, temporary, progress)
+            _rename(temporary, target)
     except _READ_ERRORS as error:
         raise ValueError(
             f"{archive} is truncated or not a tar archive: {error}"
@@ -63,7 +65,7 @@ def _rename(temporary: Path, target: Path) -> None:
 def _extract_members(archive: Path, folder: Path, progress: bool) -> None:
     total_bytes = 0
     with tarfile.open(archive, "r:*") as tar:
-        bar = tqdm(tar, f"extracting {archive.name}", unit="file", disable=not progress)
+        bar = Bar(tar, f"extracting {archive.name}", unit="file", disable=not progress)
         for number, member in enumerate(bar, start=1):
             path = folder / _checked_name(archive, member)
             total_bytes += member.size
@@ -141,8 +143,9 @@ def extract_once(
     """
     stat = archive.stat()
     state = f"{archive.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-    digest = hashlib.sha256(state.encode()).hexdigest()[:12]
-    target = scratch / "extracted" / f"{archive.name.split('.')[0]}-{digest}"
+    digest = hashlib.sha256(os.fsencode(state)).hexdigest()[:12]
+    stem = shortened_name(archive.name.split(".")[0], _STEM_BYTES)
+    target = scratch / "extracted" / f"{stem}-{digest}"
     if target.exists():
         return target
     with locked_folder(target.parent, leftovers=".*"):

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Bool, UInt8
 from tensorflow_datasets.core import dataset_metadata
-from tqdm import tqdm
 
 from datasets.images import image_sha256, png_bytes
+from datasets.progress import Bar
 from datasets.spill import shuffling_on_disk
 
 GOOD = "good"
@@ -137,11 +137,10 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
     def _examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for category in self.categories:
             prefix = f"{category}/" if len(self.categories) > 1 else ""
-            records = tqdm(
+            records = Bar(
                 self._records(category, split),
                 desc=f"{category}: preparing {split}",
                 unit="image",
-                leave=False,
                 disable=not self.shows_progress,
             )
             for record in records:

@@ -1,13 +1,18 @@
 """One-line messages for a user's mistakes, tracebacks for defects of the project."""
 
 import contextlib
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from datasets.progress import last_line, warnings_above_bars
+from datasets.stopping import INTERRUPTED, stopping
+
 USAGE_ERROR = 2
-INTERRUPTED = 130  # the exit status that shells report after SIGINT
+_PIPE_CLOSED = 128 + signal.SIGPIPE
 _PROJECT = Path(__file__).resolve().parent.parent
 _PACKAGES = tuple(
     f"{_PROJECT / name}/"
@@ -34,18 +39,42 @@ def is_users_mistake(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print a user's mistake as one line and exit with status 2.
+    """What every command runs in: its mistakes, warnings and signals.
 
-    The line is `error: ...` on stderr. Ctrl-C prints `stopped` and exits with 130.
+    A user's mistake is printed as one line, `error: ...` on stderr, and the exit status
+    is 2. Ctrl-C or SIGTERM prints `stopped`, with status 130, within seconds (see
+    `datasets.stopping`). Warnings are lines above the progress bars. The line of an
+    error is never in the same line as a bar.
     """
+    with stopping(), warnings_above_bars():
+        try:
+            yield
+            sys.stdout.flush()  # a full disk refuses here, not when Python ends
+        except KeyboardInterrupt:
+            last_line("stopped")
+            raise SystemExit(INTERRUPTED) from None
+        except BrokenPipeError:
+            _discard_output()
+            raise SystemExit(_PIPE_CLOSED) from None
+        except (ValueError, OSError, MemoryError) as error:
+            if not is_users_mistake(error):
+                raise
+            last_line(f"error: {str(error) or 'not enough memory'}")
+            _discard_unless_writable()
+            raise SystemExit(USAGE_ERROR) from None
+
+
+def _discard_unless_writable() -> None:
+    """Discard what stdout cannot take, which Python would report with a traceback."""
     try:
-        yield
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
-    except (ValueError, OSError, MemoryError) as error:
-        if not is_users_mistake(error):
-            raise
-        message = " ".join(str(error).split()) or "not enough memory"
-        print(f"error: {message}", file=sys.stderr)
-        raise SystemExit(USAGE_ERROR) from None
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+
+
+def _discard_output() -> None:
+    """Send the rest of stdout, which its reader or disk refuses, to nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

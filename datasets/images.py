@@ -3,8 +3,10 @@
 import contextlib
 import hashlib
 import io
+import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,12 @@ MASK_THRESHOLD = 127
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 UNKNOWN_DEPTH = 16
 """Bit depth assumed for integers of more than 8 bits whose camera is unknown."""
+_DECODER_ERRORS = (
+    *(UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, TypeError),
+    *(ArithmeticError, AttributeError, LookupError, RuntimeError, struct.error),
+    zlib.error,
+)
+"""What Pillow raises for damaged files. Its decoders promise nothing narrower."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_FORMAT = slice(24, 26)  # of the file: bit depth and colour type
 _EIGHT_BIT_RGB = bytes([8, 2])
@@ -62,7 +70,7 @@ def _readable(path: Path) -> Iterator[Image.Image]:
             f"{path} is too large: at most {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels "
             "are read; cut it into pieces"
         ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except _DECODER_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} cannot be read as an image: {reason}") from error
 

@@ -1,28 +1,15 @@
 """Finding training images in a test split."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
-import numpy as np
-from jaxtyping import Float32, UInt8
-from PIL import Image
-
+from datasets.copies import How, Look, copy_of, look
 from datasets.example import Example
 from datasets.examples import Examples
 
 log = logging.getLogger(__name__)
 OnLeak = Literal["refuse", "warn", "ignore"]
-SIDE_PX = 16
-LARGEST_DIFFERENCE = 2.0
-MEAN_DIFFERENCE = 0.8
-"""Two images are copies if their 16 px versions differ by at most these, of 255.
-
-`LARGEST_DIFFERENCE` bounds the maximum over all values, `MEAN_DIFFERENCE` the mean.
-Measured on MVTec AD's leather and the rendered bolts, capsules and boards: copies (0.5
-or 1.5 times the size, or JPEG of quality 75) differ by at most 1.8 and 0.75. Different
-photographs differ by at least 6.9 and 1.6.
-"""
 
 
 class Leak(NamedTuple):
@@ -30,8 +17,7 @@ class Leak(NamedTuple):
 
     train_key: str
     test_key: str
-    how: Literal["exact", "resized"]
-    """`exact`: the pixels are equal. `resized`: only the 16 px versions match."""
+    how: How
 
 
 def exact_leaks(train: Examples, test: Examples) -> list[Leak]:
@@ -45,39 +31,58 @@ def exact_leaks(train: Examples, test: Examples) -> list[Leak]:
 
 
 def find_leaks(train: Iterable[Example], test: Iterable[Example]) -> list[Leak]:
-    """Test images that equal a training image, exactly or after resizing.
+    """Test images that are copies of a training image, by `datasets.copies`.
 
     Each image is decoded once.
 
     Args:
       train: the training images, e.g. `shots(...).examples`.
     """
-    trained = [(example, thumbnail(example.image)) for example in train]
-    return [leak for example in test if (leak := _find_copy(trained, example))]
+    trained = _Trained.of(train)
+    return [leak for example in test if (leak := trained.leak(example))]
 
 
-def _find_copy(
-    trained: list[tuple[Example, Float32[np.ndarray, "16 16 3"]]], test: Example
-) -> Leak | None:
-    test_thumbnail = thumbnail(test.image)
-    for train, train_thumbnail in trained:
-        if train.sha256 == test.sha256:
-            return Leak(train.key, test.key, "exact")
-        difference = np.abs(train_thumbnail - test_thumbnail)
-        if (
-            difference.max() <= LARGEST_DIFFERENCE
-            and difference.mean() <= MEAN_DIFFERENCE
-        ):
-            return Leak(train.key, test.key, "resized")
-    return None
+def checked_for_leaks(
+    train: Iterable[Example], test: Iterable[Example], *, on_leak: OnLeak
+) -> Iterator[Example]:
+    """Yield the test images, and report near copies of `train` after the last one.
+
+    So that no image is decoded again for this check. Exact copies are reported when the
+    test split is loaded.
+
+    Raises:
+      ValueError: `on_leak` is `refuse` and there was such an image.
+    """
+    if on_leak == "ignore":
+        yield from test
+        return
+    trained = _Trained.of(train)
+    leaks = []
+    for example in test:
+        leak = trained.leak(example)
+        if leak and leak.how == "near":
+            leaks.append(leak)
+        yield example
+    report_leaks(leaks, on_leak)
 
 
-def thumbnail(image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "16 16 3"]:
-    """A 16 px version, which hardly depends on the size a photograph was saved in."""
-    size = (SIDE_PX, SIDE_PX)
-    channels = (Image.fromarray(image[..., i]).convert("F") for i in range(3))
-    resized = [np.asarray(c.resize(size, Image.Resampling.BILINEAR)) for c in channels]
-    return np.stack(resized, axis=-1)
+class _Trained(NamedTuple):
+    """Training images, to recognise copies of."""
+
+    keys: list[str]
+    looks: list[Look]
+
+    @classmethod
+    def of(cls, examples: Iterable[Example]) -> "_Trained":
+        trained = cls([], [])
+        for example in examples:
+            trained.keys.append(example.key)
+            trained.looks.append(look(example.image, example.sha256))
+        return trained
+
+    def leak(self, test: Example) -> Leak | None:
+        match = copy_of(look(test.image, test.sha256), self.looks)
+        return match and Leak(self.keys[match[0]], test.key, match[1])
 
 
 def check_leaks(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import tensorflow_datasets as tfds
 
 from datasets.examples import Examples, read_examples
+from datasets.file_names import require_plain
 from datasets.folder.builder import Folder, FolderConfig
 from datasets.folder.layout import category_folders, read_layout
 from datasets.images import bit_depth, stored_maximum
@@ -138,6 +139,7 @@ def load(
       OSError: the prepared copy cannot be written.
     """
     _check_one_of(category, categories(dataset, data_dir), "--categories")
+    require_plain(cache_dir, "--cache-dir")
     builder: Any
     if dataset == "rendered_ad":
         builder = RenderedAd(config=category, data_dir=str(cache_dir))
@@ -215,13 +217,24 @@ def _clear_write_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if not folder.exists():  # otherwise another process has prepared it
+        if folder.exists():  # another process has prepared it
+            return
+        if _is_about(folder, error.filename):
             raise OSError(f"{folder} cannot be written: {error}") from error
+        raise
     except RuntimeError as error:
         reason = re.search(r"\w+\(\) failed: ([^;]+)", str(error))
         if reason is None:
             raise
         raise OSError(f"{folder} cannot be written: {reason[1]}") from error
+
+
+def _is_about(folder: Path, name: str | bytes | None) -> bool:
+    """Whether an error is about the prepared copy, not about a file that is read."""
+    if not isinstance(name, str):
+        return True
+    path = Path(name)
+    return folder.is_relative_to(path) or path.is_relative_to(folder.parent)
 
 
 def _warn_of_unmasked(category: str, examples: Examples) -> None:

@@ -1,6 +1,7 @@
 """A category's photographs on disk, and a function that reads one."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from datasets.builder import GOOD, Counts, Record
+from datasets.file_names import printable
 from datasets.images import MASK_THRESHOLD, read_image, read_mask, rgb_png
 
 
@@ -20,7 +22,8 @@ class Photograph(NamedTuple):
 
     @property
     def key(self) -> str:
-        return f"{self.defect}/{self.path.stem}"
+        """Defect and file stem, as valid text in one line."""
+        return printable(f"{self.defect}/{self.path.stem}")
 
 
 class Category(NamedTuple):
@@ -41,14 +44,14 @@ class Category(NamedTuple):
 
     def fingerprint(self) -> str:
         """A hash that changes when a file is added, removed or written."""
-        digest = hashlib.sha256(str(self.root).encode())
+        digest = hashlib.sha256(os.fsencode(self.root))
         for photograph in (*self.train, *self.test):
             for path in (photograph.path, photograph.mask):
                 if path is not None:
                     stat = path.stat()
                     name = path.relative_to(self.root)
                     line = f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n"
-                    digest.update(line.encode())
+                    digest.update(os.fsencode(line))
         return digest.hexdigest()[:16]
 
 
@@ -72,10 +75,10 @@ def read_record(
         key=photograph.key,
         category=category.name,
         kind=kind,
-        defect=photograph.defect,
+        defect=printable(photograph.defect),
         image=image,
         mask=mask,
-        source=str(photograph.path.relative_to(category.root)),
+        source=printable(str(photograph.path.relative_to(category.root))),
         png=rgb_png(photograph.path),
     )
 

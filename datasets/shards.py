@@ -21,7 +21,8 @@ import numpy as np
 import safetensors.numpy
 from jaxtyping import Int32, UInt8
 
-from datasets.files import file_sha256, write_atomically
+from datasets.file_names import shell_line
+from datasets.files import file_sha256, make_folder, write_atomically
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -90,7 +91,7 @@ class ShardWriter:
         self.count = count
         self.records_per_shard = records_per_shard
         self.partial = folder.with_name(folder.name + ".partial")
-        self.partial.mkdir(parents=True, exist_ok=True)
+        make_folder(self.partial)
 
     @property
     def shard_count(self) -> int:
@@ -226,9 +227,10 @@ def verify_shards(
         such file, and how to generate the folder again.
     """
     manifest = manifest or read_manifest(folder)
+    command = ("python", "-m", "agm_torch", "cache", "verify", "--remove-damaged")
     remedy = (
-        "python -m agm_torch cache verify --remove-damaged --cache "
-        f"{folder.parent} removes the folder, and the next run generates it again"
+        f"{shell_line(*command, '--cache', folder.parent)} removes the folder, and the "
+        "next run generates it again"
     )
     known = {} if again else _read_verified(folder)
     seen = {}

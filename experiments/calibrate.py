@@ -5,6 +5,7 @@
 With --defective DIR in addition, the threshold with the largest F1 on both decides.
 """
 
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from agm_torch.cache_folder import cache_folder
 from experiments.run.command_line import read_command_line, require_tile_px
 from experiments.run.compile_cache import keep_compiled
+from experiments.run.different_parts import different_parts
 from experiments.run.image_folder import check_folder, found_photographs
 from lfq_jax.config import ImageScore
 
@@ -55,6 +57,8 @@ class Calibrate:
     """Width of the tiles in which photographs are scored; 0: score them as a whole."""
     cache_dir: Path = field(default_factory=cache_folder)
     """Folder that keeps compiled programs, which makes the next start faster."""
+    yes: bool = False
+    """Calibrate even if the good parts score higher than the defective ones."""
 
     def __post_init__(self) -> None:
         if not SMALLEST_RATE <= self.false_alarm_rate < 1:
@@ -97,15 +101,14 @@ def score_folder(
       ValueError: if a photograph cannot be read, since it might be an important one; if
         a mask is not a mask or has another size than its photograph.
     """
-    from tqdm import tqdm
-
     from datasets.images import read_image
+    from datasets.progress import Bar
     from lfq_jax.metrics.evaluation import StreamingPixelMetrics, to_mask_resolution
 
     sizes: list[tuple[int, int]] = []
 
     def photographs() -> "Iterator[np.ndarray]":
-        for path in tqdm(paths, desc=what, unit="image", leave=False):
+        for path in Bar(paths, desc=what, unit="image"):
             image = read_image(path, depth=predictor.record.wide_bit_depth)
             sizes.append((image.shape[0], image.shape[1]))
             yield image
@@ -175,9 +178,7 @@ def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
         raise ValueError("--run must name a run's folder, got none")
     good_paths = found_photographs(settings.good, "--good")
     bad_paths, masks = _defective(settings)
-    both = {path.resolve() for path in good_paths} & {p.resolve() for p in bad_paths}
-    if both:
-        raise ValueError(f"{min(both)} lies in --good and in --defective")
+    _require_apart(good_paths, bad_paths)
     keep_compiled(settings.cache_dir)
     from lfq_jax.calibration.calibrate import thresholds_from_photographs
     from lfq_jax.inference.detector_files import (
@@ -191,21 +192,26 @@ def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
     folder = detector_folder(settings.run, settings.category)
     before = read_thresholds(folder)
     predictor = Predictor(read_detector(folder))
+    good_paths, bad_paths, masks = different_parts(
+        predictor.record, good_paths, bad_paths, masks
+    )
     tile_px = settings.tile_px
-    good = score_folder(predictor, good_paths, None, tile_px=tile_px, what="good")
-    defective, pixel_f1_threshold = None, None
+    scored = score_folder(predictor, good_paths, None, tile_px=tile_px, what="good")
+    good, defective, pixel_f1_threshold = scored.scores, None, None
     if bad_paths:
         bad = score_folder(
             predictor, bad_paths, masks, tile_px=tile_px, what="defective"
         )
         defective = bad.scores
         if settings.masks:
-            good.pixels.merge(bad.pixels)
-            pixel_f1_threshold = _pixel_f1_threshold(good.pixels, settings.masks)
-    image_score, reason = _image_score(settings, before, good.scores, defective)
+            scored.pixels.merge(bad.pixels)
+            pixel_f1_threshold = _pixel_f1_threshold(scored.pixels, settings.masks)
+    image_score, reason = _image_score(settings, before, good, defective)
+    if defective is not None and not settings.yes:
+        _require_order(good[image_score], defective[image_score], image_score)
     after = thresholds_from_photographs(
         before,
-        good.scores,
+        good,
         defective=defective,
         pixel_f1_threshold=pixel_f1_threshold,
         image_score=image_score,
@@ -215,6 +221,29 @@ def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
     )
     write_thresholds(folder, after)
     return before, after
+
+
+def _require_apart(good: Sequence[Path], defective: Sequence[Path]) -> None:
+    """Refuse a file that lies in both folders."""
+    both = {path.resolve() for path in good} & {path.resolve() for path in defective}
+    if both:
+        raise ValueError(f"{min(both)} lies in --good and in --defective")
+
+
+def _require_order(
+    good: Sequence[float], defective: Sequence[float], name: str
+) -> None:
+    """Refuse scores that are the wrong way round by more than chance."""
+    from lfq_jax.calibration.calibrate import image_auroc, lowest_chance_auroc
+
+    auroc = image_auroc(good, defective)
+    least = lowest_chance_auroc(len(good), len(defective))
+    if auroc <= least:
+        raise ValueError(
+            f"--good scores higher than --defective: the AUROC of {name} is "
+            f"{auroc:.3f}, and chance stays above {least:.3f}. If the folders are not "
+            "swapped, --yes calibrates nevertheless"
+        )
 
 
 def _pixel_f1_threshold(pixels: "StreamingPixelMetrics", masks: Path) -> float:
@@ -297,7 +326,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     from datasets.errors import one_line_errors
 
     with one_line_errors():
-        print(summary(*calibrate(settings)))
+        with _one_at_a_time(settings.run):
+            print(summary(*calibrate(settings)))
+
+
+@contextlib.contextmanager
+def _one_at_a_time(run: Path | None) -> Iterator[None]:
+    """Wait for another process that calibrates the run: both would read the old file.
+
+    A run that cannot be found is left to the checks of `calibrate`.
+    """
+    from datasets.lock import locked_file
+
+    if run is None or not run.is_dir():
+        yield
+        return
+    with locked_file(run / ".calibrate.lock", what=f"calibrates {run}"):
+        yield
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ defect. The code that draws the defects is not the generator that detectors are 
 with, so that no detector has seen similar anomalies.
 """
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,18 +227,15 @@ def write(textures: Sequence[Texture], settings: CutTextures) -> None:
     """Write the data set. Its folder gets its final name after the last file."""
     from PIL import Image
 
-    partial = settings.out.with_name(settings.out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
-    try:
+    from datasets.files import filled_atomically
+
+    with filled_atomically(settings.out) as partial:
         for number, texture in enumerate(textures):
             others = [*textures[:number], *textures[number + 1 :]]
             for name, pixels in files(texture, others, settings, number):
                 path = partial / texture.path.stem / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(path)
-        partial.rename(settings.out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

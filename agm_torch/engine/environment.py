@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 from agm_torch.engine.job import Job
+from datasets.files import writing
 
 _FILE = "made_with.json"
 _VERSIONS = ("numpy", "pillow", "scipy")
@@ -59,7 +60,8 @@ def require_same_environment(partial: Path, found: dict[str, str]) -> None:
     """
     if not found:
         return
-    with (partial / _FILE).open("a+") as file:
+    path = partial / _FILE
+    with writing(path), path.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # workers may arrive together
         file.seek(0)
         text = file.read()

@@ -34,6 +34,10 @@ def fill_shards(
             if should_stop():
                 shard.write()
                 raise Interrupted
-            made = maker.make(shard.missing[: maker.batch])
+            try:
+                made = maker.make(shard.missing[: maker.batch])
+            except KeyboardInterrupt:  # these records take too long to be waited for
+                shard.write()
+                raise Interrupted from None
             shard.add(made)
             on_records(len(made))

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -15,6 +16,10 @@ from datasets.errors import is_users_mistake
 from datasets.shards import ShardWriter
 
 _POLL_SECONDS = 0.2
+_FINISH_SECONDS = 1.0
+"""Time to finish the current record after a request to stop."""
+_WRITE_SECONDS = 1.5
+"""Time to write the records of a shard."""
 
 
 def fill_in_parallel(
@@ -57,13 +62,25 @@ def fill_in_parallel(
         refusals += _pass_on(messages, on_records)
     finally:
         stop.set()
-        for process in processes:
-            process.join()
+        _end(processes)
     if refusals:
         raise ValueError(refusals[0])
     _require_success(processes)
     if should_stop():
         raise Interrupted
+
+
+def _end(processes: Sequence[SpawnProcess]) -> None:
+    """Wait for the workers, which write what they have made. Slow ones are ended."""
+    for seconds, hurry in ((_FINISH_SECONDS, "terminate"), (_WRITE_SECONDS, "kill")):
+        deadline = time.monotonic() + seconds
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+        for process in processes:
+            if process.is_alive():
+                getattr(process, hurry)()
+    for process in processes:
+        process.join()
 
 
 def _pass_on(messages: Any, on_records: Callable[[int], None]) -> list[str]:
@@ -106,7 +123,13 @@ def _work(
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # the parent process decides when to stop
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+
+    def hurry(number: int, frame: Any) -> None:
+        if stop.is_set():  # this record takes too long to be waited for
+            raise KeyboardInterrupt
+        stop.set()
+
+    signal.signal(signal.SIGTERM, hurry)
     parent = os.getppid()
     gpus = visible_gpus()
     if len(gpus) > 1:
@@ -117,7 +140,7 @@ def _work(
 
     try:
         fill_shards(job, writer, shards, messages.put, should_stop)
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         pass
     except (ValueError, OSError) as error:
         if not is_users_mistake(error):

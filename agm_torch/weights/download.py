@@ -4,18 +4,20 @@ The checkpoints of the paper are on ordinary servers. The public functions of
 huggingface_hub take only files of its hub, and those of torch.hub cannot resume.
 """
 
-import fcntl
 import hashlib
 import logging
 import os
 import shutil
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
+from datasets.files import make_folder, writing
+from datasets.lock import locked_file
+from datasets.progress import Bar, is_terminal
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +46,14 @@ def download(
       OSError: no connection, the server refuses, or too little disk space.
       ValueError: the size or the hash is wrong. The bytes are deleted.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     part = path.with_name(path.name + ".part")
     with _one_process_at_a_time(path):
         if path.exists():  # another process has downloaded it
             return
         _check_disk_space(part, size_bytes)
-        _fetch(address, part, size_bytes)
+        with writing(part):
+            _fetch(address, part, size_bytes)
         _check_bytes(part, address, size_bytes, sha256)
         os.replace(part, path)
 
@@ -58,8 +61,7 @@ def download(
 @contextmanager
 def _one_process_at_a_time(path: Path) -> Iterator[None]:
     """Hold the lock of a file. The system releases it when the process ends."""
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked_file(path.with_name(f".{path.name}.lock"), what=f"fetches {path}"):
         yield
 
 
@@ -93,13 +95,13 @@ def _fetch(address: str, part: Path, size_bytes: int | None) -> None:
 def _copy(answer, part: Path, have: int, size_bytes: int | None) -> None:
     with (
         part.open("ab" if have else "wb") as file,
-        tqdm(
+        Bar(
             desc=part.stem,
             total=size_bytes,
             initial=have,
             unit="B",
             unit_scale=True,
-            disable=None,  # only on a terminal
+            disable=not is_terminal(sys.stderr),
         ) as bar,
     ):
         while block := answer.read(_BLOCK_BYTES):

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import registered
-from tqdm import tqdm
 
 from datasets.builder import ALL, configurations
 from datasets.images import image_files, image_sha256, read_image
+from datasets.progress import Bar
 from datasets.published import ALLOW_PARTIAL
 from datasets.source import Official, locate
 from datasets.spill import shuffling_on_disk
@@ -93,7 +93,7 @@ class Dtd(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _generate_examples(
         self, files: list[Path]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        bar = tqdm(files, "preparing dtd", leave=False, disable=not self.shows_progress)
+        bar = Bar(files, "preparing dtd", disable=not self.shows_progress)
         for path in bar:
             key = f"{path.parent.name}/{path.stem}"
             yield (

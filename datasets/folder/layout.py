@@ -9,6 +9,7 @@
 from pathlib import Path
 
 from datasets.builder import GOOD
+from datasets.file_names import category_name
 from datasets.images import IMAGE_SUFFIXES, image_files, is_hidden
 from datasets.photographs import Category, Photograph
 
@@ -29,12 +30,17 @@ def category_folders(data_dir: Path) -> dict[str, Path]:
     if not data_dir.is_dir():
         raise ValueError(f"--data-dir {data_dir} is a file, not a folder")
     if (data_dir / "train" / GOOD).is_dir():
-        return {data_dir.resolve().name: data_dir}
-    found = {
-        path.name: path
-        for path in sorted(data_dir.iterdir())
-        if (path / "train" / GOOD).is_dir()
-    }
+        return {category_name(data_dir.resolve().name): data_dir}
+    found: dict[str, Path] = {}
+    for path in sorted(data_dir.iterdir()):
+        if (path / "train" / GOOD).is_dir():
+            name = category_name(path.name)
+            if name in found:
+                raise ValueError(
+                    f"{path} and {found[name].name} would both be category {name}: "
+                    "rename one"
+                )
+            found[name] = path
     if found:
         return found
     if not any(data_dir.iterdir()):

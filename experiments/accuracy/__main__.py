@@ -29,7 +29,7 @@ from experiments.accuracy.settings import (
 from experiments.accuracy.table import candidate_table, defect_table, summary
 from experiments.run.compile_cache import keep_compiled
 from experiments.run.folder import make_or_open
-from experiments.run.interruption import resumable
+from experiments.run.interruption import resumable, stopped
 from lfq_jax.config import as_json
 
 
@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         for line in skipped:
             print(line)
-        with resumable(PROG, folder.path):
+        with resumable(stopped(PROG, folder.path)), folder.in_use():
             results = run(settings, jobs, sets, folder.path)
         show(results, baseline)
         print(f"\nruns      {folder.path}/<candidate>/<data set>-seed<seed>")

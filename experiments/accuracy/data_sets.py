@@ -1,7 +1,6 @@
 """The data sets of the fixed evaluation, and the part of each that is tested."""
 
-import os
-import shutil
+import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ LEATHER = "leather"
 TILES = "magnetic_tile"
 TILES_TESTED = 200
 """Test images of the magnetic tiles that are scored. The sample is always the same."""
+_NAME_BYTES = 100  # of a data set's name in the name of its folder of links
 
 
 class DataSet(NamedTuple):
@@ -71,23 +71,27 @@ def sampled(root: Path, *, count: int, cache_dir: Path) -> Path:
     Every call chooses the same images: they are drawn with seed 0 from the sorted keys.
     The folder contains links to the photographs, which are only read.
     """
+    from datasets.file_names import shortened_name
+    from datasets.files import filled_atomically
     from datasets.folder.layout import read_layout
 
     root = root.resolve()
     category = read_layout(root.name, root)
     test = sorted(category.test, key=lambda photograph: photograph.key)
     chosen = np.random.default_rng(0).permutation(len(test))[:count]
-    folder = cache_dir / f"{root.name}-{count}-{category.fingerprint()}"
+    name = shortened_name(root.name, _NAME_BYTES)
+    folder = cache_dir / f"{name}-{count}-{category.fingerprint()}"
     if folder.exists():
         return folder
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
     files = [photograph.path for photograph in category.train]
     for photograph in (test[int(i)] for i in chosen):
         files += [p for p in (photograph.path, photograph.mask) if p]
-    for path in files:
-        link = partial / root.name / path.relative_to(root)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(path)
-    partial.rename(folder)
+    with (
+        contextlib.suppress(FileExistsError),  # another process has just made it
+        filled_atomically(folder) as partial,
+    ):
+        for path in files:
+            link = partial / root.name / path.relative_to(root)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
     return folder

@@ -179,12 +179,12 @@ def _image_scores(
 ) -> "np.ndarray":
     """The score of every map, f64 [n]."""
     import numpy as np
-    from tqdm import tqdm
 
+    from datasets.progress import Bar
     from experiments.evaluate.map_files import read_map
 
     reduce = {"max": np.max, "mean": np.mean}[image_score]
-    bar = tqdm(paths, desc=f"{category}: reading maps", unit="map", leave=False)
+    bar = Bar(paths, desc=f"{category}: reading maps", unit="map")
     return np.array([float(reduce(read_map(path).astype(np.float64))) for path in bar])
 
 
@@ -254,11 +254,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     prog = "python -m experiments.evaluate"
     settings = read_command_line(Evaluate(), prog=prog, argv=argv)
     from datasets.errors import one_line_errors
-    from datasets.files import write_atomically
+    from datasets.files import make_folder, write_atomically
 
     with one_line_errors(), warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.showwarning = _one_line_warning
         categories = chosen_categories(settings)
         rows = [evaluate_category(settings, category) for category in categories]
         print(tables(settings, rows))
@@ -268,13 +267,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             from lfq_jax.config import as_json
 
             content = {"settings": as_json(settings), "rows": rows}
-            settings.out.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(settings.out.parent)
             write_atomically(settings.out, json.dumps(content, indent=1).encode())
             print(f"written to {settings.out}")
-
-
-def _one_line_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

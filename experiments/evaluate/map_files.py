@@ -81,7 +81,7 @@ def find_maps(folder: Path, category: Category) -> list[Path]:
       ValueError: if the folder holds no map, or maps and images do not pair by defect
         and stem: the message lists the first three of each.
     """
-    root = _category_maps(folder, category.name)
+    root = _category_maps(folder, category)
     maps: dict[tuple[str, str], Path] = {}
     for path in sorted(root.glob("*/*")):
         if path.suffix.lower() not in MAP_SUFFIXES or is_hidden(path, root):
@@ -112,18 +112,19 @@ def find_maps(folder: Path, category: Category) -> list[Path]:
     return [maps[key] for key in images]
 
 
-def _category_maps(folder: Path, name: str) -> Path:
-    """The folder with the maps of category `name`."""
+def _category_maps(folder: Path, category: Category) -> Path:
+    """The folder with the maps of a category, named like it or like its folder."""
     if not folder.exists():
         raise ValueError(f"--maps {folder} does not exist")
     if not folder.is_dir():
         raise ValueError(f"--maps {folder} is a file, not a folder")
     if not any(folder.iterdir()):
         raise ValueError(f"--maps {folder} is empty")
-    for root in (folder / name / "test", folder / name):
-        if root.is_dir():
-            return root
-    raise ValueError(f"--maps {folder} has no folder of category {name}")
+    for name in (category.name, category.root.name):
+        for root in (folder / name / "test", folder / name):
+            if root.is_dir():
+                return root
+    raise ValueError(f"--maps {folder} has no folder of category {category.name}")
 
 
 def marks_something(mask: Path | None) -> bool:

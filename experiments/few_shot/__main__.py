@@ -17,10 +17,9 @@ from experiments.few_shot.resume import check_categories, how_to_resume, resumed
 from experiments.few_shot.runner import run
 from experiments.few_shot.settings import FewShot, read_settings
 from experiments.run.compile_cache import keep_compiled
-from experiments.run.concurrency import exit_with_threads
 from experiments.run.data_options import pick_shots
 from experiments.run.folder import RunFolder, make_or_open
-from experiments.run.interruption import INTERRUPTED
+from experiments.run.interruption import resumable
 from lfq_jax.config import as_json
 
 
@@ -41,12 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         shots = pick_shots(settings, shots=settings.shots, seed=settings.seed)
         check_networks(settings, shots.values())
         folder = _folder(settings, list(shots))
-        try:
+        with resumable(how_to_resume(settings, folder)):
             run(settings, shots, folder)
-        except KeyboardInterrupt:
-            print(how_to_resume(settings, folder), file=sys.stderr)
-            exit_with_threads(INTERRUPTED)
-            raise SystemExit(INTERRUPTED) from None
 
 
 def _folder(settings: FewShot, categories: Sequence[str]) -> RunFolder:

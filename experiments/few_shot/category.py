@@ -30,11 +30,12 @@ def run_category(
     should_stop: Callable[[], bool],
 ) -> dict[str, Any]:
     """Run one category, and return its line of results.jsonl."""
+    from datasets.files import make_folder
     from experiments.report.pictures import training_curves
 
     started = time.monotonic()
     settings = settings.for_shots(shots)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     data, held_out, inputs = _generate(settings, shots, should_stop)
     generated = time.monotonic() - started
 
@@ -53,7 +54,9 @@ def run_category(
 
     test = load_test_images(settings, category)
     scoring_started = time.monotonic()
-    truths, predictions = _score(settings, predictor, test, category=category)
+    truths, predictions = _score(
+        settings, predictor, test, category=category, shots=shots
+    )
     scored = time.monotonic() - scoring_started
     measured = _measure(settings, predictor, test, truths, predictions, folder=folder)
 
@@ -129,6 +132,7 @@ def _train(
                 score=settings.score,
                 is_texture=kind == "texture",
                 seed=settings.seed,
+                parts=shots.part_count,
             ),
             folder=folder,
             backbone=load_backbone(path) if path else None,
@@ -145,19 +149,18 @@ def _train(
 @contextlib.contextmanager
 def _training_bar(category: str, *, is_shown: bool) -> "Iterator[OnStep]":
     """A progress bar; yields the function that `train` calls after some steps."""
-    from tqdm import tqdm
+    from datasets.progress import Bar
 
-    with tqdm(
+    with Bar(
         desc=f"{category}: comparing with the shots and compiling, a minute",
         bar_format="{desc}",
         unit="step",
-        leave=False,
         disable=not is_shown,
     ) as bar:
 
         def on_step(step: int, steps: int, metrics: dict[str, float]) -> None:
-            bar.total, bar.bar_format = steps, None
-            bar.set_description(f"{category}: training", refresh=False)
+            bar.total, bar.bar_format = steps, bar.line_format
+            bar.set_description_str(f"{category}: training", refresh=False)
             bar.set_postfix(loss=f"{metrics['loss']:.3f}", refresh=False)
             bar.update(step - bar.n)
 
@@ -174,6 +177,8 @@ def _save(
     folder: Path,
 ) -> "Predictor":
     """Write the detector into `folder`, and return its predictor."""
+    import numpy as np
+
     import datasets
     from lfq_jax.inference.appearance import appearance
     from lfq_jax.inference.detector_files import DetectorRecord, save_detector
@@ -192,6 +197,8 @@ def _save(
         score=settings.score,
         appearance=appearance(data.normals),
         variables=trained.variables,
+        shot_sha256s=shots.sha256s,
+        shot_looks=np.stack([look.grey for look in shots.looks]),
     )
     save_detector(
         folder / DETECTOR,
@@ -208,21 +215,22 @@ def _score(
     examples: "Sequence[Example]",
     *,
     category: str,
+    shots: "Shots",
 ) -> "tuple[list[GroundTruth], list[RawPrediction]]":
     """Score the test images: ground truths and predictions, one each per image."""
-    from tqdm import tqdm
-
+    from datasets.leaks import checked_for_leaks
+    from datasets.progress import Bar
     from experiments.measure.ground_truths import GroundTruth, photographs
 
-    progress = tqdm(
+    progress = Bar(
         examples,
         desc=f"{category}: scoring",
         unit="image",
-        leave=False,
         disable=not shows_bars(settings.at_once),
     )
     truths: list[GroundTruth] = []
-    images = photographs(progress, truths)
+    checked = checked_for_leaks(shots.examples, progress, on_leak=settings.on_leak)
+    images = photographs(checked, truths)
     predictions = predictor.predict(images, reconstructs=True, pads=True)
     return truths, list(predictions)
 

@@ -84,9 +84,12 @@ def temporary_folder(resume: Path | None) -> RunFolder:
     It has a copy of the settings and results in `resume`. It is removed at the end of
     this process.
     """
+    from datasets.files import writing
+
     folder = Path(tempfile.mkdtemp(prefix="lfquiad-host-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    (folder / "config.json").write_text('{"config": {}, "provenance": {}}\n')
+    with writing(folder):
+        (folder / "config.json").write_text('{"config": {}, "provenance": {}}\n')
     if resume:
         run = RunFolder.open(resume, "few_shot")
         for path in (run.config_path, run.results_path):

@@ -9,6 +9,7 @@ from experiments.few_shot.hosts import share_cores
 from experiments.few_shot.settings import FewShot
 from experiments.run.command_line import flat, names
 from experiments.run.folder import RunFolder
+from experiments.run.interruption import stopped
 from lfq_jax.config import as_json, from_json
 
 _KEPT_UNLESS_NAMED = ("agm_python", "agm_workers", "cache_dir", "devices")
@@ -111,8 +112,5 @@ def how_to_resume(settings: FewShot, folder: RunFolder) -> str:
     """
     if settings.hosts.index:
         return "stopped; the first host says how to resume"
-    at_once = f" --at-once {settings.at_once}" if settings.at_once > 1 else ""
-    return (
-        f"stopped; resume with: python -m experiments.few_shot --resume {folder.path}"
-        f"{at_once}"
-    )
+    at_once = ("--at-once", str(settings.at_once)) if settings.at_once > 1 else ()
+    return stopped("python -m experiments.few_shot", folder.path, *at_once)

@@ -1,5 +1,6 @@
 """Runs the categories of one run or of several, and finishes each run."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,7 +9,6 @@ from experiments.few_shot.category import run_category
 from experiments.few_shot.settings import FewShot
 from experiments.run.concurrency import Job, run_concurrently
 from experiments.run.folder import RunFolder
-from experiments.run.interruption import interruption
 
 if TYPE_CHECKING:
     from datasets import Shots
@@ -31,16 +31,18 @@ def run(settings: FewShot, shots: "dict[str, Shots]", folder: RunFolder) -> None
 def run_together(runs: Mapping[str, Run], *, at_once: int) -> None:
     """Run every category without a result, `at_once` at the same time, of all runs.
 
-    A run's table and report are written as soon as the run is complete.
+    A run's table and report are written as soon as the run is complete. The folders are
+    locked meanwhile.
 
     Args:
       runs: by the name that messages about their categories begin with.
     """
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
+    from datasets.stopping import noted_signals
     from lfq_jax.training.sharding import any_host
 
-    with interruption() as should_stop, logging_redirect_tqdm():
+    with contextlib.ExitStack() as locks, noted_signals() as should_stop:
+        for run in runs.values():
+            locks.enter_context(run.folder.in_use(should_stop))
         jobs: dict[str, Job] = {}
         run_of: dict[str, Run] = {}
         for run_name, run in runs.items():

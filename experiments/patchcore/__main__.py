@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         read_encoder(settings)  # refuses mistakes before the folder is created
         shots = pick_shots(settings, shots=settings.shots, seed=settings.seed)
         folder = make_folder(settings)
-        run(settings, shots, folder)
+        with folder.in_use():
+            run(settings, shots, folder)
         from experiments.report.page import write_report
         from experiments.report.results_table import results_table
 

@@ -43,8 +43,8 @@ def _predictions(
     test: "Sequence[Example]",
 ) -> "tuple[list[GroundTruth], list[RawPrediction]]":
     """One ground truth and one prediction per test image."""
-    from tqdm import tqdm
-
+    from datasets.leaks import checked_for_leaks
+    from datasets.progress import Bar
     from experiments.measure.ground_truths import photographs
     from experiments.patchcore.memory_bank import predict_patches, remember
 
@@ -56,12 +56,13 @@ def _predictions(
         seed=settings.seed,
     )
     category = shots.examples[0].category
-    progress = tqdm(test, desc=f"{category}: scoring", unit="image", leave=False)
+    progress = Bar(test, desc=f"{category}: scoring", unit="image")
+    checked = checked_for_leaks(shots.examples, progress, on_leak=settings.on_leak)
     truths: list[GroundTruth] = []
     predictions = list(
         predict_patches(
             memory,
-            photographs(progress, truths),
+            photographs(checked, truths),
             view,
             neighbours=settings.neighbours,
             sigma_px=settings.smoothing_px,
@@ -80,12 +81,13 @@ def run_category(
     folder: Path,
 ) -> dict[str, Any]:
     """The line of results.jsonl for one category. Writes its pictures into `folder`."""
+    from datasets.files import make_folder
     from experiments.measure.category_metrics import measure
     from experiments.measure.curves_file import write_curves
     from experiments.report.pictures import draw_predictions
 
     started = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     test = load_test_images(settings, category)
     truths, predictions = _predictions(settings, encoder, view, shots, test)
     score = settings.image_score

@@ -7,6 +7,7 @@ requested, DIR/maps. A photograph that cannot be read is listed, and the others 
 still scored.
 """
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,15 +17,21 @@ from experiments.predict.input_checks import InputCheck
 from experiments.predict.outputs import ANOMALOUS, UNREADABLE, ImageFiles
 from experiments.predict.scoring import score_all
 from experiments.predict.settings import Predict
-from experiments.predict.table import Table
+from experiments.predict.table import Table, read_rows
 from experiments.run.command_line import read_command_line
 from experiments.run.compile_cache import keep_compiled
-from experiments.run.image_folder import arriving, check_folder, found_photographs
-from experiments.run.interruption import INTERRUPTED, interruption
+from experiments.run.folder import LOCK
+from experiments.run.image_folder import (
+    arriving,
+    check_folder,
+    found_photographs,
+    photographs_in,
+)
 
 if TYPE_CHECKING:  # this imports jax, which --help must not wait for
     from lfq_jax.inference.detector import Detector
 
+HOW_TO_RESUME = "the same command with --resume continues"
 SOME_UNREADABLE = 1  # exit status
 UNREADABLE_SHOWN = 5
 
@@ -39,40 +46,75 @@ class Predicted(NamedTuple):
 
 def predict(settings: Predict) -> Predicted:
     """Score every photograph, or as many as possible before the command is stopped."""
-    from tqdm import tqdm
+    from datasets.lock import locked_file
 
     folder = check_folder(settings.images, "--images")
-    out = check_out(settings.out, folder)
+    out = check_out(settings.out, folder, resume=settings.resume)
     paths = [] if settings.watch else found_photographs(folder, "--images")
     detector = load_detector(settings)
+    with locked_file(out / LOCK, what=f"writes to {out}"), _discarded_if_empty(out):
+        # Another process may have started meanwhile.
+        check_out(out, folder, resume=settings.resume)
+        return _predict(settings, detector, paths, folder=folder, out=out)
+
+
+@contextlib.contextmanager
+def _discarded_if_empty(out: Path) -> Iterator[None]:
+    """Remove `out` if the block fails before the first row, for the next try."""
+    try:
+        yield
+    except BaseException:
+        table = out / "scores.csv"
+        if not table.is_file() or table.read_bytes().count(b"\n") < 2:
+            for path in (table, table.with_suffix(".json"), out / LOCK):
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it holds overlays
+                out.rmdir()
+        raise
+
+
+def _predict(
+    settings: Predict,
+    detector: "Detector",
+    paths: list[Path],
+    *,
+    folder: Path,
+    out: Path,
+) -> Predicted:
+    """Score the photographs in `paths`, or those that arrive in `folder`."""
+    from datasets.progress import Bar, is_terminal
+    from datasets.stopping import last_words, noted_signals
+
     tile_px = settings.tile_px
     if tile_px is None:
         tile_px = detector.thresholds.tile_px
     input_check = InputCheck(detector, tile_px=tile_px)
-    table = Table(out, _about(settings, detector, tile_px=tile_px))
+    about = _about(settings, detector, tile_px=tile_px)
+    table = Table(out, about, read_rows(out, about) if settings.resume else ())
     files = ImageFiles(out, overlays=settings.overlays, maps=settings.maps)
-    with interruption() as should_stop:
-        if settings.watch:
-            print(f"watching {folder}; stop with Ctrl-C", file=sys.stderr)
-            arrivals: Iterable[Path | None] = arriving(
-                folder, poll_seconds=settings.poll_seconds, should_stop=should_stop
-            )
-        else:
-            arrivals = _until(paths, should_stop)
+    done = [row["file"] for row in table.rows]
+    files.reserve(_names_in(folder, done))
+    with last_words(f"stopped; {HOW_TO_RESUME}"), noted_signals() as should_stop:
         rows = score_all(
             detector,
-            arrivals,
+            _arrivals(settings, paths, folder, set(done), should_stop),
             folder=folder,
             files=files,
             tile_px=tile_px,
             on_image=input_check.add,
         )
-        total = None if settings.watch else len(paths)
+        bar = Bar(
+            rows,
+            "scoring",
+            total=None if settings.watch else len(paths) - len(set(done)),
+            unit="image",
+            disable=settings.watch and not is_terminal(sys.stderr),
+        )
         try:
-            for row in tqdm(rows, total=total, unit="image", leave=False):
+            for row in bar:
                 table.add(row)
                 if settings.watch:
-                    tqdm.write(_line(row))
+                    bar.write(_line(row))
         finally:
             table.close()
     input_check.finish()
@@ -80,8 +122,48 @@ def predict(settings: Predict) -> Predicted:
     return Predicted(table, left_out)
 
 
-def check_out(out: Path | None, images: Path) -> Path:
-    """The output folder: new or empty, and apart from the photographs.
+def _names_in(folder: Path, printed: Iterable[str]) -> list[str]:
+    """The names of photographs in `folder` that a table has as printed."""
+    from datasets.file_names import printable
+
+    names = (path.relative_to(folder).as_posix() for path in photographs_in(folder))
+    name_of = {printable(name): name for name in names}
+    return [name_of.get(name, name) for name in printed]
+
+
+def _arrivals(
+    settings: Predict,
+    paths: list[Path],
+    folder: Path,
+    done: set[str],
+    should_stop: Callable[[], bool],
+) -> Iterator[Path | None]:
+    """The photographs to score, without those that an earlier command scored.
+
+    Args:
+      done: their names, as they are in the table. A photograph that is written again
+        later is scored again.
+    """
+    if settings.watch:
+        print(f"watching {folder}; stop with Ctrl-C", file=sys.stderr)
+        found: Iterable[Path | None] = arriving(
+            folder, poll_seconds=settings.poll_seconds, should_stop=should_stop
+        )
+    else:
+        found = _until(paths, should_stop)
+    from datasets.file_names import printable
+
+    left = set(done)
+    for path in found:
+        name = path and printable(path.relative_to(folder).as_posix())
+        if name in left:
+            left.remove(name)
+        else:
+            yield path
+
+
+def check_out(out: Path | None, images: Path, *, resume: bool) -> Path:
+    """The output folder: new, empty or resumed, and apart from the photographs.
 
     Raises:
       ValueError: if it is neither, or no folder was named.
@@ -94,8 +176,12 @@ def check_out(out: Path | None, images: Path) -> Path:
             f"--out {out} must lie apart from --images {images}: the written files "
             "would be read as photographs"
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"--out {out} must name a new or an empty folder")
+    from datasets.files import is_vacant
+
+    if out.exists() and not (out.is_dir() and (resume or is_vacant(out))):
+        raise ValueError(
+            f"--out {out} must name a new or an empty folder; {HOW_TO_RESUME}"
+        )
     return out
 
 
@@ -150,12 +236,10 @@ def _until(paths: list[Path], should_stop: Callable[[], bool]) -> Iterator[Path]
 
 
 def _line(row: dict[str, Any]) -> str:
-    """What --watch prints about one photograph; bytes that are not text are escaped."""
+    """What --watch prints about one photograph."""
     if row["decision"] == UNREADABLE:
-        line = f"unreadable  {row['file']}: {row['error']}"
-    else:
-        line = f"{row['decision']:<10}  {row['calibrated']:.4f}  {row['file']}"
-    return line.encode(errors="backslashreplace").decode()
+        return f"unreadable  {row['file']}: {row['error']}"
+    return f"{row['decision']:<10}  {row['calibrated']:.4f}  {row['file']}"
 
 
 def _summary(table: Table, out: Path | None) -> str:
@@ -178,15 +262,25 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with one_line_errors():
         table, left_out = predict(settings)
-    print(_summary(table, settings.out))
+        print(_summary(table, settings.out))
+        _report_missing(table, left_out)
+
+
+def _report_missing(table: Table, left_out: int) -> None:
+    """Name the photographs without a score, and exit with a status that says so."""
     for row in table.unreadable[:UNREADABLE_SHOWN]:
         print(f"unreadable: {row['error']}", file=sys.stderr)
     more = len(table.unreadable) - UNREADABLE_SHOWN
     if more > 0:
         print(f"unreadable: {more} more, see scores.csv", file=sys.stderr)
     if left_out:
+        from datasets.stopping import INTERRUPTED
+
         done = len(table.rows)
-        print(f"stopped after {done} of {done + left_out} photographs", file=sys.stderr)
+        print(
+            f"stopped after {done} of {done + left_out} photographs; {HOW_TO_RESUME}",
+            file=sys.stderr,
+        )
         raise SystemExit(INTERRUPTED)
     if table.unreadable:
         raise SystemExit(SOME_UNREADABLE)

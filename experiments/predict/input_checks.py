@@ -1,6 +1,5 @@
 """Warnings about photographs that differ from the shots of the detector."""
 
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ class InputCheck:
 
     def finish(self) -> None:
         """Warn if the median distance is too large, unless that has been checked."""
+        from datasets.progress import write_line
         from lfq_jax.inference.appearance import FAR_OFF
 
         if not self._distances or self._has_judged_appearance:
@@ -47,14 +47,15 @@ class InputCheck:
         self._has_judged_appearance = True
         median = sorted(self._distances)[len(self._distances) // 2]
         if median > FAR_OFF:
-            print(
+            write_line(
                 "warning: the photographs look unlike the training images of "
                 f"{self._detector.category} (brightness, colour or contrast differ by "
                 f"{median:.1f} times the usual variation): check --run and --category",
-                file=sys.stderr,
             )
 
     def _check_size(self, image: "np.ndarray") -> None:
+        from datasets.progress import write_line
+
         height, width = self._detector.record.photograph_px
         if (
             self._has_warned_of_size
@@ -63,10 +64,9 @@ class InputCheck:
         ):
             return
         self._has_warned_of_size = True
-        print(
+        write_line(
             f"warning: a photograph of {image.shape[1]} x {image.shape[0]} px is "
             "reduced before scoring, and small defects vanish; the shots had "
             f"{width} x {height} px. If it shows a larger area than the shots, not the "
             f"same area at a higher resolution, use --tile-px {width}",
-            file=sys.stderr,
         )

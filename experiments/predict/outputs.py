@@ -1,6 +1,7 @@
 """What is written about a scored photograph: a row of the table, overlay, raw map."""
 
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -48,9 +49,11 @@ def row_of(
     name: str, prediction: "Prediction", *, threshold: float, seconds: float
 ) -> dict[str, Any]:
     """The row of a scored photograph, for scores.csv and scores.json."""
+    from datasets.file_names import printable
+
     box = largest_box(prediction.mask)
     return {
-        "file": name,
+        "file": printable(name),
         "decision": ANOMALOUS if prediction.is_anomalous else GOOD,
         "score": round(prediction.score, 7),
         "calibrated": round(prediction.calibrated, 5),
@@ -63,10 +66,12 @@ def row_of(
 
 def unreadable_row(name: str, reason: str) -> dict[str, Any]:
     """The row of a file that could not be scored."""
+    from datasets.file_names import printable
+
     return dict.fromkeys(COLUMNS) | {
-        "file": name,
+        "file": printable(name),
         "decision": UNREADABLE,
-        "error": reason,
+        "error": printable(reason),
     }
 
 
@@ -102,13 +107,20 @@ def draw_overlay(
 
 
 class ImageFiles:
-    """Writes overlays and raw maps, named after the photographs."""
+    """Writes overlays and raw maps, named after the photographs by `OutputNames`."""
 
     def __init__(self, out: Path, *, overlays: OverlayFormat, maps: MapFormat) -> None:
+        from datasets.file_names import OutputNames
+
         self.out = out
         self.overlays: OverlayFormat = overlays
         self.maps: MapFormat = maps
-        self._names: dict[PurePosixPath, str] = {}
+        self._names = OutputNames(f".{overlays}", f".{maps}")
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keep the files of these photographs, which an earlier command has written."""
+        for name in names:
+            self._names.of(name)
 
     def write(
         self,
@@ -134,17 +146,11 @@ class ImageFiles:
             )
 
     def _save(self, folder: str, name: str, suffix: str, data: bytes) -> None:
-        from datasets.files import write_atomically
+        from datasets.files import make_folder, write_atomically
 
-        path = self.out / folder / f"{self._stem(name)}.{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self.out / folder / f"{self._names.of(name)}.{suffix}"
+        make_folder(path.parent)
         write_atomically(path, data)
-
-    def _stem(self, name: str) -> PurePosixPath:
-        """The name without its suffix, or with it if that stem is taken."""
-        path = PurePosixPath(name)
-        stem = path.with_suffix("")
-        return stem if self._names.setdefault(stem, name) == name else path
 
 
 def image_bytes(image: UInt8[np.ndarray, "h w 3"], suffix: str) -> bytes:

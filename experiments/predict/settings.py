@@ -24,6 +24,9 @@ class Predict:
     """The photographs: every image file in this folder and in its sub-folders."""
     out: Path | None = None
     """A new folder for scores, overlays and maps."""
+    resume: bool = False
+    """Continue in --out after a stop: photographs that its scores.csv lists are not
+    scored again."""
     rule: Literal["auto", Rule] = "auto"
     """Which of the run's thresholds decides. `auto`: the run's own choice."""
     overlays: OverlayFormat = "jpg"

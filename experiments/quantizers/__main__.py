@@ -23,8 +23,10 @@ from experiments.quantizers.settings import (
 )
 from experiments.run.compile_cache import keep_compiled
 from experiments.run.folder import RunFolder, make_or_open
-from experiments.run.interruption import interruption, resumable
+from experiments.run.interruption import resumable, stopped
 from lfq_jax.config import ModelConfig, as_json
+
+PROG = "python -m experiments.quantizers"
 
 if TYPE_CHECKING:
     from datasets import Shots
@@ -82,6 +84,7 @@ def run(
       chosen: shots by category and seed.
     """
     import datasets
+    from datasets.stopping import noted_signals
     from experiments.quantizers.report import write_comparison
     from experiments.quantizers.row import train_and_measure
     from experiments.quantizers.table import comparison_table
@@ -89,8 +92,8 @@ def run(
     from lfq_jax.training.data import load_shards, split
     from lfq_jax.training.loop import DetectorConfig
 
-    done = {(r["category"], r["seed"], r["variant"]) for r in folder.results()}
-    with interruption() as should_stop:
+    with noted_signals() as should_stop, folder.in_use(should_stop):
+        done = {(r["category"], r["seed"], r["variant"]) for r in folder.results()}
         for (category, seed), shots in chosen.items():
             missing = [v for v in models if (category, seed, v) not in done]
             if not missing:
@@ -164,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             resume=settings.resume,
             name="quantizers",
         )
-        with resumable("python -m experiments.quantizers", folder.path):
+        with resumable(stopped(PROG, folder.path)):
             run(settings, models, chosen, folder)
 
 

@@ -272,7 +272,6 @@ def run(settings: LFQTraining) -> Path:
       ValueError: if a variant is wrong, or the folder exists.
     """
     import jax
-    from tqdm import tqdm
 
     from experiments.quantizers.variants import read_variant
 
@@ -285,17 +284,28 @@ def run(settings: LFQTraining) -> Path:
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
     path = settings.out or new_run_path(Path("runs"), "lfq-training")
     folder = RunFolder.create(path, as_json(settings), device, command="lfq_training")
-    curves: dict[str, list[Point]] = {}
-    for variant in settings.variants:
-        points = train(settings, variant, training, test)
-        total = -(-settings.steps // settings.log_every) + 1
-        curves[variant] = list(tqdm(points, desc=variant, total=total, leave=False))
-        rows = [point._asdict() for point in curves[variant]]
-        folder.add_result({"variant": variant, "points": rows})
+    with folder.in_use():
+        curves = _curves(settings, training, test, folder)
     draw(path / "curve.png", curves, settings.held_out)
     print(table(curves))
     print(f"\ncurve  {path / 'curve.png'}")
     return path
+
+
+def _curves(
+    settings: LFQTraining, training: np.ndarray, test: np.ndarray, folder: RunFolder
+) -> dict[str, list[Point]]:
+    """The points of every variant, which are also added to the run's results."""
+    from datasets.progress import Bar
+
+    curves: dict[str, list[Point]] = {}
+    for variant in settings.variants:
+        points = train(settings, variant, training, test)
+        total = -(-settings.steps // settings.log_every) + 1
+        curves[variant] = list(Bar(points, desc=variant, total=total))
+        rows = [point._asdict() for point in curves[variant]]
+        folder.add_result({"variant": variant, "points": rows})
+    return curves
 
 
 def main(argv: Sequence[str] | None = None) -> None:

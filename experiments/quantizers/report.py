@@ -59,6 +59,7 @@ def _page(folder: Path, rows: list[dict[str, Any]], content: dict[str, Any]) -> 
     Args:
       content: the content of config.json.
     """
+    from datasets.file_names import printable
     from experiments.quantizers.table import scope
 
     template = Template((ASSETS / "quantizers.html.template").read_text())
@@ -79,7 +80,7 @@ def _page(folder: Path, rows: list[dict[str, Any]], content: dict[str, Any]) -> 
         _details("config", content["config"]),
     ]
     return template.substitute(
-        title=html.escape(f"Quantizers compared: {folder.resolve().name}"),
+        title=html.escape(f"Quantizers compared: {printable(folder.resolve().name)}"),
         style=(ASSETS / "report.css").read_text(),
         over=html.escape(scope(rows)),
         body="\n".join(parts),

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from datasets.example import Example
+from datasets.progress import Bar
 from experiments.measure.ground_truths import GroundTruth, compared, photographs
 from experiments.measure.reconstruction import fidelity, shortcut, squares, survival
 from experiments.report.code_report import draw_codes
@@ -125,7 +125,7 @@ class _TimedProgress:
     """A progress bar that also stores the time per step of the fastest interval."""
 
     def __init__(self, name: str) -> None:
-        self.bar = tqdm(desc=f"{name}: training", unit="step", leave=False)
+        self.bar = Bar(desc=f"{name}: training", unit="step")
         self.step_ms: float | None = None
         self._previous: tuple[int, float] | None = None
 

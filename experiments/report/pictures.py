@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from datasets.files import write_atomically
+from datasets.file_names import OutputNames
+from datasets.files import make_folder, write_atomically
 from experiments.report.panels import contact_sheet, panel_row
 from experiments.report.plotting import new_figure, one_at_a_time, write_figure
 from experiments.run.training_log import Series, TrainingLog
@@ -60,7 +61,7 @@ def draw_predictions(
     chosen = chosen_to_draw(scores, labels, defects, limit=limit)
     names = _file_names([truth.key for truth in truths])
     scale = max((float(p.map.max()) for p in predictions), default=0.0) or 1.0
-    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    make_folder(folder / "pictures")
     lines, sheet = [], []
     for i, (truth, prediction) in enumerate(zip(truths, predictions, strict=True)):
         picture = f"pictures/{names[i]}.png" if i in chosen else None
@@ -102,20 +103,13 @@ def _line(
 
 
 def _file_names(keys: Sequence[str]) -> list[str]:
-    """A file name without suffix for each key.
+    """A file name without suffix for each key, of letters, digits and a few others."""
+    names = OutputNames(".png")
+    return [str(names.of_key(key, _plain(key))) for key in keys]
 
-    No two are equal, not even where a file system ignores case.
-    """
-    names: list[str] = []
-    taken: set[str] = set()
-    for key in keys:
-        stem = re.sub(r"[^\w.-]+", "_", key).strip("_.") or "image"
-        name, number = stem, 2
-        while name.lower() in taken:
-            name, number = f"{stem}-{number}", number + 1
-        taken.add(name.lower())
-        names.append(name)
-    return names
+
+def _plain(key: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", key).strip("_.") or "image"
 
 
 def chosen_to_draw(

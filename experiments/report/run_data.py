@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from datasets.file_names import printable
 from experiments.report import published_results
 from experiments.report.image_uris import jpeg_uri, png_uri
 from experiments.report.panels import absent_panel, split_panel_row
@@ -49,7 +50,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     content = read_json(run_folder.config_path)
     shared, _ = common_settings(rows)
     run = {
-        "id": folder.resolve().name,
+        "id": printable(folder.resolve().name),
         "settings": shared,
         "columns": [column._asdict() for column in COLUMNS],
         "mean": {c.key: mean_of(rows, c.key) for c in COLUMNS},

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from tqdm import tqdm
 
 from agm_torch.config import GeneratorConfig, Kind, job_identity
+from datasets.files import writing
 from datasets.images import image_sha256, to_square
+from datasets.progress import Bar
 from datasets.shards import MANIFEST, SCHEMA_VERSION, content_key
 from experiments.run.anomaly_options import AnomalyOptions
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _POLL_SECONDS = 0.2
-_GRACE_SECONDS = 30.0
-"""Time in which the process may finish its record after a request to stop."""
+_GRACE_SECONDS = 2.8
+"""Time in which the process may write its records after a request to stop."""
 _SILENCE_SECONDS = 600.0
 """A process that writes nothing for this time is ended."""
 _INTERRUPTED = frozenset({130, -signal.SIGINT})
@@ -123,8 +124,9 @@ def ensure_shards(
     if (folder / MANIFEST).is_file():
         return folder
     with tempfile.TemporaryDirectory(prefix="lfquiad-") as scratch:
-        images = _written(squares, Path(scratch))
-        (Path(scratch) / "config.json").write_text(json.dumps(config.to_json()))
+        with writing(Path(scratch)):
+            images = _written(squares, Path(scratch))
+            (Path(scratch) / "config.json").write_text(json.dumps(config.to_json()))
         arguments = [
             *("generate", "--images", *map(str, images), "--category", category),
             *("--kind", kind, "--count", str(count), "--image-px", str(image_px)),
@@ -150,20 +152,14 @@ def _written(squares: Sequence[np.ndarray], folder: Path) -> list[Path]:
     return paths
 
 
-def _bar(category: str, count: int, *, shown: bool) -> tqdm:
-    return tqdm(
-        total=count,
-        desc=f"{category}: anomalies",
-        unit="",
-        leave=False,
-        disable=not shown,
-    )
+def _bar(category: str, count: int, *, shown: bool) -> Bar:
+    return Bar(total=count, desc=f"{category}: anomalies", disable=not shown)
 
 
 def _run(
     python: Path | None,
     arguments: Sequence[str],
-    bar: tqdm,
+    bar: Bar,
     should_stop: Callable[[], bool],
 ) -> Path:
     """Run the process to its end, and return the folder that it reports."""
@@ -183,9 +179,13 @@ def _run(
             for event in _events(process, should_stop):
                 _show(event, bar)
                 path = event.get("path", path)
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            raise
         finally:
             status = _ended(process)
-        if status in _INTERRUPTED:
+        # A scheduler may send the same signal to the generator.
+        if status in _INTERRUPTED or should_stop():
             raise KeyboardInterrupt
         if status or path is None:
             errors.seek(0)
@@ -218,7 +218,7 @@ def _events(
             )
 
 
-def _show(event: dict[str, Any], bar: tqdm) -> None:
+def _show(event: dict[str, Any], bar: Bar) -> None:
     if event["event"] == "waiting":
         bar.set_postfix_str(f"waiting for {event['owner']}")
     elif event["event"] == "progress":

@@ -56,6 +56,8 @@ def run_concurrently(
       KeyboardInterrupt: jobs were stopped, or not started.
       Exception: the error of the first job, in the order of `jobs`, that failed.
     """
+    from datasets.progress import write_line
+
     if at_once == 1:
         yield from _run_one_by_one(jobs, should_stop)
         return
@@ -131,14 +133,9 @@ def _raise_first(errors: list[BaseException]) -> None:
 
 
 def _report_finished(name: str, left: int, jobs: int) -> None:
+    from datasets.progress import write_line
+
     write_line(f"{name}: finished, {left} of {jobs} categories left")
-
-
-def write_line(text: str) -> None:
-    """Write one line to stderr, above the progress bars."""
-    from tqdm import tqdm
-
-    tqdm.write(text, file=sys.stderr)
 
 
 def shows_bars(at_once: int) -> bool:

@@ -46,7 +46,8 @@ class CheckedDataOptions(DataOptions):
     allow_partial: bool = False
     """Accept a part of a published data set: do not check its numbers of images."""
     on_leak: Literal["refuse", "warn", "ignore"] = "warn"
-    """What to do when a test image equals a training image, pixel by pixel."""
+    """What to do when a test image equals a training image, pixel by pixel, or is a
+    near copy of a shot: another size, or compressed again."""
 
     @property
     def data(self) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The folder of a run: its settings, its results, how it is created and opened."""
 
+import contextlib
 import datetime
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,15 @@ from experiments.run.provenance import provenance
 
 RESUMABLE = ("accuracy", "few_shot", "quantizers")
 """Commands that have --resume."""
+LOCK = ".lock"
 
 
 class RunFolder:
     """`runs/<id>`: config.json, results.jsonl, report.html, a folder per category."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_new: bool = False) -> None:
         self.path = path
+        self.is_new = is_new
 
     @classmethod
     def create(
@@ -31,23 +35,24 @@ class RunFolder:
         Raises:
           ValueError: `path` is a file, or a folder that is not empty.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            resume = f", or --resume {path} to resume the run in it"
-            raise ValueError(
-                f"--out {path} already holds something: choose another folder"
-                f"{resume if command in RESUMABLE else ''}"
-            )
-        from datasets.files import write_atomically
+        from datasets.file_names import require_plain
+        from datasets.files import make_folder, write_atomically
+        from datasets.lock import locked_file
 
-        path.mkdir(parents=True, exist_ok=True)
-        run = cls(path)
+        require_plain(path, "--out")
+
+        run = cls(path, is_new=True)
         content = {
             "command": command,
             "config": config,
             "provenance": provenance(device),
         }
         text = json.dumps(content, indent=2) + "\n"
-        write_atomically(run.config_path, text.encode())
+        _require_empty(path, command)
+        make_folder(path)
+        with locked_file(path / LOCK, what=f"makes {path}"):
+            _require_empty(path, command)  # another process may have made it meanwhile
+            write_atomically(run.config_path, text.encode())
         return run
 
     @classmethod
@@ -93,26 +98,94 @@ class RunFolder:
     def results(self, *fields: str) -> list[dict[str, Any]]:
         """The lines of the finished categories, in their order.
 
+        Of several lines of one category, as two processes at the same time wrote them
+        once, the last one counts: its detector is the one in the folder.
+
         Raises:
           ValueError: a line is damaged or lacks one of `fields`.
         """
-        return read_json_lines(self.results_path, fields=fields)
+        lines = read_json_lines(self.results_path, fields=fields)
+        return list({_key(line): line for line in lines}.values())
+
+    @contextlib.contextmanager
+    def in_use(self, should_stop: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Hold the run's lock; waits while another process runs in this folder.
+
+        If the block fails in a new folder before the first result, the folder is
+        removed, so that the next try may have the same name. A stopped run stays if
+        its command can resume it.
+
+        Args:
+          should_stop: ends the wait where it returns true.
+
+        Raises:
+          KeyboardInterrupt: `should_stop` ended the wait.
+        """
+        from datasets.files import remove_unfinished
+        from datasets.lock import locked_file
+
+        what = f"runs in {self.path}"
+        with locked_file(self.path / LOCK, what=what, should_stop=should_stop):
+            if should_stop():
+                raise KeyboardInterrupt
+            remove_unfinished(self.path)
+            try:
+                yield
+            except BaseException as error:
+                is_stop = isinstance(error, KeyboardInterrupt)
+                is_resumed = is_stop and self._command() in RESUMABLE
+                if self.is_new and not is_resumed and self._holds_settings_alone():
+                    shutil.rmtree(self.path, ignore_errors=True)
+                raise
+
+    def _command(self) -> str | None:
+        """The command that made the run; None if its settings name none."""
+        return read_json(self.config_path).get("command")
+
+    def _holds_settings_alone(self) -> bool:
+        """Whether the folder has no file but config.json and hidden ones."""
+        found = (path for path in self.path.rglob("*") if not path.is_dir())
+        return all(path.name.startswith((".", "config.json")) for path in found)
 
     def add_result(
         self, line: dict[str, Any], *, order: Sequence[str] | None = None
     ) -> None:
         """Add the line of a finished category; the file is complete at any moment.
 
+        A line of the same category, seed and variant is replaced.
+
         Args:
           order: the order of the categories in the file. Default: as they finish.
         """
         from datasets.files import write_atomically
 
-        lines = [*self.results(), line]
+        others = [each for each in self.results() if _key(each) != _key(line)]
+        lines = [*others, line]
         if order is not None:
             lines.sort(key=lambda result: order.index(result["category"]))
         text = "".join(json.dumps(result, sort_keys=True) + "\n" for result in lines)
         write_atomically(self.results_path, text.encode())
+
+
+def _key(line: dict[str, Any]) -> tuple[Any, ...]:
+    """What a line of results.jsonl is about. A run has one line for each key."""
+    return tuple(line.get(name) for name in ("category", "seed", "variant"))
+
+
+def _require_empty(path: Path, command: str) -> None:
+    """Refuse a folder, given as --out, that holds anything but a lock."""
+    if not path.exists():
+        return
+    from datasets.file_names import shell_line
+    from datasets.files import is_vacant
+
+    if path.is_dir() and is_vacant(path):
+        return
+    resume = f", or {shell_line('--resume', path)} to resume the run in it"
+    raise ValueError(
+        f"--out {path} already holds something: choose another folder"
+        f"{resume if command in RESUMABLE else ''}"
+    )
 
 
 def make_or_open(

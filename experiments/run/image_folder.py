@@ -1,5 +1,6 @@
 """Lists the photographs of a folder, once or while more of them arrive."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,6 +46,29 @@ def found_photographs(folder: Path | None, flag: str) -> list[Path]:
     return photographs
 
 
+def _states(folder: Path) -> dict[Path, tuple[int, int]] | None:
+    """Size and time of every photograph; None while the folder cannot be read."""
+    current = {}
+    try:
+        if not folder.is_dir():
+            return None
+        found = photographs_in(folder)
+    except OSError:
+        return None
+    for path in found:
+        with contextlib.suppress(OSError):  # removed since it was listed
+            stat = path.stat()
+            current[path] = (stat.st_size, stat.st_mtime_ns)
+    return current
+
+
+def _report_folder(folder: Path, *, is_there: bool) -> None:
+    from datasets.progress import write_line
+
+    state = "is back" if is_there else "is gone or cannot be read: waiting for it"
+    write_line(f"warning: {folder} {state}")
+
+
 def arriving(
     folder: Path,
     *,
@@ -55,7 +79,9 @@ def arriving(
 
     Yields None when no photograph is left at the moment. A file is yielded once its
     size and time are the same at two looks in a row: a file that is being copied is not
-    read too early. A file that was written again counts as a new one.
+    read too early. A file that was written again counts as a new one. One line on
+    stderr says when the folder is gone, as a disk that was unmounted, and one when it
+    is back.
 
     Args:
       folder: the folder to watch, with its sub-folders.
@@ -64,14 +90,13 @@ def arriving(
     """
     yielded: dict[Path, tuple[int, int]] = {}
     previous: dict[Path, tuple[int, int]] = {}
+    is_there = True
     while not should_stop():
-        current = {}
-        for path in photographs_in(folder):
-            try:
-                stat = path.stat()
-            except OSError:
-                continue  # removed since it was listed
-            current[path] = (stat.st_size, stat.st_mtime_ns)
+        current = _states(folder)
+        if (current is not None) != is_there:
+            is_there = not is_there
+            _report_folder(folder, is_there=is_there)
+        current = current or {}
         for path, state in current.items():
             if should_stop():
                 return

@@ -1,45 +1,39 @@
 """Ctrl-C and SIGTERM: a run stops so that it can be resumed."""
 
 import contextlib
-import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.run.concurrency import exit_with_threads
 
-INTERRUPTED = 130  # exit status, as shells give it for SIGINT
 
+def stopped(command: str, folder: Path, *flags: str) -> str:
+    """Say that a run was stopped, with a command to paste that resumes it.
 
-@contextlib.contextmanager
-def interruption() -> Iterator[Callable[[], bool]]:
-    """Catch the first Ctrl-C or SIGTERM, so that the state can be saved.
-
-    Yields a function that returns whether to stop. A second Ctrl-C stops at once.
+    Args:
+      command: as in `python -m experiments.few_shot`.
+      folder: the run's folder.
+      flags: further flags of the command.
     """
-    is_asked = False
+    from datasets.file_names import shell_line
 
-    def ask(number: int, frame: object) -> None:
-        nonlocal is_asked
-        if is_asked:
-            raise KeyboardInterrupt
-        is_asked = True
-        print("\nstopping after this step; again to stop at once", file=sys.stderr)
-
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: is_asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return f"stopped; resume with: {command} {shell_line('--resume', folder, *flags)}"
 
 
 @contextlib.contextmanager
-def resumable(command: str, folder: Path) -> Iterator[None]:
-    """After Ctrl-C, print the command that resumes the run in `folder`, and exit."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"stopped; resume with: {command} --resume {folder}", file=sys.stderr)
-        exit_with_threads(INTERRUPTED)
-        raise SystemExit(INTERRUPTED) from None
+def resumable(message: str) -> Iterator[None]:
+    """After Ctrl-C or SIGTERM, print `message`, and exit with status 130.
+
+    Args:
+      message: says that the run was stopped, and how it is resumed; see `stopped`.
+    """
+    from datasets.progress import last_line
+    from datasets.stopping import INTERRUPTED, last_words
+
+    with last_words(message):
+        try:
+            yield
+        except KeyboardInterrupt:
+            last_line(message)
+            exit_with_threads(INTERRUPTED)
+            raise SystemExit(INTERRUPTED) from None

@@ -1,5 +1,6 @@
 """Thresholds from the scores of a training or of a calibration's photographs."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +22,7 @@ FALSE_ALARM_RATE = 0.05
 """Default nominal false-alarm rate."""
 MAP_MAX = "map_max"
 """Name of the score that pixel thresholds are set on: the largest value of the map."""
+_ONE_SIDED = 1.645  # standard normal quantile of 95 %
 _LEAD = (
     0.02  # lead in AUROC that another image score needs to replace the preferred one
 )
@@ -40,6 +42,19 @@ def image_auroc(good: Sequence[float], anomalous: Sequence[float]) -> float:
     scores = np.array([*good, *anomalous], np.float64)
     counts = count_scores(scores, np.asarray(anomalous, np.float64))
     return float(image_figures(counts).values["image_auroc"])
+
+
+def lowest_chance_auroc(good: int, anomalous: int) -> float:
+    """The AUROC that unrelated scores stay above with a probability of about 95 %.
+
+    By the normal approximation of the Mann-Whitney statistic. An AUROC at or below it
+    means that the scores are the wrong way round, e.g. that labels were swapped.
+
+    Args:
+      good, anomalous: numbers of images, at least 1 each.
+    """
+    deviation = math.sqrt((good + anomalous + 1) / (12 * good * anomalous))
+    return 0.5 - _ONE_SIDED * deviation
 
 
 def chosen_score(
@@ -70,7 +85,7 @@ def thresholds_after_training(
 
     Args:
       scores: of the shots' variations and of the synthetic validation.
-      shots: number of good parts.
+      shots: number of different good parts.
       image_score: the image score that the thresholds apply to.
       pixel_f1_threshold: threshold of the largest F1 over the pixels of the synthetic
         validation; None if it could not be computed.

@@ -6,13 +6,13 @@ of this project.
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from datasets.files import filled_atomically
 from lfq_jax.export.formats import GRAPH_FILES, WRITERS, Format, Program, open_export
 from lfq_jax.inference.detector import Detector
 from lfq_jax.inference.detector_files import DetectorRecord, read_validation
@@ -98,10 +98,7 @@ def export_detector(
         `tolerance`.
     """
     images = _images_to_compare(detector, source)
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with filled_atomically(out) as partial:
         WRITERS[format](detector, partial, batch_size)
         about = _about(detector, format, batch_size)
         (partial / "export.json").write_text(json.dumps(about, indent=1) + "\n")
@@ -112,9 +109,6 @@ def export_detector(
         _require_parity(found, format=format, tolerance=tolerance)
         if format in _WITH_SCRIPT:
             shutil.copy(_ASSETS / f"run_{format}.py", partial / "run.py")
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return found
 
 

@@ -3,14 +3,13 @@
     detector/config.json            category, networks, scoring, good parts' appearance
     detector/weights.safetensors    all arrays of `Variables`, by path
     detector/validation.safetensors held-out images, to check an export with
+    detector/shots.safetensors      small versions of the shots, to recognise copies
     detector/thresholds.json        thresholds (see `lfq_jax.calibration.thresholds`)
 
 The folder is written under a temporary name and renamed, so it is complete or absent.
 """
 
 import json
-import os
-import shutil
 import typing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors
 import safetensors.numpy
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
+from datasets.files import filled_atomically, write_atomically
 from lfq_jax.calibration.thresholds import Thresholds
 from lfq_jax.config import ModelConfig, ScoreConfig, as_json, from_json
 from lfq_jax.inference.appearance import Appearance
@@ -27,10 +27,13 @@ from lfq_jax.inference.array_tree import by_path, variables_from_arrays
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.variables import Variables
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
+READABLE_VERSIONS = (8, SCHEMA_VERSION)
+"""Version 8 does not store what copies of the shots are recognised by."""
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.safetensors"
+SHOTS = "shots.safetensors"
 THRESHOLDS = "thresholds.json"
 _COPIED_FIELDS = ("category", "shots", "seed", "bit_depth")
 
@@ -50,6 +53,10 @@ class DetectorRecord(NamedTuple):
     score: ScoreConfig
     appearance: Appearance
     variables: Variables
+    shot_sha256s: tuple[str, ...] = ()
+    """Hashes of the size and pixels of the shots' photographs, if they are known."""
+    shot_looks: Float32[np.ndarray, "k 64 64"] | None = None
+    """Small versions of the shots' photographs, in the same order."""
 
     @property
     def wide_bit_depth(self) -> int:
@@ -79,18 +86,18 @@ def save_detector(
         "model": as_json(record.model),
         "score": as_json(record.score),
         "appearance": record.appearance._asdict(),
+        "shot_sha256s": list(record.shot_sha256s),
     }
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     images = {"images": np.ascontiguousarray(validation)}
-    (partial / WEIGHTS).write_bytes(safetensors.numpy.save(by_path(record.variables)))
-    (partial / VALIDATION).write_bytes(safetensors.numpy.save(images))
-    (partial / THRESHOLDS).write_text(_as_text(thresholds.as_json()))
-    (partial / CONFIG).write_text(_as_text(config))
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
+    with filled_atomically(folder, replaces=True) as partial:
+        weights = safetensors.numpy.save(by_path(record.variables))
+        (partial / WEIGHTS).write_bytes(weights)
+        (partial / VALIDATION).write_bytes(safetensors.numpy.save(images))
+        if record.shot_looks is not None:
+            looks = {"looks": np.ascontiguousarray(record.shot_looks)}
+            (partial / SHOTS).write_bytes(safetensors.numpy.save(looks))
+        (partial / THRESHOLDS).write_text(_as_text(thresholds.as_json()))
+        (partial / CONFIG).write_text(_as_text(config))
 
 
 def read_detector(folder: Path) -> DetectorRecord:
@@ -127,6 +134,8 @@ def read_detector(folder: Path) -> DetectorRecord:
         appearance=appearance,
         variables=variables,
         photograph_px=photograph_px,
+        shot_sha256s=tuple(config.get("shot_sha256s", ())),
+        shot_looks=_read_looks(folder),
         **copied,
     )
 
@@ -151,9 +160,7 @@ def read_thresholds(folder: Path) -> Thresholds:
 
 def write_thresholds(folder: Path, thresholds: Thresholds) -> None:
     """Replace this detector's thresholds in one atomic step."""
-    temporary = folder / f".{THRESHOLDS}.{os.getpid()}"
-    temporary.write_text(_as_text(thresholds.as_json()))
-    temporary.replace(folder / THRESHOLDS)
+    write_atomically(folder / THRESHOLDS, _as_text(thresholds.as_json()).encode())
 
 
 def _as_text(content: dict[str, Any]) -> str:
@@ -169,13 +176,19 @@ def _read_config(folder: Path) -> dict[str, Any]:
         version = int(config["schema_version"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if version != SCHEMA_VERSION:
+    if version not in READABLE_VERSIONS:
         raise ValueError(
             f"{path} has schema version {version}, and this version of the project "
             f"reads {SCHEMA_VERSION}: train the run again, or use a version of the "
             f"project that reads {version}"
         )
     return config
+
+
+def _read_looks(folder: Path) -> Float32[np.ndarray, "k 64 64"] | None:
+    """Small versions of the shots; None if the detector was saved without."""
+    path = folder / SHOTS
+    return _read_arrays(path)["looks"] if path.is_file() else None
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

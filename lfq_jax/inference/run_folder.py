@@ -4,6 +4,8 @@ import difflib
 import json
 from pathlib import Path
 
+from datasets.file_names import shell_line
+
 DETECTOR = "detector"
 
 
@@ -38,7 +40,7 @@ def detector_folder(run: Path, category: str | None = None) -> Path:
     if (run / category).is_dir():
         raise ValueError(
             f"category {category} of {run} has not finished: resume with "
-            f"python -m experiments.few_shot --resume {run}"
+            f"python -m experiments.few_shot {shell_line('--resume', run)}"
         )
     close = difflib.get_close_matches(category, finished, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]}?" if close else ""
@@ -65,5 +67,5 @@ def _without_detector(run: Path) -> str:
         return f"run {run}: its config.json is damaged: {error}"
     return (
         f"run {run} did not finish: no category has been trained; resume with "
-        f"python -m experiments.few_shot --resume {run}"
+        f"python -m experiments.few_shot {shell_line('--resume', run)}"
     )

@@ -1,7 +1,12 @@
 """Checkpoints of a training: its state as a pytree, and its config, saved by Orbax."""
 
+import contextlib
 import json
+import os
+import re
+import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,12 +15,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
 
+from datasets.files import WriteError, writing
 from lfq_jax.model.variables import Variables
 from lfq_jax.training.sharding import from_first_host, is_first_host
 from lfq_jax.training.state import TrainState
 
 # Errors that Orbax and its storage raise for an incomplete or foreign file.
 _DAMAGE = (ValueError, OSError, KeyError, TypeError, RuntimeError)
+
+_INCOMPLETE = ".orbax-checkpoint-tmp"
 
 # Orbax numbers the saves of a process by one counter. If another thread saved at the
 # same time, a save would wait forever for the signals of the other save's number.
@@ -70,14 +78,20 @@ class Checkpoints:
                 alone if several else ocp.options.MultiprocessingOptions()
             ),
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        with _write_errors(self.folder):
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def has_any(self) -> bool:
         """Whether there is a checkpoint to resume from."""
         return self._manager is not None and self._manager.latest_step() is not None
 
     def save(self, progress: Progress) -> None:
-        """Start to write a copy of `progress`; the caller may donate the original."""
+        """Start to write a copy of `progress`; the caller may donate the original.
+
+        Raises:
+          WriteError: this copy or the previous one could not be written. The latest
+            complete checkpoint stays.
+        """
         step = int(progress.state.step)
         if self._manager is None or self._manager.latest_step() == step:
             return
@@ -85,7 +99,7 @@ class Checkpoints:
             progress=ocp.args.StandardSave(_stored(jax.tree.map(np.array, progress))),
             config=ocp.args.JsonSave(self.config),
         )
-        with _SAVING:
+        with _SAVING, _write_errors(self.folder):
             self._manager.save(step, args=args)
             if self.waits:
                 self._manager.wait_until_finished()
@@ -148,10 +162,37 @@ class Checkpoints:
         )
 
     def close(self) -> None:
-        """Wait until the current save is complete."""
+        """Wait until the current save is complete.
+
+        Raises:
+          WriteError: the checkpoint could not be written.
+        """
         if self._manager is not None:
-            self._manager.wait_until_finished()
-            self._manager.close()
+            with _write_errors(self.folder):
+                self._manager.wait_until_finished()
+                self._manager.close()
+
+
+@contextlib.contextmanager
+def _write_errors(folder: Path) -> Iterator[None]:
+    """Turn the storage's refusal to write into a `WriteError` that names `folder`.
+
+    TensorStore puts the system's error number into the text of a ValueError. Incomplete
+    checkpoints are removed, which frees a full disk.
+    """
+    try:
+        with writing(folder):
+            try:
+                yield
+            except _DAMAGE as error:
+                code = re.search(r"os_error_code='(\d+)'", str(error))
+                if code is None:
+                    raise
+                raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+    except WriteError:
+        for incomplete in folder.glob(f"*{_INCOMPLETE}"):
+            shutil.rmtree(incomplete, ignore_errors=True)
+        raise
 
 
 def _on_host(progress: Progress) -> Progress:

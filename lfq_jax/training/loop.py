@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from datasets.files import make_folder
 from lfq_jax.backbones import Backbone
 from lfq_jax.calibration.calibrate import thresholds_after_training
 from lfq_jax.calibration.thresholds import Thresholds
@@ -48,6 +49,9 @@ class DetectorConfig:
     """Whether mirrored and turned parts are good parts."""
     seed: int
     """All randomness of the run comes from it."""
+    parts: int | None = None
+    """How many different parts the shots show, for the thresholds' statements. None: as
+    many as there are shots."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ def train(
     # A copy: the step donates its state's buffers.
     untrained = jax.tree.map(jnp.copy, state.variables)
     progress = Progress(state, untrained, np.array(-1.0), np.array(0))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     checkpoints = Checkpoints(
         folder / "checkpoints",
         _checkpoint_config(config, shots=shots, inputs=inputs),
@@ -185,7 +189,7 @@ def train(
         validation=validated.metrics,
         thresholds=thresholds_after_training(
             scores,
-            shots=shots,
+            shots=config.parts or shots,
             image_score=config.score.image_score,
             pixel_f1_threshold=validated.pixel_threshold,
         ),

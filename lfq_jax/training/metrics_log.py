@@ -1,9 +1,10 @@
 """metrics.jsonl: the log of a training, one line per logging interval."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from datasets.files import LineFile
 
 
 class MetricsFile:
@@ -16,15 +17,11 @@ class MetricsFile:
     def __init__(self, path: Path, *, step: int) -> None:
         lines = path.read_text().splitlines() if path.exists() else []
         kept = [line for line in lines if _step(line) <= step]
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text("".join(f"{line}\n" for line in kept))
-        temporary.replace(path)
-        self._file = path.open("a")
+        self._file = LineFile(path, kept)
 
     def write(self, line: dict[str, Any]) -> None:
-        """Append one line and flush it."""
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        """Append one line."""
+        self._file.write(json.dumps(line))
 
     def close(self) -> None:
         """Close the file."""

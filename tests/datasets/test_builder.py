@@ -235,7 +235,7 @@ def test_of_two_processes_one_prepares_and_the_other_waits(tmp_path):
     codes, errors = zip(*map(finished, processes), strict=True)
     assert codes == (0, 0)
     lines = "".join(errors).splitlines()
-    assert len(lines) < 2 and all("waiting for another process" in x for x in lines)
+    assert len(lines) < 2 and all("waiting for process" in x for x in lines)
 
 
 def test_a_waiting_builder_reads_the_copy_of_another_process(

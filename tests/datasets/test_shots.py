@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import datasets
+from datasets.leaks import checked_for_leaks
 from datasets.shots import Shots, choose
 from tests.dataset_files import mvtec_category, pixels, save
 
@@ -126,9 +127,9 @@ def test_a_copy_of_another_size_or_format_is_found(tmp_path, smooth_part, size, 
     copied(smooth_part, size, ending=".jpg", quality=90)
     test = load_test(tmp_path)
     trained = draw(tmp_path, "full").examples
-    with pytest.raises(ValueError, match=r"good/copy is good/002 \(resized\)"):
+    with pytest.raises(ValueError, match=r"good/copy is good/002 \(near\)"):
         datasets.check_leaks(trained, test)
-    leak = datasets.Leak("good/002", "good/copy", "resized")
+    leak = datasets.Leak("good/002", "good/copy", "near")
     assert datasets.check_leaks(trained, test, on_leak="warn") == [leak]
     assert "1 test images are also training images" in caplog.text
     assert datasets.check_leaks(trained, test, on_leak="ignore") == []
@@ -138,3 +139,65 @@ def test_only_copies_of_the_drawn_shots_are_leaks(tmp_path, smooth_part):
     copied(smooth_part, SIDE)
     others = [x for x in draw(tmp_path, "full").examples if x.key != "good/002"]
     assert datasets.check_leaks(others, load_test(tmp_path, on_leak="ignore")) == []
+
+
+def with_copies(tmp_path, *numbers: int):
+    """Five different photographs, and copies of the first under other numbers."""
+    part = mvtec_category(tmp_path / "data/part", train=0)
+    for i in range(5):
+        save(part / f"train/good/{i:03d}.png", smooth(0, i))
+    for i in numbers:
+        save(part / f"train/good/{i:03d}.png", smooth(0, 0))
+    return part
+
+
+def test_a_copy_of_a_shot_is_passed_over(tmp_path, caplog):
+    with_copies(tmp_path, *range(5, 12))
+    for k in (2, 4, 5):
+        drawn = draw(tmp_path, k)
+        assert len(set(drawn.sha256s)) == drawn.part_count == len(drawn.keys) == k
+        assert drawn.keys[:2] == draw(tmp_path, 2).keys
+    assert "training images are copies of a shot and were not drawn" in caplog.text
+    assert len(draw(tmp_path, "full").keys) == 5
+
+
+def test_a_compressed_copy_of_a_shot_is_passed_over(tmp_path):
+    part = with_copies(tmp_path)
+    for i in range(8):
+        name = part / f"train/good/copy{i}.jpg"
+        Image.fromarray(smooth(0, 0)).save(name, quality=80 + i)
+    assert draw(tmp_path, 5).part_count == 5
+
+
+def test_shots_of_one_part_alone_are_named(tmp_path, caplog):
+    part = with_copies(tmp_path, 1, 2, 3, 4)
+    assert len(list((part / "train/good").iterdir())) == 5
+    drawn = draw(tmp_path, 2)
+    assert len(drawn.keys) == 2
+    assert drawn.part_count == 1
+    assert len(caplog.messages) == 1
+    assert "part: 2 shots show 1 different part, since" in caplog.text
+
+
+def test_training_images_without_copies_are_drawn_without_a_warning(tmp_path, caplog):
+    with_copies(tmp_path)
+    assert draw(tmp_path, 5).part_count == 5
+    assert not caplog.messages
+
+
+def test_near_copies_of_shots_are_reported_while_the_test_images_are_scored(
+    tmp_path, smooth_part, caplog
+):
+    copied(smooth_part, 60)
+    test = load_test(tmp_path)
+    trained = draw(tmp_path, "full").examples
+    for on_leak in ("warn", "ignore"):
+        seen = list(checked_for_leaks(trained, test, on_leak=on_leak))
+        assert [example.key for example in seen] == list(test.keys)
+    expected = "1 test images are also training images: good/copy is good/002 (near)"
+    assert caplog.messages == [expected]
+    scored = []
+    with pytest.raises(ValueError, match="good/copy is good/002"):
+        for example in checked_for_leaks(trained, test, on_leak="refuse"):
+            scored.append(example)
+    assert len(scored) == len(test)

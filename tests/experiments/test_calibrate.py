@@ -1,14 +1,18 @@
 """`python -m experiments.calibrate`: thresholds set again from photographs."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import lfq_jax
+from datasets.copies import look
 from experiments import calibrate
-from tests.tiny_detector import part, write_run
+from lfq_jax.calibration.calibrate import lowest_chance_auroc
+from lfq_jax.inference.detector_files import read_detector, save_detector
+from tests.tiny_detector import part, tiny, write_run
 
 
 @pytest.fixture
@@ -189,3 +193,66 @@ def test_masks_that_mark_nothing_are_named(run, photographs, capsys, level, expe
     assert expected in message
     assert "Traceback" not in message
     assert (run / "plate" / "detector" / "thresholds.json").read_bytes() == stored
+
+
+def test_copies_count_as_one_part(run, photographs, capsys):
+    """Also after compression."""
+    good = photographs / "good"
+    for i in range(3):
+        shutil.copy(good / "0.png", good / f"copy{i}.png")
+    grain = Image.fromarray(part(7, px=8)).resize((80, 80), Image.Resampling.BICUBIC)
+    grain.save(good / "large.png")
+    grain.save(good / "large2.jpg", quality=90)
+    calibrate.main(["--run", str(run), "--good", str(good)])
+    printed = capsys.readouterr()
+    assert "warning: 4 of 25 photographs of --good are copies (" in printed.err
+    assert "copy0.png is 0.png (exact)" in printed.err
+    assert "each part counts once" in printed.err
+    assert "from 21 good images" in printed.out
+
+
+def test_swapped_folders_are_refused_unless_confirmed(run, photographs, capsys):
+    stored = run / "plate" / "detector" / "thresholds.json"
+    before = stored.read_text()
+    arguments = ["--run", str(run), "--good", str(photographs / "bad")]
+    arguments += ["--defective", str(photographs / "good")]
+    message = refusal(capsys, *arguments)
+    assert "--good scores higher than --defective: the AUROC of smoothed_max" in message
+    assert "--yes calibrates nevertheless" in message
+    assert stored.read_text() == before
+    calibrate.main([*arguments, "--yes"])
+    assert lfq_jax.load(run).thresholds.rule == "labelled"
+
+
+@pytest.mark.parametrize(
+    ("good", "anomalous", "least"), [(3, 3, 0.081), (1, 19, 0.0008), (20, 5, 0.2579)]
+)
+def test_the_lowest_auroc_by_chance_rises_with_the_number_of_images(
+    good, anomalous, least
+):
+    assert lowest_chance_auroc(good, anomalous) == pytest.approx(least, abs=1e-3)
+    assert lowest_chance_auroc(2, 2) < 0  # too few: never refused
+
+
+def test_a_stored_detector_knows_its_shots(run, photographs, capsys):
+    folder = run / "plate" / "detector"
+    looks = [look(part(0)), look(part(1))]
+    record, thresholds, images = tiny()
+    record = record._replace(
+        shot_sha256s=tuple(each.sha256 for each in looks),
+        shot_looks=np.stack([each.grey for each in looks]),
+    )
+    save_detector(folder, record, thresholds=thresholds, validation=images)
+    Image.fromarray(part(1)).save(photographs / "good" / "shot.png")
+    arguments = ["--run", str(run), "--good", str(photographs / "good")]
+    assert "shot.png is one of its shots" in refusal(capsys, *arguments)
+
+
+def test_a_detector_of_schema_8_is_read_without_its_shots(run):
+    path = run / "plate" / "detector" / "config.json"
+    config = json.loads(path.read_text()) | {"schema_version": 8}
+    del config["shot_sha256s"]
+    path.write_text(json.dumps(config))
+    record = read_detector(path.parent)
+    assert record.shot_sha256s == ()
+    assert record.shot_looks is None

@@ -1,9 +1,13 @@
 """Decide about photographs with this folder, numpy, Pillow and onnxruntime only.
 
 python run.py photograph.png ...
+
+A photograph that cannot be used is named in one line, the others are still decided, and
+the exit status is 1.
 """
 
 import json
+import struct
 import sys
 from pathlib import Path
 
@@ -19,15 +23,39 @@ ABOUT = json.loads((FOLDER / "export.json").read_text())
 
 
 def prepared(path: str) -> np.ndarray:
-    """A photograph as the graph's input: upright, 8 bits, without transparency."""
-    image = ImageOps.exif_transpose(Image.open(path))
-    if image.mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
-        sys.exit(f"error: {path} must be grey or RGB of 8 bits, got {image.mode}")
-    image = image.convert("RGB")
+    """A photograph as the graph's input: upright, 8 bits, without transparency.
+
+    Raises:
+      ValueError: the photograph has another mode, or is damaged.
+      OSError: it cannot be opened.
+    """
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
+                raise ValueError(f"must be grey or RGB of 8 bits, got {image.mode}")
+            image = image.convert("RGB")
+    except (SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise ValueError(f"is damaged or too large: {error}") from error
     width, height = ABOUT["preprocessing"]["resize_to"]
     shrinks = min(image.size) >= width
     how = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
     return np.asarray(image.resize((width, height), how))
+
+
+def shown(name: str) -> str:
+    """A name for the output, in one line; what cannot be printed is escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in name
+    )
+
+
+def reason(error: Exception, path: str) -> str:
+    """Why a photograph cannot be used, on one line that names it once."""
+    text = error.strerror if isinstance(error, OSError) else ""
+    words = " ".join((text or str(error)).replace(repr(path), "").split())
+    return f"error: {shown(path)}: {words}"
 
 
 options = onnxruntime.SessionOptions()
@@ -36,9 +64,18 @@ session = onnxruntime.InferenceSession(
     FOLDER / ABOUT["file"], options, providers=["CPUExecutionProvider"]
 )
 size = ABOUT["batch_size"]
-for name in sys.argv[1:]:
-    batch = np.repeat(prepared(name)[None], size, axis=0)
+names, failed = sys.argv[1:], 0
+if not names:
+    sys.exit("error: name one photograph or more: python run.py photograph.png ...")
+for name in names:
+    try:
+        batch = np.repeat(prepared(name)[None], size, axis=0)
+    except (OSError, ValueError) as error:
+        print(reason(error, name), file=sys.stderr)
+        failed += 1
+        continue
     outputs = session.run(["score", "calibrated", "is_anomalous"], {"images": batch})
     score, calibrated, is_anomalous = (np.asarray(output)[0] for output in outputs)
     verdict = "anomalous" if is_anomalous else "good"
-    print(f"{verdict}  score {score:.6f}  calibrated {calibrated:.4f}  {name}")
+    print(f"{verdict}  score {score:.6f}  calibrated {calibrated:.4f}  {shown(name)}")
+sys.exit(1 if failed else 0)

@@ -1,5 +1,6 @@
 """The user's own photographs: reading, refusals and messages."""
 
+import os
 import shutil
 
 import numpy as np
@@ -197,3 +198,34 @@ def test_an_unreadable_image_ends_in_one_line_and_nothing_is_prepared(
     assert error.startswith("error: ") and error.count("\n") == 1
     assert "crack/001.png cannot be read as an image" in error
     assert not list((tmp_path / "cache").rglob("dataset_info.json"))
+
+
+def test_names_that_are_not_utf_8_are_read(tmp_path):
+    """Of the data folder, a category, a defect and files."""
+    data = tmp_path / os.fsdecode(b"Ger\xe4te")
+    part = mvtec_category(data / os.fsdecode(b"K\xf6rper"), defects={"crack": 1})
+    good = part / "test" / "good" / "000.png"
+    for name in (os.fsdecode(b"gr\xfcn.png"), "a\nb.png", "n" * 251 + ".png"):
+        shutil.copy(good, good.with_name(name))
+    for split in ("test", "ground_truth"):
+        (part / split / "crack").rename(part / split / os.fsdecode(b"Ri\xdf"))
+    assert datasets.categories("folder", data) == ("K_xf6rper",)
+    test = datasets.load(
+        *("folder", "K_xf6rper", "test"),
+        data_dir=data,
+        cache_dir=tmp_path / "cache",
+        progress=False,
+    )
+    assert set(test.keys) == {
+        *("good/000", "good/001", r"good/gr\xfcn", r"good/a\nb"),
+        *(f"good/{'n' * 251}", r"Ri\xdf/000"),
+    }
+    assert {example.defect for example in test} == {"good", r"Ri\xdf"}
+    assert test[0].mask.any()
+
+
+def test_two_folders_that_would_be_one_category_are_refused(tmp_path):
+    for name in ("a_b", "a\\b"):
+        mvtec_category(tmp_path / name)
+    with pytest.raises(ValueError, match="would both be category a_b: rename one"):
+        datasets.categories("folder", tmp_path)

@@ -1,8 +1,16 @@
 """One category of a tiny run: images read, image size, no test images."""
 
 import json
+from typing import Any
 
+import numpy as np
+
+from datasets import Shots
+from datasets.example import Example
+from experiments.few_shot import category
 from experiments.few_shot.__main__ import main
+from experiments.few_shot.settings import FewShot
+from lfq_jax.training import loop
 from tests.tiny_run import TINY, elsewhere, parts, read, without_times
 
 __all__ = ["elsewhere", "parts", "read"]  # fixtures
@@ -45,3 +53,28 @@ def test_a_texture_is_trained_and_scored_at_its_own_size(capsys, parts, tmp_path
     assert line["image_px"] == 40
     detector = tmp_path / "run" / "plate" / "detector"
     assert json.loads((detector / "config.json").read_text())["model"]["image_px"] == 40
+
+
+def test_shots_of_one_part_count_as_one_for_the_thresholds(tmp_path, monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    mask = np.zeros((40, 40), bool)
+    key, sha256s = "good/000", ("0" * 64, "0" * 64)
+    example = Example(key, "plate", "object", "good", image, mask, 0, sha256s[0])
+    shots = Shots((key, key), sha256s, (example, example))
+    configs = []
+
+    def train(data, held_out, config, **_):
+        configs.append(config)
+
+    monkeypatch.setattr(loop, "train", train)
+    nothing: Any = None
+    category._train(
+        FewShot(),
+        nothing,
+        nothing,
+        shots=shots,
+        inputs={},
+        folder=tmp_path,
+        should_stop=lambda: False,
+    )
+    assert configs[0].parts == 1

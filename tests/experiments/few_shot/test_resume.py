@@ -1,6 +1,7 @@
 """How a stopped run is resumed, and with which settings."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from experiments.few_shot import runner
 from experiments.few_shot.__main__ import main
-from experiments.few_shot.resume import resumed
+from experiments.few_shot.resume import how_to_resume, resumed
 from experiments.few_shot.settings import FewShot, read_settings
 from experiments.run.folder import RunFolder
 from lfq_jax.config import as_json
@@ -148,3 +149,13 @@ def test_a_run_resumes_on_as_many_devices_as_are_named(capsys, tmp_path):
     run = started(tmp_path / "run")
     said = refusal(capsys, "--resume", str(run.path), "--devices", "9000")
     assert "devices must be in [0," in said and "9000" in said
+
+
+def test_the_command_that_resumes_can_be_pasted(tmp_path):
+    folder = started(tmp_path / "my runs" / "it's 2", at_once=2)
+    message = how_to_resume(FewShot(at_once=2), folder)
+    command = shlex.split(message.partition("resume with: ")[2])
+    assert command == [
+        *("python", "-m", "experiments.few_shot", "--resume", str(folder.path)),
+        *("--at-once", "2"),
+    ]

@@ -15,8 +15,11 @@ import pytest
 from PIL import Image
 
 import lfq_jax
+from datasets import stopping
+from datasets.lock import locked_file
 from experiments.evaluate.map_files import read_map
 from experiments.predict import __main__ as predict
+from experiments.predict.outputs import unreadable_row
 from lfq_jax.calibration.rules import Threshold
 from tests.tiny_detector import part, write_run
 
@@ -123,10 +126,19 @@ def test_npy_maps_are_the_heat_maps_and_overlays_can_be_left_out(run, images, tm
 
 def test_two_photographs_with_one_stem_get_an_overlay_each(run, images, tmp_path):
     write(images / "spot.bmp", part(61))
+    write(images / "spot.png.tif", part(62))
     out = tmp_path / "out"
-    predicted(run, images, out)
-    names = sorted(path.name for path in (out / "overlays").glob("*.jpg"))
-    assert names == ["spot.jpg", "spot.png.jpg"]
+    predicted(run, images, out, "--maps", "npy")
+    assert files_in(out / "overlays") == [
+        *("spot.jpg", "spot.png.jpg", "spot.png.tif.jpg")
+    ]
+    assert files_in(out / "maps") == ["spot.npy", "spot.png.npy", "spot.png.tif.npy"]
+    whole, bright = (np.load(out / f"maps/{n}.npy") for n in ("spot", "spot.png"))
+    assert bright.shape == (64, 64) and bright.max() > whole.max()
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
 def test_unreadable_photographs_are_listed_and_the_others_scored(
@@ -153,7 +165,7 @@ def test_a_stopped_command_prints_how_many_were_scored(
 ):
     answers = iter([False, False, True])
     interruption = contextlib.nullcontext(lambda: next(answers))
-    monkeypatch.setattr(predict, "interruption", lambda: interruption)
+    monkeypatch.setattr(stopping, "noted_signals", lambda: interruption)
     rows, status = predicted(run, images, tmp_path / "out")
     assert status == 130
     assert len(rows) == 2
@@ -161,6 +173,81 @@ def test_a_stopped_command_prints_how_many_were_scored(
     assert (
         len(json.loads((tmp_path / "out" / "scores.json").read_text())["images"]) == 2
     )
+
+
+def test_a_stopped_command_resumes_with_what_is_left_and_the_same_bytes(
+    run, images, tmp_path, capsys, monkeypatch
+):
+    write(images / "spot.jpg", part(51))  # two photographs with one stem
+    (images / "cut.png").write_bytes(b"")
+    for suffix in ("bmp", "png"):  # the fourth and the fifth, in Latin-1
+        name = f"good/1\udcfc.{suffix}"
+        write(images / f"x.{suffix}", part(52)).rename(images / name)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    predicted(run, images, whole, "--maps", "png")
+    with monkeypatch.context() as patched:
+        answers = iter([False] * 4 + [True] * 9)
+        interruption = contextlib.nullcontext(lambda: next(answers))
+        patched.setattr(stopping, "noted_signals", lambda: interruption)
+        assert predicted(run, images, cut, "--maps", "png")[1] == 130
+    with (cut / "scores.csv").open("a") as file:
+        file.write("half a li")  # of a killed process
+    refused = refusal(capsys, *_flags(run, images, cut))
+    assert "must name a new or an empty folder; the same command with" in refused
+    other = refusal(capsys, *_flags(run, images, cut), "--resume", "--rule", "max_f1")
+    assert "--resume needs the settings of --out" in other
+    predicted(run, images, cut, "--maps", "png", "--resume")
+    assert contents(cut) == contents(whole)
+
+
+def contents(out: Path) -> dict[str, object]:
+    """Every file that was written, without times."""
+    found: dict[str, object] = {}
+    for path in sorted(out.rglob("*")):
+        name = str(path.relative_to(out))
+        if path.name == "scores.csv":
+            rows = list(csv.DictReader(path.read_text().splitlines()))
+            found[name] = [row | {"seconds": ""} for row in rows]
+        elif path.name == "scores.json":
+            content = json.loads(path.read_text())
+            found[name] = [row | {"seconds": 0} for row in content.pop("images")]
+            found["about"] = content
+        elif path.is_file():
+            found[name] = path.read_bytes()
+    return found
+
+
+def _flags(run, images, out):
+    return ("--run", str(run), "--images", str(images), "--out", str(out))
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_command_that_fails_before_the_first_row_leaves_out_as_it_was(
+    run, images, tmp_path, capsys, monkeypatch, existed
+):
+    out = tmp_path / "out"
+    if existed:
+        out.mkdir()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        said = refusal(capsys, *_flags(run, images, out))
+    assert said.startswith(f"error: {out}") and said.count("\n") == 1
+    assert said.endswith("cannot be written: No space left on device\n")
+    assert not out.exists()
+    assert predicted(run, images, out)[1] == 0
+
+
+def test_a_second_process_does_not_write_into_the_same_folder(
+    run, images, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    with locked_file(out / ".lock"):
+        (out / "scores.csv").write_text("")
+        assert "must name a new or" in refusal(capsys, *_flags(run, images, out))
 
 
 def test_a_photograph_with_too_many_pixels_is_listed(
@@ -251,10 +338,10 @@ def test_a_file_name_that_is_not_text_is_escaped(run, tmp_path):
     write(folder / "a.png", part(40))
     write(tmp_path / "x.png", part(41)).rename(folder / os.fsdecode(b"Schr\xfc.png"))
     rows, status = predicted(run, folder, tmp_path / "out")
-    assert [row["file"] for row in rows] == ["Schr\\udcfc.png", "a.png"]
+    assert [row["file"] for row in rows] == [r"Schr\xfc.png", "a.png"]
     assert status == 0
-    broken = {"decision": "unreadable", "file": "\udcfc.png", "error": "x/\udcfc.png"}
-    assert predict._line(broken) == r"unreadable  \udcfc.png: x/\udcfc.png"
+    broken = unreadable_row("\udcfc\n.png", "x/\udcfc\n.png")
+    assert predict._line(broken) == r"unreadable  \xfc\n.png: x/\xfc\n.png"
 
 
 def test_a_watched_folder_is_scored_as_photographs_arrive(run, images, tmp_path):

@@ -9,6 +9,7 @@ from PIL import Image
 from experiments.measure.ground_truths import GroundTruth
 from experiments.report.panels import split_panel_row
 from experiments.report.pictures import (
+    _file_names,
     chosen_to_draw,
     draw_predictions,
     training_curves,
@@ -131,3 +132,11 @@ def test_a_log_that_cannot_be_drawn_is_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         training_curves(log, tmp_path / "curves.png")
     assert not (tmp_path / "curves.png").exists()
+
+
+def test_the_longest_keys_get_a_picture_name_that_fits():
+    keys = ["crack/" + "n" * 250, "crack/" + "n" * 249 + "m", "a b/0", "a_b/0", "A_B/0"]
+    names = _file_names(keys)
+    assert len({name.lower() for name in names}) == len(keys)
+    assert max(map(len, names)) <= 251
+    assert names[2:] == ["a_b_0", "a_b_0-2", "A_B_0-3"]

@@ -79,7 +79,7 @@ def test_a_hit_in_the_cache_starts_no_process(tmp_path, monkeypatch):
 def test_the_progress_is_shown_with_its_total(tmp_path, capsys):
     ensure(tmp_path, show_progress=True)
     shown = capsys.readouterr().err
-    assert "disc: anomalies" in shown and "/20" in shown
+    assert "disc: anomalies" in shown and "of 20" in shown
 
 
 def test_a_killed_process_is_reported_and_the_next_run_resumes(tmp_path, monkeypatch):

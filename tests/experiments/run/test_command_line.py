@@ -1,5 +1,6 @@
 """A mistake on a command line is one line that names it."""
 
+import io
 import re
 import subprocess
 import sys
@@ -192,3 +193,12 @@ def test_the_generators_commands_give_the_same_line():
     assert done.returncode == 2 and not done.stdout
     told = "error: missing: --category; all flags: python -m agm_torch generate --help"
     assert done.stderr == told + "\n"
+
+
+def test_a_name_that_the_terminal_lacks_ends_no_command(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    read_command_line(Renamed(), prog="x", argv=[])
+    print("gr\u00fcn gr\udcfcn …")
+    sys.stdout.flush()
+    assert written.getvalue() == b"gr\\xfcn gr\\udcfcn \\u2026\n"

@@ -43,3 +43,24 @@ def test_a_growing_file_arrives_once_its_size_is_stable(tmp_path):
     assert [each for each in found if each] == [first, growing]
     # a.png arrives at the second look; b.png had grown by then
     assert pauses[0] < found.index(first) < pauses[1] < found.index(growing)
+
+
+def test_one_line_says_that_the_folder_is_gone_and_one_that_it_is_back(
+    tmp_path, capsys
+):
+    folder, aside = tmp_path / "watched", tmp_path / "aside"
+    write(folder / "a.png", part(0))
+    seen, looks = [], 0
+    stops = lambda: looks > 12  # noqa: E731
+    for path in arriving(folder, poll_seconds=1e-4, should_stop=stops):
+        seen.append(path)
+        looks += path is None
+        if path is None and looks == 3:
+            folder.rename(aside)
+        if path is None and looks == 8:
+            aside.rename(folder)
+    assert seen.count(folder / "a.png") == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: {folder} is gone or cannot be read: waiting for it",
+        f"warning: {folder} is back",
+    ]

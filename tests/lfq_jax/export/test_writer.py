@@ -83,12 +83,16 @@ def test_the_exported_folder_runs_without_this_project(run, format, tmp_path):
         image = Image.fromarray(np.rot90(part(300, px=47, spot=spot), 2))
         image.save(tmp_path / f"{name}.png", exif=upside_down)
     Image.fromarray(np.full((47, 47), 999, np.uint16)).save(tmp_path / "wide.png")
+    whole = (tmp_path / "good.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "folder").mkdir()
     elsewhere = tmp_path / "moved"
     (run / "plate" / f"export-{format}").rename(elsewhere)
     code = (
         "import runpy, sys\n"
-        f"sys.argv = ['run.py', {str(tmp_path / 'good.png')!r}, "
-        f"{str(tmp_path / 'bad.png')!r}, 'wide.png']\n"
+        "sys.argv = ['run.py', 'good.png', 'wide.png', 'cut.png', 'none.png', "
+        "'folder', 'text.png', 'bad.png']\n"
         "try:\n"
         f"    runpy.run_path({str(elsewhere / 'run.py')!r}, run_name='__main__')\n"
         "finally:\n"
@@ -98,8 +102,14 @@ def test_the_exported_folder_runs_without_this_project(run, format, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
-    refused = "error: wide.png must be grey or RGB of 8 bits, got I;16"
-    assert (done.returncode, done.stderr.strip()) == (1, refused)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: wide.png: must be grey or RGB of 8 bits, got I;16",
+        f"error: cut.png: {_reason(tmp_path / 'cut.png')}",
+        "error: none.png: No such file or directory",
+        "error: folder: Is a directory",
+        "error: text.png: cannot identify image file",
+    ]
     detector = lfq_jax.load(run)
     good, bad = done.stdout.splitlines()
     for line, spot in ((good, False), (bad, True)):
@@ -107,6 +117,13 @@ def test_the_exported_folder_runs_without_this_project(run, format, tmp_path):
         assert line.startswith("anomalous" if found.is_anomalous else "good")
         assert float(line.split()[2]) == pytest.approx(found.score, abs=2e-6)
     assert bad.startswith("anomalous")
+
+
+def _reason(path):
+    """What Pillow says of a file that was cut short."""
+    with Image.open(path) as image, pytest.raises(OSError) as refused:
+        image.load()
+    return str(refused.value)
 
 
 def test_a_stablehlo_export_can_take_any_number_of_images(run):
