@@ -155,6 +155,7 @@ def load(
     builder.shows_progress = progress
     prepare(builder)
     examples = read_examples(builder, split)
+    builder.warn_of_remarks()
     if split == "test":
         _check_test_split(category, builder, examples, on_leak)
     return examples

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
 
 from datasets.builder import GOOD, Counts, Record
-from datasets.images import MASK_THRESHOLD, read_image, read_mask, rgb_png
+from datasets.images import read_image, rgb_png
+from datasets.masks import read_mask
+from datasets.remarks import Remarks
 
 
 class Photograph(NamedTuple):
@@ -31,8 +32,8 @@ class Category(NamedTuple):
     """Folder that stored file names are relative to."""
     train: list[Photograph]
     test: list[Photograph]
-    mask_threshold: int = MASK_THRESHOLD
-    """A mask's pixel is anomalous if its value is above this, of 255."""
+    has_numbered_masks: bool = False
+    """Whether the data set's masks are known to number the kinds of defect from 1."""
 
     def counts(self) -> Counts:
         """Numbers of photographs, counted as in the data set's paper."""
@@ -53,21 +54,38 @@ class Category(NamedTuple):
 
 
 def read_record(
-    category: Category, photograph: Photograph, *, kind: str, depth: int = 8
+    category: Category,
+    photograph: Photograph,
+    *,
+    kind: str,
+    depth: int | None = None,
+    is_known: bool = True,
+    remarks: Remarks,
 ) -> Record:
     """Read image and mask of one photograph; without a mask file the mask is empty.
 
     Args:
+      category: the photograph's category.
+      photograph: the files.
       kind: texture or object.
-      depth: bit depth of grey values, see `datasets.images.read_image`.
+      depth: bit depth of the camera, see `datasets.images.read_image`.
+      is_known: whether training images of more than 8 bits have shown that depth.
+      remarks: receives what the readers had to decide.
 
     Raises:
-      ValueError: a file cannot be read, or the mask's size differs from the image's.
+      ValueError: a file cannot be read, or `datasets.masks` refuses the mask.
     """
-    image = read_image(photograph.path, depth=depth)
+    path = photograph.path
+    image = read_image(path, depth=depth, is_known=is_known, remarks=remarks)
     mask = np.zeros(image.shape[:2], bool)
     if photograph.mask is not None:
-        mask = _read_mask(photograph.mask, category.mask_threshold, image.shape[:2])
+        mask = read_mask(
+            photograph.mask,
+            path,
+            image.shape[:2],
+            remarks=remarks,
+            is_numbered=category.has_numbered_masks,
+        )
     return Record(
         key=photograph.key,
         category=category.name,
@@ -75,18 +93,6 @@ def read_record(
         defect=photograph.defect,
         image=image,
         mask=mask,
-        source=str(photograph.path.relative_to(category.root)),
-        png=rgb_png(photograph.path),
+        source=str(path.relative_to(category.root)),
+        png=rgb_png(path),
     )
-
-
-def _read_mask(
-    path: Path, threshold: int, shape: tuple[int, ...]
-) -> Bool[np.ndarray, "h w"]:
-    mask = read_mask(path, threshold=threshold)
-    if mask.shape != shape:
-        raise ValueError(
-            f"{path} must have its image's size {shape[1]}x{shape[0]}, got "
-            f"{mask.shape[1]}x{mask.shape[0]}"
-        )
-    return mask

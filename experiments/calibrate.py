@@ -95,16 +95,25 @@ def score_folder(
       ValueError: if a photograph cannot be read, since it might be an important one; if
         a mask is not a mask or has another size than its photograph.
     """
+    import numpy as np
     from tqdm import tqdm
 
     from datasets.images import read_image
+    from datasets.masks import read_mask
+    from datasets.remarks import Remarks
     from lfq_jax.metrics.evaluation import StreamingPixelMetrics, to_mask_resolution
 
     sizes: list[tuple[int, int]] = []
+    record, remarks = predictor.record, Remarks()
 
     def photographs() -> "Iterator[np.ndarray]":
         for path in tqdm(paths, desc=what, unit="image", leave=False):
-            image = read_image(path, depth=predictor.record.wide_bit_depth)
+            image = read_image(
+                path,
+                depth=record.wide_bit_depth,
+                is_known=record.bit_depth > 8,
+                remarks=remarks,
+            )
             sizes.append((image.shape[0], image.shape[1]))
             yield image
 
@@ -117,30 +126,15 @@ def score_folder(
         mask_path = masks[i] if masks else None
         if masks is not None and mask_path is None:
             continue
-        mask = _read_mask(mask_path, path, sizes[i])
-        if mask_path is not None and not mask.any():
-            continue  # an empty mask does not show where the defect is
+        mask = np.zeros(sizes[i], bool)
+        if mask_path is not None:
+            mask = read_mask(mask_path, path, sizes[i], remarks=remarks)
+            if not mask.any():
+                continue  # an empty mask does not show where the defect is
         pixels.update([to_mask_resolution(raw.map, sizes[i])], [mask])
+    for line in remarks.lines():
+        print(f"warning: {line}", file=sys.stderr)
     return Scored(scores, pixels)
-
-
-def _read_mask(
-    mask_path: Path | None, image_path: Path, size: tuple[int, int]
-) -> "np.ndarray":
-    """The mask of a photograph, bool [h w]; without a file, no pixel is anomalous."""
-    import numpy as np
-
-    from datasets.images import read_mask_levels
-    from lfq_jax.metrics.ground_truth import binarise
-
-    if mask_path is None:
-        return np.zeros(size, bool)
-    mask = binarise(read_mask_levels(mask_path), name=str(mask_path))
-    if mask.shape != size:
-        raise ValueError(
-            f"{mask_path} must have the size of {image_path}, {size}, got {mask.shape}"
-        )
-    return mask
 
 
 def masks_of(paths: Sequence[Path], images: Path, masks: Path) -> list[Path | None]:

@@ -17,8 +17,6 @@ SPLIT_COLUMNS = ("object", "split", "label", "image", "mask")
 DEFECT_TABLE = "image_anno.csv"
 NORMAL = "normal"
 ANOMALY = "anomaly"
-MASK_THRESHOLD = 0
-"""Masks number the kinds of defect from 1, so every value above 0 is anomalous."""
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -90,7 +88,8 @@ def read_category(name: str, root: Path, *, skip_missing: bool = False) -> Categ
         )
     if not splits["train"]:
         raise ValueError(f"{root} contains no training photograph of {name}")
-    return Category(name, root, splits["train"], splits["test"], MASK_THRESHOLD)
+    train, test = splits["train"], splits["test"]
+    return Category(name, root, train, test, has_numbered_masks=True)
 
 
 def _photograph(root: Path, row: dict[str, str], defects: dict[str, str]) -> Photograph:

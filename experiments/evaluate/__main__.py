@@ -45,8 +45,8 @@ class Evaluate:
     """`streaming` needs constant memory. `exact` sorts all pixels."""
     rule: GroundTruthRule = "own-resolution"
     """How maps and masks are compared. The default compares at each mask's resolution,
-    with masks > 127. The other rules reproduce published code: compare a published
-    result under its own rule."""
+    with the pixels that the mask marks. The other rules reproduce published code:
+    compare a published result under its own rule."""
     evaluation_px: int = 256
     """Side of the square in which the rules other than own-resolution compare."""
     pro_fpr_limit: float = 0.3
@@ -150,18 +150,25 @@ def _pairs_with_mask(
 ) -> "MapsAndMasks":
     """Maps and masks of the test images that are good or whose mask marks a defect."""
     from datasets.builder import GOOD
-    from experiments.evaluate.map_files import MapsAndMasks, marks_something
+    from datasets.masks import MASK_THRESHOLD
+    from datasets.remarks import Remarks
+    from experiments.evaluate.map_files import MapsAndMasks, mask_levels
 
+    remarks = Remarks()
+    marks = [(mask_levels(p, remarks) > MASK_THRESHOLD).any() for p in category.test]
+    for line in remarks.lines():
+        warnings.warn(line, stacklevel=1)
     kept = [
         (image, path)
-        for image, path in zip(category.test, paths, strict=True)
-        if image.defect == GOOD or marks_something(image.mask)
+        for image, path, marks_defect in zip(category.test, paths, marks, strict=True)
+        if image.defect == GOOD or marks_defect
     ]
     return MapsAndMasks(
         [image for image, _ in kept],
         [path for _, path in kept],
         rule=settings.rule,
         evaluation_px=settings.evaluation_px,
+        remarks=remarks,
     )
 
 
@@ -238,7 +245,7 @@ def remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
         if row["without_mask"]:
             lines.append(
                 f"{row['category']}: {row['without_mask']} defective images have no "
-                "mask and count only for the metrics of images"
+                "mask or an empty mask, and count only for the metrics of images"
             )
         for name in ("aupimo", "image_intervals", "pixel_intervals"):
             if name in row["not_computed"]:

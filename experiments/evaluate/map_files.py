@@ -7,7 +7,6 @@ There is one map for each test image: npy, tiff (float or integer) or png (8 or 
 grey).
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,16 +14,12 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
-from datasets.images import image_shape, is_hidden, read_mask_levels
+from datasets.images import image_shape, is_hidden
+from datasets.masks import read_mask_levels
 from datasets.photographs import Category, Photograph
+from datasets.remarks import Remarks
 from experiments.measure.lazy_arrays import LazyArrays
-from lfq_jax.metrics.ground_truth import (
-    THRESHOLD,
-    GroundTruthRule,
-    Pair,
-    is_two_level,
-    under_rule,
-)
+from lfq_jax.metrics.ground_truth import GroundTruthRule, Pair, under_rule
 
 MAP_SUFFIXES = frozenset({".npy", ".png", ".tif", ".tiff"})
 _FEW = 3
@@ -126,17 +121,16 @@ def _category_maps(folder: Path, name: str) -> Path:
     raise ValueError(f"--maps {folder} has no folder of category {name}")
 
 
-def marks_something(mask: Path | None) -> bool:
-    """Whether there is a mask and it marks a defect.
-
-    An empty mask of a defective image does not show where the defect is.
+def mask_levels(photograph: Photograph, remarks: Remarks) -> UInt8[np.ndarray, "h w"]:
+    """The mask of a test image, 0 to 255; all zero if there is no file.
 
     Raises:
-      ValueError: if the file is not a complete image.
+      ValueError: if the image cannot be read, or `datasets.masks` refuses its mask.
     """
-    if mask is None:
-        return False
-    return bool(read_mask_levels(mask).any())
+    shape = image_shape(photograph.path)
+    if photograph.mask is None:
+        return np.zeros(shape, np.uint8)
+    return read_mask_levels(photograph.mask, photograph.path, shape, remarks=remarks)
 
 
 class MapsAndMasks:
@@ -148,6 +142,7 @@ class MapsAndMasks:
       rule: how maps and masks are compared.
       evaluation_px: side of the square in which rules other than own-resolution
         compare.
+      remarks: receives what the reader of masks had to decide.
     """
 
     def __init__(
@@ -157,13 +152,14 @@ class MapsAndMasks:
         *,
         rule: GroundTruthRule,
         evaluation_px: int,
+        remarks: Remarks,
     ) -> None:
+        self.remarks = remarks
         self.photographs = photographs
         self.paths = maps
         self.rule: GroundTruthRule = rule
         self.evaluation_px = evaluation_px
         self._latest: tuple[int, Pair] | None = None
-        self._warned = False
 
     @property
     def maps(self) -> LazyArrays[int]:
@@ -175,18 +171,10 @@ class MapsAndMasks:
         """The masks, as the rule compares them."""
         return LazyArrays(range(len(self.paths)), lambda i: self.pair(i).mask)
 
-    def mask_levels(self, i: int) -> UInt8[np.ndarray, "h w"]:
-        """Mask `i` as stored in its file, 0 to 255; all zero if there is no file."""
-        photograph = self.photographs[i]
-        if photograph.mask is not None:
-            return read_mask_levels(photograph.mask)
-        return np.zeros(image_shape(photograph.path), np.uint8)
-
     def pair(self, i: int) -> Pair:
         """Map and mask `i`, as the rule compares them."""
         if self._latest is None or self._latest[0] != i:
-            mask = self.mask_levels(i)
-            self._warn_of_levels(mask, i)
+            mask = mask_levels(self.photographs[i], self.remarks)
             pair = under_rule(
                 read_map(self.paths[i]),
                 mask,
@@ -196,12 +184,3 @@ class MapsAndMasks:
             )
             self._latest = (i, pair)
         return self._latest[1]
-
-    def _warn_of_levels(self, mask: UInt8[np.ndarray, "h w"], i: int) -> None:
-        if not self._warned and not is_two_level(mask):
-            self._warned = True
-            warnings.warn(
-                f"{self.photographs[i].mask} has values other than 0 and 255; a mask "
-                f"is anomalous where it is > {THRESHOLD} of 255",
-                stacklevel=3,
-            )

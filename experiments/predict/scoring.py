@@ -1,5 +1,6 @@
 """Scores photographs in batches and yields one row of the table for each."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from experiments.predict.outputs import ImageFiles, row_of, unreadable_row
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     import numpy as np
 
+    from datasets.remarks import Remarks
     from lfq_jax.inference.detector import Detector, Prediction
 
 BATCH_PIXELS = 32_000_000
@@ -36,14 +38,17 @@ def score_all(
       tile_px: width of the tiles; 0 scores photographs as a whole.
       on_image: called with every photograph that could be read.
     """
+    from datasets.remarks import Remarks
+
     thresholds = detector.thresholds
+    remarks = Remarks(_warn)
     with ThreadPoolExecutor(2) as pool:
         for paths in _batches(arrivals, detector.record.score.batch_size):
             started = time.monotonic()
             names = [path.relative_to(folder).as_posix() for path in paths]
             images: dict[str, np.ndarray] = {}
             errors: dict[str, str] = {}
-            loaded = pool.map(lambda path: _load(path, detector), paths)
+            loaded = pool.map(lambda path: _load(path, detector, remarks), paths)
             for name, image in zip(names, list(loaded), strict=True):
                 if isinstance(image, str):
                     errors[name] = image
@@ -71,6 +76,12 @@ def score_all(
                     )
 
 
+def _warn(line: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(f"warning: {line}", file=sys.stderr)
+
+
 def _batches(arrivals: Iterable[Path | None], size: int) -> Iterator[list[Path]]:
     """Photographs to score together, at most `size` and within BATCH_PIXELS.
 
@@ -93,12 +104,19 @@ def _batches(arrivals: Iterable[Path | None], size: int) -> Iterator[list[Path]]
         yield batch
 
 
-def _load(path: Path, detector: "Detector") -> "np.ndarray | str":
+def _load(path: Path, detector: "Detector", remarks: "Remarks") -> "np.ndarray | str":
     """The photograph, or the reason why it cannot be scored."""
     from datasets.images import read_image
 
+    record = detector.record
     try:
-        return detector.rgb(read_image(path, depth=detector.record.wide_bit_depth))
+        image = read_image(
+            path,
+            depth=record.wide_bit_depth,
+            is_known=record.bit_depth > 8,
+            remarks=remarks,
+        )
+        return detector.rgb(image)
     except ValueError as error:
         reason = str(error)
         return reason if str(path) in reason else f"{path}: {reason}"

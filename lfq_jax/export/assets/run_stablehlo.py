@@ -17,7 +17,10 @@ ABOUT = json.loads((FOLDER / "export.json").read_text())
 
 def prepared(path: str) -> np.ndarray:
     """A photograph as the graph's input: upright, 8 bits, without transparency."""
-    image = ImageOps.exif_transpose(Image.open(path))
+    image = Image.open(path)
+    if any(";16" in str(tile[3]) for tile in image.tile):
+        sys.exit(f"error: {path} must have 8 bits a value, got 16")
+    image = ImageOps.exif_transpose(image)
     if image.mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
         sys.exit(f"error: {path} must be grey or RGB of 8 bits, got {image.mode}")
     image = image.convert("RGB")
