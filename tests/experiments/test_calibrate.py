@@ -1,6 +1,8 @@
 """`python -m experiments.calibrate`: thresholds set again from photographs."""
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 
 import lfq_jax
 from experiments import calibrate
+from tests.odd_image_files import png16
 from tests.tiny_detector import part, write_run
 
 
@@ -164,10 +167,45 @@ def test_an_empty_mask_does_not_count_for_the_pixels(run, photographs):
     assert thresholds[0] == thresholds[1]
 
 
+class Blank:
+    """A predictor whose maps are all zero."""
+
+    record = SimpleNamespace(wide_bit_depth=16, bit_depth=8)
+
+    def predict(self, images, *, tile_px):
+        for _ in images:
+            yield SimpleNamespace(calibration_scores={}, map=np.zeros((40, 40)))
+
+
+def test_masks_are_read_however_they_were_saved(photographs, capsys):
+    paths = sorted((photographs / "bad").iterdir())[:4]
+    masks = sorted((photographs / "masks").iterdir())
+    blank: Any = Blank()
+    for path in masks:
+        shape = Image.open(path)
+        white = Image.new("RGB", shape.size, "white")
+        white.putalpha(shape)
+        white.save(path)
+    scored = calibrate.score_folder(blank, paths, masks, tile_px=0, what="defective")
+    assert scored.pixels.counts().anomalous.sum() == 4 * 100
+    warnings = capsys.readouterr().err
+    assert warnings.count("its opacity is the mask (3 other files likewise)") == 1
+
+
+def test_a_doubtful_bit_depth_causes_one_warning(photographs, capsys):
+    paths = sorted((photographs / "good").iterdir())[:3]
+    for path in paths:
+        png16(path, np.asarray(Image.open(path)).astype(np.uint16) << 4)
+    blank: Any = Blank()
+    calibrate.score_folder(blank, paths, None, tile_px=0, what="good")
+    warnings = capsys.readouterr().err
+    assert warnings.count("16 times too dark (2 other files likewise)") == 1
+
+
 @pytest.mark.parametrize(
     ("level", "expected"),
     [
-        (1, "_mask.png has values up to 1 and none above 127"),
+        (1, "_mask.png has the value 1 in every pixel, which may mark"),
         (0, "gives no pixel threshold: there is no anomalous pixel"),
     ],
 )

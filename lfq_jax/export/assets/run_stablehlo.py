@@ -18,11 +18,12 @@ ABOUT = json.loads((FOLDER / "export.json").read_text())
 def prepared(path: str) -> np.ndarray:
     """A photograph as the graph's input: upright, 8 bits, without transparency."""
     image = Image.open(path)
-    if any(";16" in str(tile[3]) for tile in image.tile):
-        sys.exit(f"error: {path} must have 8 bits a value, got 16")
+    # Pillow decodes colours of 16 bits to 8, and calls them RGB.
+    is_wide = any(";16" in str(tile[3]) for tile in image.tile)
+    mode = "16 bits" if is_wide else image.mode
     image = ImageOps.exif_transpose(image)
-    if image.mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
-        sys.exit(f"error: {path} must be grey or RGB of 8 bits, got {image.mode}")
+    if mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
+        sys.exit(f"error: {path} must be grey or RGB of 8 bits, got {mode}")
     image = image.convert("RGB")
     width, height = ABOUT["preprocessing"]["resize_to"]
     shrinks = min(image.size) >= width

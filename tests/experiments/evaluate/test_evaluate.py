@@ -205,13 +205,41 @@ def test_a_good_photograph_with_an_exif_rotation_has_its_rotated_shape(
     assert _evaluate(root)["metrics"] == before
 
 
-def test_masks_with_grey_levels_get_one_warning(root: Path, capsys):
+@pytest.mark.parametrize(
+    ("colours", "remark"),
+    [
+        ((0, 200), "has the values 0 and 200: 200 is the defect"),
+        ((0, 2), "has the values 0 and 2: 2 is the defect"),
+        (((0, 0, 0), (255, 0, 0)), "is in colour: every colour but"),
+        (((9, 9, 9, 0), (9, 9, 9, 255)), "its opacity is the mask"),
+    ],
+)
+def test_masks_are_read_however_they_were_saved_with_one_warning(
+    root: Path, capsys, colours, remark: str
+):
+    before = _evaluate(root)["metrics"]
+    capsys.readouterr()
     for i in range(2):
         path = root / f"data/nut/ground_truth/hole/{i}_mask.png"
-        levels = np.asarray(Image.open(path)) // 255 * 200
-        Image.fromarray(levels.astype(np.uint8)).save(path)
+        numbers = np.asarray(Image.open(path)) // 255
+        Image.fromarray(np.array(colours, np.uint8)[numbers]).save(path)
+    assert _evaluate(root)["metrics"] == before
+    warnings = capsys.readouterr().err
+    assert warnings.count("warning: ") == 1 and remark in warnings
+    assert "(1 other file likewise)" in warnings
+
+
+def test_a_mask_of_another_size_than_its_photograph_is_named(root: Path, capsys):
+    path = root / "data/nut/ground_truth/hole/0_mask.png"
+    Image.new("L", (30, 20)).save(path)
+    error = _refused(root, capsys)
+    assert f"{path} must have the size of" in error and "60x40, got 30x20" in error
+
+
+def test_an_empty_mask_is_not_called_missing(root: Path, capsys):
+    Image.new("L", (60, 40)).save(root / "data/nut/ground_truth/hole/0_mask.png")
     _evaluate(root)
-    assert capsys.readouterr().err.count("a mask is anomalous where it is > 127") == 1
+    assert "1 defective images have no mask or an empty mask" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
