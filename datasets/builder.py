@@ -125,7 +125,8 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
     def _download_and_prepare(self, *arguments: Any, **options: Any) -> None:
         with shuffling_on_disk():
             super()._download_and_prepare(*arguments, **options)
-        self.info.metadata["remarks"] = self.remarks.lines()
+        metadata: Any = self.info.metadata
+        metadata["remarks"] = self.remarks.lines()
         self.warn_of_remarks()
 
     def warn_of_remarks(self) -> None:

@@ -25,6 +25,7 @@ _TRANSPARENT = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 _WARNINGS_LOCK = threading.Lock()  # warning filters are global to the process
 _QUARTER_TURNS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap the sides
 _SEPARATE_PLANES = 2  # value of the TIFF tag "planar configuration"
+_WHITE_IS_ZERO = 0  # value of the TIFF tag "photometric interpretation"
 _UNSIGNED = 1  # value of the TIFF tag "sample format"
 
 
@@ -96,9 +97,8 @@ def decode_file(path: Path) -> Stored:
 
 def upright_shape(image: Image.Image) -> tuple[int, int]:
     """Height and width of an opened image after `decode_file`. Decodes nothing."""
-    tags = getattr(
-        image, "tag_v2", {}
-    )  # Pillow's size of a TIFF may be rotated already
+    # Pillow's own size of a TIFF may be rotated already.
+    tags = getattr(image, "tag_v2", {})
     width = tags.get(TiffImagePlugin.IMAGEWIDTH, image.width)
     height = tags.get(TiffImagePlugin.IMAGELENGTH, image.height)
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -161,10 +161,14 @@ def _wide_grey(image: Image.Image, file: Image.Image) -> Shaped[np.ndarray, "h w
     """The image's integers in the machine's byte order."""
     values = np.asarray(image)
     values = values.astype(values.dtype.newbyteorder("="))
-    sample_format = getattr(file, "tag_v2", {}).get(TiffImagePlugin.SAMPLEFORMAT, 0)
+    tags = getattr(file, "tag_v2", {})
+    sample_format = tags.get(TiffImagePlugin.SAMPLEFORMAT, 0)
     # Pillow decodes unsigned integers of 32 bits as signed ones.
     if values.dtype == np.int32 and _UNSIGNED in np.atleast_1d(sample_format):
         return values.view(np.uint32)
+    is_inverted = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO
+    if values.dtype == np.uint16 and is_inverted:  # Pillow inverts 8 bits alone
+        return np.uint16(65535) - values
     return values
 
 

@@ -2,8 +2,8 @@
 
 The rule, in this order:
 
-1. *Opacity.* Where it varies, pixels that are wholly transparent are background. If all
-   other pixels have one colour, the opacity itself is the mask.
+1. *Opacity.* Where it varies, pixels that are wholly transparent are background. If the
+   other pixels have one colour, or none of them is black, the opacity is the mask.
 2. *Palette.* The colours count. Only if they are all the same, the numbers count.
 3. *Colour.* Every colour but the background is a defect. The background is black if
    at least 1 % of the image is black, else the colour of more than half of the image.
@@ -141,8 +141,8 @@ def _plane(path: Path, stored: Stored) -> Plane:
     seen: tuple[tuple[str, str], ...] = ()
     if alpha is not None and _varies(alpha.ravel()):
         visible = alpha > 0
-        if not _varies(colours[visible]):
-            remark = "has one colour and varies in opacity: its opacity is the mask"
+        if not _varies(colours[visible]) or not _has_black(colours[visible]):
+            remark = "varies in opacity and has no black: its opacity is the mask"
             return Plane(alpha, (("opacity", remark),))
         if not visible.all():
             colours = colours.copy()
@@ -165,6 +165,11 @@ def _plane(path: Path, stored: Stored) -> Plane:
         )
     distance = _distance_from_background(path, colours)
     return distance._replace(remarks=seen + distance.remarks)
+
+
+def _has_black(pixels: Shaped[np.ndarray, "n *c"]) -> bool:
+    """Whether enough pixels are black to be the background."""
+    return bool((pixels.reshape(len(pixels), -1) == 0).all(-1).mean() >= _LEAST_BLACK)
 
 
 def _varies(pixels: Shaped[np.ndarray, "n *c"]) -> bool:
@@ -194,7 +199,7 @@ def _background(
     top = 255 if colours.max() <= 255 else 65535
     pixels = colours.reshape(-1, 3).astype(np.int64)
     black, white = np.zeros(3, np.int64), np.full(3, top)
-    if (pixels == 0).all(-1).mean() >= _LEAST_BLACK:
+    if _has_black(pixels):
         return black
     keys = (pixels[:, 0] * (top + 1) + pixels[:, 1]) * (top + 1) + pixels[:, 2]
     _, first, counts = np.unique(keys, return_index=True, return_counts=True)

@@ -35,12 +35,14 @@ def tiff(
     orientation: int = 1,
     opacity: int = 2,
     in_planes: bool = False,
+    white_is_zero: bool = False,
 ) -> Path:
     """Write [h w] or [h w c] of any type as an uncompressed TIFF.
 
     Args:
       orientation: EXIF's.
       opacity: what the fourth channel is: 0 nothing, 1 premultiplied, 2 opacity.
+      white_is_zero: grey of which 0 means white.
       in_planes: store the channels one after the other.
     """
     order = ">" if big_endian else "<"
@@ -54,7 +56,7 @@ def tiff(
         257: (4, [height]),
         258: (3, [array.dtype.itemsize * 8] * channels),
         259: (3, [1]),
-        262: (3, [1 if channels < 3 else 2]),
+        262: (3, [0 if white_is_zero else 1 if channels < 3 else 2]),
         273: (4, [len(data) // parts * i for i in range(parts)]),
         274: (3, [orientation]),
         277: (3, [channels]),

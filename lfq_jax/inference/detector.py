@@ -4,7 +4,6 @@ detector = lfq_jax.load("runs/<id>")
 prediction = detector(image)
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, overload
@@ -12,8 +11,6 @@ from typing import NamedTuple, overload
 import numpy as np
 from jaxtyping import Bool, Float, Shaped, UInt8
 
-from datasets.images import depth_doubt
-from datasets.remarks import Remarks
 from lfq_jax.calibration.thresholds import Thresholds
 from lfq_jax.inference.detector_files import (
     DetectorRecord,
@@ -46,7 +43,6 @@ class Detector:
     def __init__(self, predictor: Predictor, thresholds: Thresholds) -> None:
         self.predictor = predictor
         self.thresholds = thresholds
-        self._remarks = Remarks(_warn)
 
     @property
     def record(self) -> DetectorRecord:
@@ -107,11 +103,7 @@ class Detector:
         record = self.record
         depth, is_known = record.wide_bit_depth, record.bit_depth > 8
         rgb = as_rgb(image, bit_depth=depth, is_known=is_known)
-        values = np.asarray(image)
-        if values.dtype.kind in "iu" and values.dtype != np.uint8:
-            doubt = depth_doubt(int(values.max()), depth=depth, is_known=is_known)
-            if doubt:
-                self._remarks.add("bit depth", None, doubt)
+        self.predictor.warn_of_bit_depth(np.asarray(image))
         return rgb
 
     def decide(self, raw: RawPrediction, size: tuple[int, ...]) -> Prediction:
@@ -127,10 +119,6 @@ class Detector:
             mask=heat_map >= self.thresholds.pixel_threshold,
             calibrated=self.thresholds.calibrated(score),
         )
-
-
-def _warn(line: str) -> None:
-    warnings.warn(line, stacklevel=5)  # the caller of the detector
 
 
 def load(run: str | Path, category: str | None = None) -> Detector:

@@ -5,6 +5,7 @@ The main job's test, `predict`, `calibrate`, exports and reconstructions all use
 
 import functools
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
-from datasets.images import to_square
+from datasets.images import depth_doubt, to_square
+from datasets.remarks import Remarks
 from lfq_jax.calibration.scores import Scores
 from lfq_jax.inference.detector_files import DetectorRecord
 from lfq_jax.inference.tiling import Mosaic, tiles
@@ -59,6 +61,10 @@ class Reconstruction(NamedTuple):
     """In the quantizer's own form."""
 
 
+def _warn(line: str) -> None:
+    warnings.warn(line, stacklevel=6)  # the caller of the detector
+
+
 class Predictor:
     """The compiled networks. Any number of threads may use them at the same time."""
 
@@ -69,11 +75,27 @@ class Predictor:
         self.variables: Variables = jax.device_put(record.variables)
         self._compiled: set[int] = set()
         self._compiling = threading.Lock()
+        self._remarks = Remarks(_warn)
 
     @property
     def image_px(self) -> int:
         """Side of the square that the networks see."""
         return self.record.model.image_px
+
+    def warn_of_bit_depth(self, image: Shaped[np.ndarray, "..."]) -> None:
+        """Warn once if an image of wide integers hardly fits the depth it is read at.
+
+        It is the warning of `datasets.images.read_image` about files.
+        """
+        if image.dtype.kind not in "iu" or image.dtype == np.uint8:
+            return
+        doubt = depth_doubt(
+            int(image.max()),
+            depth=self.record.wide_bit_depth,
+            is_known=self.record.bit_depth > 8,
+        )
+        if doubt:
+            self._remarks.add("bit depth", None, doubt)
 
     def tile_size(self, tile_px: int) -> tuple[int, int]:
         """Height and width of tiles `tile_px` wide, in the shots' own proportions."""

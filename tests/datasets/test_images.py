@@ -152,6 +152,13 @@ def test_a_rotated_tiff_is_upright(tmp_path, kind, channels):
     np.testing.assert_array_equal(decode_file(path).values, np.rot90(array, -1))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_tiff_of_which_0_is_white_is_inverted(tmp_path, kind):
+    array = WIDE[..., 0].astype(kind)
+    path = tiff(tmp_path / "a.tif", array, white_is_zero=True)
+    np.testing.assert_array_equal(decode_file(path).values, np.iinfo(kind).max - array)
+
+
 def test_a_tiff_of_wide_colours_in_planes_is_refused(tmp_path):
     path = tiff(tmp_path / "a.tif", opaque(3), in_planes=True)
     with pytest.raises(

@@ -1,6 +1,7 @@
 """One rule for masks, however they were saved."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,11 +35,17 @@ def read(path: Path) -> tuple[np.ndarray, list[str]]:
     return mask, [line.removeprefix(f"{path} ") for line in remarks.lines()]
 
 
-def painted(good, bad, other=None, kind=np.uint8) -> np.ndarray:
+def painted(good, bad, other=None, kind: Any = np.uint8) -> np.ndarray:
     """The true mask in two values, or in three: another for the second region."""
     array = np.where(marked()[..., None], np.array(bad, kind), np.array(good, kind))
     array[marked() & ~first()] = bad if other is None else other
     return array if np.ndim(good) else array[..., 0]
+
+
+def with_border(array: np.ndarray) -> np.ndarray:
+    """RGBA whose last columns are white, but transparent."""
+    array[:, -6:] = (*WHITE, 0)
+    return array
 
 
 def save(path: Path, array: np.ndarray) -> None:
@@ -112,11 +119,17 @@ DECIDED = {
     "grey opacity": (
         "png",
         painted((65535, 0), (65535, 65535), kind=np.uint16),
-        "has one colour and varies in opacity: its opacity is the mask",
+        "varies in opacity and has no black: its opacity is the mask",
     ),
+    "black and opacity": ("png", painted((*BLACK, 0), (*BLACK, 255)), "its opacity is"),
     "colours on nothing": (
         "png",
         painted((*WHITE, 0), (*RED, 255), (*GREEN, 255)),
+        "its opacity is the mask",
+    ),
+    "colours with a transparent border": (
+        "png",
+        with_border(painted((*BLACK, 255), (*RED, 255), (*GREEN, 255))),
         "is transparent in part: what is transparent counts as good",
     ),
 }
@@ -220,7 +233,9 @@ REFUSED = {
     "one colour": ("png", painted(RED, RED), "has one colour in every pixel"),
     "no background": (
         "png",
-        np.indices((SIDE, SIDE, 3)).sum(0).astype(np.uint8) * np.uint8([1, 2, 3]) + 9,
+        np.indices((SIDE, SIDE, 3)).sum(0).astype(np.uint8)
+        * np.array([1, 2, 3], np.uint8)
+        + 9,
         "is in colour and has no background",
     ),
     "photograph": (
