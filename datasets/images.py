@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 MASK_THRESHOLD = 127
 """A mask's pixel is anomalous if its value is above this, of 255."""
 BIT_DEPTHS = (8, 10, 12, 14, 16)
@@ -24,27 +23,8 @@ _EIGHT_BIT_RGB = bytes([8, 2])
 _WIDE_INTEGERS = frozenset({"I", "I;16", "I;16B", "I;16L"})
 _WIDE_MODES = _WIDE_INTEGERS | {"F"}
 _QUARTER_TURNS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap the sides
+_SUBFILE_TYPE, _REDUCED = 254, 1  # TIFF tag of a page, and its bit for smaller copies
 _WARNINGS_LOCK = threading.Lock()  # warning filters are global to the process
-
-
-def image_files(folder: Path, *, below: bool = False) -> list[Path]:
-    """The image files in `folder`, sorted; an empty list if there is no such folder.
-
-    Hidden files are left out, such as the `._000.png` that macOS leaves in copies.
-
-    Args:
-      below: also include images of sub-folders at any depth, unless they are hidden.
-    """
-    if not folder.is_dir():
-        return []
-    found = folder.rglob("*") if below else folder.iterdir()
-    images = (path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(path for path in images if not is_hidden(path, folder))
-
-
-def is_hidden(path: Path, folder: Path) -> bool:
-    """Whether a part of `path` below `folder` begins with a dot."""
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 @contextlib.contextmanager
@@ -62,7 +42,7 @@ def _readable(path: Path) -> Iterator[Image.Image]:
             f"{path} is too large: at most {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels "
             "are read; cut it into pieces"
         ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # decoders raise all kinds of errors on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} cannot be read as an image: {reason}") from error
 
@@ -113,6 +93,27 @@ def pixel_count(path: Path) -> int:
             return image.width * image.height
     except ValueError:
         return 0
+
+
+def page_count(path: Path) -> int:
+    """Number of pages or frames in a file; 1 if it cannot be read.
+
+    Smaller copies of a page, which some TIFF files hold, are not counted.
+    """
+    try:
+        with _readable(path) as image:
+            frames = getattr(image, "n_frames", 1)
+            if image.format != "TIFF" or frames == 1:
+                return frames
+            return sum(_is_own_page(image, frame) for frame in range(frames))
+    except ValueError:
+        return 1
+
+
+def _is_own_page(image: Image.Image, frame: int) -> bool:
+    image.seek(frame)
+    tags = getattr(image, "tag_v2", {})
+    return not int(tags.get(_SUBFILE_TYPE, 0)) & _REDUCED
 
 
 def bit_depth(maximum: int) -> int:

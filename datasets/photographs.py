@@ -7,20 +7,24 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
+from datasets import listing
 from datasets.builder import GOOD, Counts, Record
 from datasets.images import MASK_THRESHOLD, read_image, read_mask, rgb_png
 
 
 class Photograph(NamedTuple):
-    """One image file and its mask file."""
+    """One image file and its mask files."""
 
     path: Path
     defect: str
-    mask: Path | None
+    masks: tuple[Path, ...] = ()
+    """A pixel is anomalous if one of these files marks it."""
+    name: str = ""
+    """Path below the folder of the defect without ending. Default: the file's stem."""
 
     @property
     def key(self) -> str:
-        return f"{self.defect}/{self.path.stem}"
+        return f"{self.defect}/{self.name or self.path.stem}"
 
 
 class Category(NamedTuple):
@@ -33,6 +37,14 @@ class Category(NamedTuple):
     test: list[Photograph]
     mask_threshold: int = MASK_THRESHOLD
     """A mask's pixel is anomalous if its value is above this, of 255."""
+    left_out: tuple[listing.LeftOut, ...] = ()
+    """What was found in the folder and is not read."""
+
+    def notes(self) -> list[str]:
+        """One line on what is not read, and one on files of which a part is read."""
+        photographs = (*self.train, *self.test)
+        files = (path for p in photographs for path in (p.path, *p.masks))
+        return listing.notes(self.root, self.left_out, files)
 
     def counts(self) -> Counts:
         """Numbers of photographs, counted as in the data set's paper."""
@@ -43,19 +55,18 @@ class Category(NamedTuple):
         """A hash that changes when a file is added, removed or written."""
         digest = hashlib.sha256(str(self.root).encode())
         for photograph in (*self.train, *self.test):
-            for path in (photograph.path, photograph.mask):
-                if path is not None:
-                    stat = path.stat()
-                    name = path.relative_to(self.root)
-                    line = f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n"
-                    digest.update(line.encode())
+            for path in (photograph.path, *photograph.masks):
+                stat = path.stat()
+                name = path.relative_to(self.root)
+                line = f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n"
+                digest.update(line.encode())
         return digest.hexdigest()[:16]
 
 
 def read_record(
     category: Category, photograph: Photograph, *, kind: str, depth: int = 8
 ) -> Record:
-    """Read image and mask of one photograph; without a mask file the mask is empty.
+    """Read image and masks of one photograph; without a mask file the mask is empty.
 
     Args:
       kind: texture or object.
@@ -66,8 +77,8 @@ def read_record(
     """
     image = read_image(photograph.path, depth=depth)
     mask = np.zeros(image.shape[:2], bool)
-    if photograph.mask is not None:
-        mask = _read_mask(photograph.mask, category.mask_threshold, image.shape[:2])
+    for path in photograph.masks:
+        mask |= _read_mask(path, category.mask_threshold, image.shape[:2])
     return Record(
         key=photograph.key,
         category=category.name,

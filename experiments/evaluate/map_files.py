@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
-from datasets.images import image_shape, is_hidden, read_mask_levels
+from datasets.images import image_shape, read_mask_levels
+from datasets.listing import Listing, keyed_by_stem, list_files, named
 from datasets.photographs import Category, Photograph
 from experiments.measure.lazy_arrays import LazyArrays
 from lfq_jax.metrics.ground_truth import (
@@ -27,7 +28,6 @@ from lfq_jax.metrics.ground_truth import (
 )
 
 MAP_SUFFIXES = frozenset({".npy", ".png", ".tif", ".tiff"})
-_FEW = 3
 
 
 def read_map(path: Path) -> Shaped[np.ndarray, "h w"]:
@@ -81,23 +81,18 @@ def find_maps(folder: Path, category: Category) -> list[Path]:
       ValueError: if the folder holds no map, or maps and images do not pair by defect
         and stem: the message lists the first three of each.
     """
-    root = _category_maps(folder, category.name)
-    maps: dict[tuple[str, str], Path] = {}
-    for path in sorted(root.glob("*/*")):
-        if path.suffix.lower() not in MAP_SUFFIXES or is_hidden(path, root):
-            continue
-        key = (path.parent.name, path.stem)
-        if key in maps:
-            raise ValueError(f"{path} and {maps[key].name} are maps of the same image")
-        maps[key] = path
+    listing = list_maps(folder, category.name)
+    listing.require_readable()
+    root = listing.folder
+    maps = {k.as_posix(): p for k, p in keyed_by_stem(listing.files, root).items()}
     if not maps:
         kinds = ", ".join(sorted(MAP_SUFFIXES))
         raise ValueError(f"{root} holds no map: no <defect>/<stem> of {kinds}")
-    images = {(image.defect, image.path.stem): image for image in category.test}
+    images = {image.key: image for image in category.test}
     without_map = [str(image.path) for key, image in images.items() if key not in maps]
     without_image = [str(path) for key, path in maps.items() if key not in images]
     problems = [
-        f"{len(paths)} {problem}: {', '.join(paths[:_FEW])}"
+        f"{len(paths)} {problem}: {named(paths)}"
         for paths, problem in (
             (without_map, f"test images of {category.name} have no map in {root}"),
             (
@@ -110,6 +105,11 @@ def find_maps(folder: Path, category: Category) -> list[Path]:
     if problems:
         raise ValueError("; ".join(problems))
     return [maps[key] for key in images]
+
+
+def list_maps(folder: Path, name: str) -> Listing:
+    """What lies in the folder with the maps of category `name`."""
+    return list_files(_category_maps(folder, name), MAP_SUFFIXES)
 
 
 def _category_maps(folder: Path, name: str) -> Path:
@@ -126,17 +126,15 @@ def _category_maps(folder: Path, name: str) -> Path:
     raise ValueError(f"--maps {folder} has no folder of category {name}")
 
 
-def marks_something(mask: Path | None) -> bool:
-    """Whether there is a mask and it marks a defect.
+def marks_something(masks: Sequence[Path]) -> bool:
+    """Whether a mask marks a defect; False without a mask.
 
     An empty mask of a defective image does not show where the defect is.
 
     Raises:
       ValueError: if the file is not a complete image.
     """
-    if mask is None:
-        return False
-    return bool(read_mask_levels(mask).any())
+    return any(bool(read_mask_levels(mask).any()) for mask in masks)
 
 
 class MapsAndMasks:
@@ -176,11 +174,24 @@ class MapsAndMasks:
         return LazyArrays(range(len(self.paths)), lambda i: self.pair(i).mask)
 
     def mask_levels(self, i: int) -> UInt8[np.ndarray, "h w"]:
-        """Mask `i` as stored in its file, 0 to 255; all zero if there is no file."""
+        """Mask `i` as stored in its file, 0 to 255; all zero if there is no file.
+
+        Of several files, the largest value of each pixel.
+
+        Raises:
+          ValueError: if a file is not a complete image, or the files differ in size.
+        """
         photograph = self.photographs[i]
-        if photograph.mask is not None:
-            return read_mask_levels(photograph.mask)
-        return np.zeros(image_shape(photograph.path), np.uint8)
+        if not photograph.masks:
+            return np.zeros(image_shape(photograph.path), np.uint8)
+        levels = [read_mask_levels(path) for path in photograph.masks]
+        for path, each in zip(photograph.masks, levels, strict=True):
+            if each.shape != levels[0].shape:
+                raise ValueError(
+                    f"{path} must have the size of {photograph.masks[0]}, "
+                    f"{levels[0].shape}, got {each.shape}"
+                )
+        return np.maximum.reduce(levels)
 
     def pair(self, i: int) -> Pair:
         """Map and mask `i`, as the rule compares them."""
@@ -192,16 +203,19 @@ class MapsAndMasks:
                 mask,
                 rule=self.rule,
                 evaluation_px=self.evaluation_px,
-                name=str(self.photographs[i].mask),
+                name=self._mask_name(i),
             )
             self._latest = (i, pair)
         return self._latest[1]
+
+    def _mask_name(self, i: int) -> str:
+        return ", ".join(map(str, self.photographs[i].masks)) or "no mask"
 
     def _warn_of_levels(self, mask: UInt8[np.ndarray, "h w"], i: int) -> None:
         if not self._warned and not is_two_level(mask):
             self._warned = True
             warnings.warn(
-                f"{self.photographs[i].mask} has values other than 0 and 255; a mask "
+                f"{self._mask_name(i)} has values other than 0 and 255; a mask "
                 f"is anomalous where it is > {THRESHOLD} of 255",
                 stacklevel=3,
             )

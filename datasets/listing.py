@@ -1,0 +1,366 @@
+"""What lies in a folder: every file is taken, or left out by name with the reason.
+
+All commands list folders with this module, so that all follow the same rules.
+"""
+
+import functools
+import importlib.util
+import mimetypes
+import os
+import stat
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from PIL import Image, ImageFile
+
+from datasets.images import page_count
+
+MASK_SUFFIX = "_mask"
+MASK_FOLDERS = frozenset({"ground_truth", "mask", "masks"})
+"""Sub-folders of photographs with these names hold masks."""
+SYSTEM_NAMES = frozenset(
+    {
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+        *("__macosx", "@eadir", "$recycle.bin", "system volume information"),
+        "lost+found",
+    }
+)
+"""Names that file managers and storage devices create; compared in lower case."""
+_DRAWN_BY_A_PROGRAM = frozenset({"EPS", "MPEG"})  # Pillow itself decodes neither
+_SHOWN = 3
+_TEXT_BYTES = 8000  # without a zero byte in them a file is text, as git decides
+
+
+class LeftOut(NamedTuple):
+    """A file or folder that is not taken."""
+
+    path: Path
+    reason: str
+
+    def below(self, folder: Path) -> str:
+        """Path below `folder`, and the reason."""
+        return f"{_below(self.path, folder)} ({self.reason})"
+
+
+@dataclass
+class Listing:
+    """The contents of a folder and of its sub-folders. All lists are sorted."""
+
+    folder: Path
+    files: list[Path] = field(default_factory=list)
+    """The files that are taken."""
+    unreadable: list[LeftOut] = field(default_factory=list)
+    """What may hide an image: a command refuses these, or reports no decision."""
+    skipped: list[LeftOut] = field(default_factory=list)
+    """What hides no image: text, and links to folders that are already listed."""
+
+    def require_readable(self) -> None:
+        """Raise a ValueError if anything may hide an image."""
+        if self.unreadable:
+            what = counted(self.unreadable, "entry", "entries")
+            names = named([item.below(self.folder) for item in self.unreadable])
+            raise ValueError(
+                f"{what} of {self.folder} cannot be used: {names}; convert, move or "
+                "remove what is named"
+            )
+
+    def notes(self) -> list[str]:
+        """One line on skipped files, and one on files of which a part is read."""
+        return notes(self.folder, self.skipped, self.files)
+
+
+def counted(items: Collection[object], one: str, several: str | None = None) -> str:
+    """The number of items with their name, e.g. `3 files`."""
+    return f"{len(items)} {one if len(items) == 1 else several or one + 's'}"
+
+
+def named(items: Sequence[object]) -> str:
+    """The first three items, separated by commas."""
+    return ", ".join(map(str, items[:_SHOWN])) + (", ..." * (len(items) > _SHOWN))
+
+
+def notes(folder: Path, skipped: Sequence[LeftOut], files: Iterable[Path]) -> list[str]:
+    """One line on skipped files, and one on files with several pages or frames.
+
+    Args:
+      folder: names in the lines are relative to this folder.
+      skipped: what is not read.
+      files: what is read.
+    """
+    lines = []
+    if skipped:
+        names = named([item.below(folder) for item in skipped])
+        what = counted(skipped, "entry", "entries")
+        lines.append(f"{what} of {folder} not read: {names}")
+    paged = [
+        f"{_below(path, folder)} ({pages} pages)"
+        for path in files
+        if _may_have_pages(path) and (pages := page_count(path)) > 1
+    ]
+    if paged:
+        what = counted(paged, "file")
+        lines.append(f"only the first page is read of {what}: {named(paged)}")
+    return [_line(text) for text in lines]
+
+
+def _below(path: Path, folder: Path) -> str:
+    if path == folder or not path.is_relative_to(folder):
+        return str(path)
+    return str(path.relative_to(folder))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())  # a name may contain a line break
+
+
+def image_endings() -> frozenset[str]:
+    """Endings, in lower case, of the files that the installed Pillow decodes.
+
+    Includes the endings of registered plug-ins. The plug-in of `pillow_heif` is
+    registered if the package is installed.
+    """
+    if ".heic" not in (endings := Image.registered_extensions()):
+        if importlib.util.find_spec("pillow_heif"):
+            importlib.import_module("pillow_heif").register_heif_opener()
+            endings = Image.registered_extensions()
+    return frozenset(end for end, kind in endings.items() if _is_decoded(kind))
+
+
+def _is_decoded(kind: str) -> bool:
+    """Whether Pillow itself decodes a format of its registry."""
+    if kind not in Image.OPEN or kind in _DRAWN_BY_A_PROGRAM:
+        return False
+    reader = Image.OPEN[kind][0]
+    return not (
+        isinstance(reader, type) and issubclass(reader, ImageFile.StubImageFile)
+    )
+
+
+def _may_have_pages(path: Path) -> bool:
+    """Whether the file's format can hold several images of equal standing.
+
+    A JPEG of a phone holds previews and depth maps besides its photograph.
+    """
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    return kind in Image.SAVE_ALL and kind != "MPO"
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a file or folder is ignored: hidden, or created by a file manager."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
+def list_photographs(folder: Path) -> Listing:
+    """The photographs in a folder and its sub-folders.
+
+    `<stem>_mask` beside `<stem>` is a mask, and so is what lies in a sub-folder called
+    ground_truth, mask or masks. They are `unreadable`: scored as photographs, they
+    would count as defects.
+    """
+    listing = _Walk(folder, image_endings(), apart=MASK_FOLDERS).run()
+    photograph_of = {path.parent / path.stem: path for path in listing.files}
+    masks = []
+    for path in listing.files:
+        photograph = photograph_of.get(path.parent / stem_of_mask(path.stem))
+        if photograph and photograph.stem != path.stem:
+            reason = f"looks like the mask of {photograph.name}, use another folder"
+            masks.append(LeftOut(path, reason))
+    if masks:
+        found = {mask.path for mask in masks}
+        listing.files = [path for path in listing.files if path not in found]
+        listing.unreadable = sorted([*listing.unreadable, *masks])
+    return listing
+
+
+def list_masks(folder: Path) -> Listing:
+    """The masks in a folder and its sub-folders."""
+    return list_files(folder, image_endings())
+
+
+def list_files(folder: Path, endings: Collection[str]) -> Listing:
+    """The files in a folder and its sub-folders whose ending is one of `endings`.
+
+    A folder that does not exist holds nothing. Links are followed, and each folder is
+    listed once.
+    """
+    return _Walk(folder, endings).run()
+
+
+def stem_of_mask(stem: str) -> str:
+    """A mask's stem without `_mask` in upper or lower case; unchanged without it."""
+    if stem.lower().endswith(MASK_SUFFIX):
+        return stem[: -len(MASK_SUFFIX)]
+    return stem
+
+
+def stray_entries(folder: Path, expected: Collection[str]) -> list[Path]:
+    """What lies directly in a folder besides `expected`.
+
+    For folders that hold only folders, such as a category's. Text, empty folders and
+    ignored names are not listed.
+
+    Args:
+      expected: names of the entries that are read.
+    """
+    if not folder.is_dir():
+        return []
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.name not in expected and not is_ignored(path.name)
+        if not _text(path) and not _is_empty_folder(path)
+    ]
+
+
+def _is_empty_folder(path: Path) -> bool:
+    try:
+        return path.is_dir() and not os.listdir(path)
+    except OSError:
+        return False
+
+
+def contains(folder: Path, other: Path) -> bool:
+    """Whether `other` is `folder` or lies below it, after links are resolved."""
+    try:
+        return other.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        return False
+
+
+def keyed_by_stem(files: Iterable[Path], folder: Path) -> dict[PurePath, Path]:
+    """The files by their path below `folder` without ending.
+
+    Raises:
+      ValueError: two files differ in their ending alone.
+    """
+    found: dict[PurePath, Path] = {}
+    for path in files:
+        key = path.relative_to(folder).with_name(path.stem)
+        if key in found:
+            raise ValueError(
+                f"{path} and {found[key].name} have the same stem: masks and maps are "
+                "paired by stem, so it must be unique in its folder"
+            )
+        found[key] = path
+    return found
+
+
+class _Walk:
+    """Lists one folder with its sub-folders.
+
+    Args:
+      folder: the folder to list.
+      endings: endings of the files to take, in lower case.
+      apart: names of sub-folders that hold masks.
+    """
+
+    def __init__(
+        self, folder: Path, endings: Collection[str], *, apart: Collection[str] = ()
+    ) -> None:
+        self._listing = Listing(folder)
+        self._endings = endings
+        self._apart = apart
+        self._read: set[tuple[int, int]] = set()
+        self._links: list[Path] = []
+
+    def run(self) -> Listing:
+        """List the folder. Links come last, so that files keep their own names."""
+        if os.path.lexists(self._listing.folder):
+            self._list_tree(self._listing.folder)
+        while self._links:
+            link = self._links.pop(0)
+            if contains(link, self._listing.folder) and not self._is_read(link):
+                self._leave_out(link, "a link to a folder that contains this one")
+            else:
+                self._list_tree(link)
+        for items in (
+            self._listing.files,
+            self._listing.unreadable,
+            self._listing.skipped,
+        ):
+            items.sort()
+        return self._listing
+
+    def _is_read(self, folder: Path) -> bool:
+        info = folder.stat()
+        return (info.st_dev, info.st_ino) in self._read
+
+    def _list_tree(self, top: Path) -> None:
+        waiting = [top]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                info = folder.stat()
+                names = sorted(os.listdir(folder))
+            except OSError as error:
+                self._leave_out(folder, f"cannot be listed: {error.strerror}")
+                continue
+            identity = (info.st_dev, info.st_ino)
+            if identity in self._read:
+                reason = "a link to a folder that is already listed"
+                self._listing.skipped.append(LeftOut(folder, reason))
+                continue
+            self._read.add(identity)
+            paths = (folder / name for name in names if not is_ignored(name))
+            waiting += [path for path in paths if self._is_folder(path)]
+
+    def _is_folder(self, path: Path) -> bool:
+        """Whether an entry is a folder to list now; files and links are noted."""
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            if path.is_symlink():
+                self._leave_out(path, "a broken link")
+            elif not isinstance(error, FileNotFoundError):  # else removed meanwhile
+                self._leave_out(path, f"cannot be read: {error.strerror}")
+            return False
+        if stat.S_ISDIR(mode):
+            if path.name.lower() in self._apart:
+                self._leave_out(path, "a folder of masks, by its name")
+            elif path.is_symlink():
+                self._links.append(path)
+            else:
+                return True
+        elif not stat.S_ISREG(mode):
+            self._leave_out(path, "not a regular file")
+        elif path.suffix.lower() in self._endings:
+            self._listing.files.append(path)
+        elif (reason := _image_kind(path)) or not _text(path):
+            self._leave_out(path, reason or "neither an image nor text")
+        else:
+            self._listing.skipped.append(LeftOut(path, "text"))
+        return False
+
+    def _leave_out(self, path: Path, reason: str) -> None:
+        self._listing.unreadable.append(LeftOut(path, reason))
+
+
+def _image_kind(path: Path) -> str | None:
+    """Why an image is not taken; None for other files, judged by their ending."""
+    ending = path.suffix.lower()
+    kind = mimetypes.MimeTypes().guess_type(f"a{ending}")[0] or ""
+    if ending in image_endings():
+        return f"not expected here: {ending}"
+    if ending in Image.registered_extensions() or kind.startswith("image/"):
+        return f"Pillow does not decode {ending} here"
+    return None
+
+
+def _text(path: Path) -> bool:
+    """Whether a path is a file of text; False if it cannot be read."""
+    try:
+        info = path.stat()
+        if not stat.S_ISREG(info.st_mode):
+            return False
+        return _has_no_zero(path, info.st_size, info.st_mtime_ns)
+    except OSError:
+        return False
+
+
+@functools.lru_cache(maxsize=4096)  # a watched folder is listed again and again
+def _has_no_zero(path: Path, size: int, time_ns: int) -> bool:
+    del size, time_ns  # part of the key: a changed file is read again
+    with path.open("rb") as file:
+        return b"\0" not in file.read(_TEXT_BYTES)
