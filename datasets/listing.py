@@ -174,6 +174,37 @@ def list_photographs(folder: Path) -> Listing:
     return listing
 
 
+def photographs_of(sources: Sequence[Path], what: str) -> tuple[list[Path], list[str]]:
+    """The named files and the photographs in the named folders, and what to note.
+
+    Args:
+      sources: files and folders.
+      what: how the user calls them, for messages.
+
+    Raises:
+      FileNotFoundError: a source does not exist, or a folder holds no image.
+      ValueError: a folder holds what cannot be used.
+    """
+    paths: list[Path] = []
+    lines: list[str] = []
+    for source in sources:
+        if source.is_dir():
+            listing = list_photographs(source)
+            listing.require_readable()
+            if not listing.files:
+                raise FileNotFoundError(f"{what}: the folder {source} holds no image")
+            paths += listing.files
+            lines += listing.notes()
+        elif source.is_file():
+            paths.append(source)
+            lines += notes(source.parent, (), [source])
+        elif source.exists():
+            raise FileNotFoundError(f"{what}: {source} is neither a file nor a folder")
+        else:
+            raise FileNotFoundError(f"{what}: {source} does not exist")
+    return paths, lines
+
+
 def list_masks(folder: Path) -> Listing:
     """The masks in a folder and its sub-folders."""
     return list_files(folder, image_endings())

@@ -19,6 +19,7 @@ from experiments.run.image_folder import check_folder, found_photographs
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     import numpy as np
 
+    from datasets.mask_pairs import Masks
     from lfq_jax.calibration.scores import Scores
     from lfq_jax.calibration.thresholds import Thresholds
     from lfq_jax.config import ImageScore
@@ -40,8 +41,8 @@ class Calibrate:
     defective: Path | None = None
     """Photographs of defective parts, if there are any."""
     masks: Path | None = None
-    """Masks of the defects: <stem>.png or <stem>_mask.png, in the same sub-folders as
-    in --defective."""
+    """Masks of the defects: <stem>.png, <stem>_mask.png or a folder <stem> of masks, in
+    the same sub-folders as in --defective."""
     false_alarm_rate: float = 0.05
     """Share of good parts that may be classified as anomalous."""
     image_score: Literal[
@@ -76,7 +77,7 @@ class Scored(NamedTuple):
 def score_folder(
     predictor: "Predictor",
     paths: Sequence[Path],
-    masks: "Sequence[Path | None] | None",
+    masks: "Sequence[Masks] | None",
     *,
     tile_px: int,
     what: str,
@@ -86,7 +87,7 @@ def score_folder(
     Args:
       predictor: computes the maps and scores.
       paths: the photographs.
-      masks: the mask of each photograph, or None if it has none. None instead of the
+      masks: the masks of each photograph; empty if it has none. None instead of the
         sequence means that all photographs show good parts.
       tile_px: width of the tiles; 0 scores photographs as a whole.
       what: name of the progress bar.
@@ -114,53 +115,51 @@ def score_folder(
     for i, (path, raw) in enumerate(zip(paths, predictions, strict=True)):
         for name, value in raw.calibration_scores.items():
             scores.setdefault(name, []).append(value)
-        mask_path = masks[i] if masks else None
-        if masks is not None and mask_path is None:
+        mask_paths = masks[i] if masks else ()
+        if masks is not None and not mask_paths:
             continue
-        mask = _read_mask(mask_path, path, sizes[i])
-        if mask_path is not None and not mask.any():
+        mask = _read_masks(mask_paths, path, sizes[i])
+        if mask_paths and not mask.any():
             continue  # an empty mask does not show where the defect is
         pixels.update([to_mask_resolution(raw.map, sizes[i])], [mask])
     return Scored(scores, pixels)
 
 
-def _read_mask(
-    mask_path: Path | None, image_path: Path, size: tuple[int, int]
+def _read_masks(
+    mask_paths: "Masks", image_path: Path, size: tuple[int, int]
 ) -> "np.ndarray":
-    """The mask of a photograph, bool [h w]; without a file, no pixel is anomalous."""
+    """Where a mask of a photograph marks a defect, bool [h w]."""
     import numpy as np
 
     from datasets.images import read_mask_levels
     from lfq_jax.metrics.ground_truth import binarise
 
-    if mask_path is None:
-        return np.zeros(size, bool)
-    mask = binarise(read_mask_levels(mask_path), name=str(mask_path))
-    if mask.shape != size:
-        raise ValueError(
-            f"{mask_path} must have the size of {image_path}, {size}, got {mask.shape}"
-        )
-    return mask
+    union = np.zeros(size, bool)
+    for mask_path in mask_paths:
+        mask = binarise(read_mask_levels(mask_path), name=str(mask_path))
+        if mask.shape != size:
+            raise ValueError(
+                f"{mask_path} must have the size of {image_path}, {size}, got "
+                f"{mask.shape}"
+            )
+        union |= mask
+    return union
 
 
-def masks_of(paths: Sequence[Path], images: Path, masks: Path) -> list[Path | None]:
-    """The mask of every photograph, matched by sub-folder and stem.
+def masks_of(paths: Sequence[Path], images: Path, masks: Path) -> "list[Masks]":
+    """The masks of every photograph, paired by `datasets.mask_pairs.pair_masks`.
 
     Raises:
-      ValueError: if no photograph has a mask.
+      ValueError: if no photograph has a mask, or a mask has no photograph.
     """
-    from datasets.folder.layout import MASK_SUFFIX
+    from datasets.listing import keyed_by_stem
+    from datasets.mask_pairs import pair_masks
 
-    mask_by_stem = {
-        path.relative_to(masks).with_name(path.stem.removesuffix(MASK_SUFFIX)): path
-        for path in found_photographs(masks, "--masks")
-    }
-    matched = [
-        mask_by_stem.get(path.relative_to(images).with_suffix("")) for path in paths
-    ]
-    if not any(matched):
-        raise ValueError(f"--masks {masks} matches no photograph of {images} by stem")
-    return matched
+    photographs = keyed_by_stem(paths, images)
+    found = pair_masks(photographs, masks, among=images)
+    if not found:
+        raise ValueError(f"--masks {masks} holds no mask that Pillow reads")
+    return [found.get(key, ()) for key in photographs]
 
 
 def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
@@ -226,20 +225,22 @@ def _pixel_f1_threshold(pixels: "StreamingPixelMetrics", masks: Path) -> float:
     return result.values["pixel_threshold"]
 
 
-def _defective(settings: Calibrate) -> tuple[list[Path], list[Path | None]]:
-    """The photographs of defective parts, and the mask of each."""
+def _defective(settings: Calibrate) -> "tuple[list[Path], list[Masks]]":
+    """The photographs of defective parts, and the masks of each."""
     if settings.defective is None:
         return [], []
-    paths = found_photographs(settings.defective, "--defective")
+    folder = check_folder(settings.defective, "--defective")
     if settings.masks is None:
-        return paths, [None] * len(paths)
+        paths = found_photographs(folder, "--defective")
+        return paths, [()] * len(paths)
     masks = check_folder(settings.masks, "--masks").resolve()
-    if masks.is_relative_to(settings.defective.resolve()):
+    if masks.is_relative_to(folder.resolve()):
         raise ValueError(
             f"--masks {settings.masks} lies in --defective {settings.defective}, where "
             "its masks would be read as photographs: use separate folders"
         )
-    return paths, masks_of(paths, settings.defective, settings.masks)
+    paths = found_photographs(folder, "--defective")
+    return paths, masks_of(paths, folder, settings.masks)
 
 
 def _image_score(

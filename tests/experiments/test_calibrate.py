@@ -148,7 +148,7 @@ def test_a_mask_of_another_size_or_of_no_photograph_is_named(run, photographs, c
     assert "0_mask.png must have the size of" in refusal(capsys, *valid)
     for path in (photographs / "masks").iterdir():
         path.rename(path.with_name(f"x{path.name}"))
-    assert "matches no photograph" in refusal(capsys, *valid)
+    assert "4 masks of" in refusal(capsys, *valid)
 
 
 def test_an_empty_mask_does_not_count_for_the_pixels(run, photographs):

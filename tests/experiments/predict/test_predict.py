@@ -197,7 +197,7 @@ def test_mistakes_get_one_line_and_write_nothing(run, images, tmp_path, capsys):
     assert "holds no run" in changed(run=tmp_path)
     assert "nowhere does not exist" in changed(images=tmp_path / "nowhere")
     assert "is a file, not a folder" in changed(images=images / "spot.png")
-    assert "bare holds no photograph (.bmp" in changed(images=tmp_path / "bare")
+    assert "bare holds no photograph that Pillow reads" in changed(images=tmp_path / "bare")
     assert "must lie apart from --images" in changed(out=images)
     assert "must lie apart from --images" in changed(out=inside)
     assert "must lie apart from --images" in changed(out=images.parent)
