@@ -1,6 +1,7 @@
 """`python -m experiments.calibrate`: thresholds set again from photographs."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -184,3 +185,37 @@ def test_masks_that_mark_nothing_are_named(run, photographs, capsys, level, expe
     assert expected in message
     assert "Traceback" not in message
     assert (run / "plate" / "detector" / "thresholds.json").read_bytes() == stored
+
+
+def test_every_file_is_taken_or_named(photographs, capsys):
+    good, bad, masks = (photographs / name for name in ("good", "bad", "masks"))
+    valid = ["--run", "no_run", "--good", str(good), "--defective", str(bad)]
+    valid += ["--masks", str(masks)]  # folders are listed before the run is read
+    for odd, message in (
+        (good / "20.heic", "1 entry of .*good cannot be used: 20.heic"),
+        (bad / "4_mask.png", "4_mask.png .looks like the mask of 4.png"),
+        (masks / "4_gt.png", "1 mask of .*masks without a photograph .*: 4_gt.png"),
+        (masks / "3.png", "are both masks of .*3.png"),
+        (bad / "4.bmp", "have the same stem"),
+    ):
+        Image.new("L", (40, 40)).save(odd, format="BMP")
+        error = refusal(capsys, *valid)
+        assert re.search(message, error) and error.count("\n") == 1
+        odd.unlink()
+    (good / "readme.txt").write_text("hello")
+    error = refusal(capsys, *valid)
+    assert f"warning: 1 entry of {good} not read: readme.txt (text)" in error
+
+
+def test_the_masks_in_a_folder_are_united(photographs):
+    masks = photographs / "masks"
+    mark = np.zeros((40, 40), np.uint8)
+    for i in range(2):
+        mark[:] = 0
+        mark[i, 0] = 255
+        (masks / "4").mkdir(exist_ok=True)
+        Image.fromarray(mark).save(masks / f"4/{i}.png")
+    bad = photographs / "bad"
+    *_, of_last = calibrate.masks_of(sorted(bad.iterdir()), bad, masks)
+    union = calibrate._read_masks(of_last, bad / "4.png", (40, 40))
+    assert np.argwhere(union).tolist() == [[0, 0], [1, 0]]

@@ -1,0 +1,268 @@
+"""Folders of random contents: nothing is left out in silence, no traceback."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from agm_torch.photographs import photograph_paths, read_photographs
+from datasets.errors import is_users_mistake
+from datasets.folder.layout import read_layout
+from datasets.listing import LeftOut, Listing, is_ignored, list_photographs
+from datasets.photographs import Category, read_record
+from experiments import calibrate
+from experiments.evaluate.map_files import MapsAndMasks, find_maps, list_maps, read_map
+from experiments.predict.__main__ import _to_score
+from experiments.predict.scoring import _load
+from experiments.run.image_folder import arriving
+
+_MODES = (
+    *("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"),
+    *("I", "I;16", "F"),
+)
+_ENDINGS = (
+    *(".png", ".PNG", ".jpg", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pfm"),
+    *(".bmp", ".tga", ".jp2", ".ico", ".heic", ".dng", ".npy", ".txt", ""),
+)
+_FORMATS = ("PNG", "TIFF", "JPEG", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "TGA")
+_STEMS = ("000", "001", "000_mask", "001_MASK", "a b", "é", ".hidden", "Thumbs")
+_PROPER = ("000", "001", "day/000", "day/002")
+_BELOW = ("", "", "day", "000", "day/deep", "masks", ".hidden", "@eaDir")
+_TARGETS = ("..", ".", "../..", "day", "../good", "/nowhere", "000.png", "loop")
+_LAYOUT = ("train/good", "test/good", "test/crack", "ground_truth/crack")
+
+
+_Files = list[tuple[str, bytes | str]]
+
+
+@st.composite
+def _odd_files(draw: Any) -> _Files:
+    """Names below a folder, with contents of files or targets of links."""
+    return [_odd_file(draw) for _ in range(draw(st.integers(1, 6)))]
+
+
+def _odd_file(draw: Any) -> tuple[str, bytes | str]:
+    name = draw(st.sampled_from(_STEMS)) + draw(st.sampled_from(_ENDINGS))
+    path = os.path.join(draw(st.sampled_from(_BELOW)), name)
+    kind = draw(st.sampled_from(["image"] * 4 + ["bytes", "link"]))
+    if kind == "link":
+        return path, draw(st.sampled_from(_TARGETS))
+    if kind == "bytes":
+        return path, draw(st.sampled_from([b"", b"hello", b"\0\1", b"II*\0\x08\0\0\0"]))
+    data = _image(draw)
+    return path, data[: len(data) // 2] if draw(st.integers(0, 9)) == 0 else data
+
+
+@st.composite
+def _proper_files(draw: Any, *, masks: bool = False) -> _Files:
+    """Images of which many pair: a photograph `000`, a mask `000_mask`, `000/0`."""
+    stems = draw(st.lists(st.sampled_from(_PROPER), min_size=1, unique=True))
+    ends = ("", "_mask", "/0") if masks else ("",)
+    names = [f"{stem}{draw(st.sampled_from(ends))}" for stem in sorted(stems)]
+    texts = [("day/notes.txt", b"hello")] if draw(st.booleans()) else []
+    images = [
+        (name + draw(st.sampled_from(_ENDINGS[:7])), _image(draw)) for name in names
+    ]
+    return [*images, *texts]
+
+
+def _image(draw: Any) -> bytes:
+    """An image file of a random mode, size, format and number of pages."""
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    side = draw(st.sampled_from([1, 8, 8, 9]))
+    top = draw(st.sampled_from([1, 255, 4095, 65535]))
+    mode = draw(st.sampled_from(_MODES))
+    if mode in ("I", "I;16", "F"):
+        dtype = {"I": np.int32, "I;16": np.uint16, "F": np.float32}[mode]
+        image = Image.fromarray(rng.integers(0, top + 1, (side, side)).astype(dtype))
+    else:
+        colours = rng.integers(0, min(top, 255) + 1, (side, side, 3), np.uint8)
+        image = Image.fromarray(colours)
+        image = Image.new(mode, image.size) if mode == "LAB" else _as(image, mode)
+    with tempfile.TemporaryFile() as file:
+        for kind in (draw(st.sampled_from(_FORMATS)), "TIFF", "PNG"):
+            pages = {"save_all": True, "append_images": [image]}
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                file.truncate(0)
+                image.save(file, kind, **(pages if draw(st.booleans()) else {}))
+                file.seek(0)
+                return file.read()
+    return b"\0"
+
+
+def _as(image: Image.Image, mode: str) -> Image.Image:
+    return image.convert("LA").convert("PA") if mode == "PA" else image.convert(mode)
+
+
+_PHOTOGRAPHS = st.one_of(_proper_files(), _proper_files(), _odd_files())
+_MASKS = st.one_of(_proper_files(masks=True), _proper_files(masks=True), _odd_files())
+_TREES = st.tuples(_PHOTOGRAPHS, _PHOTOGRAPHS, _PHOTOGRAPHS, _MASKS)
+
+
+def _write(folder: Path, files: _Files) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files:
+        path = folder / name
+        with contextlib.suppress(OSError):  # a name may be taken by a file or folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, str):
+                path.symlink_to(content)
+            elif not os.path.lexists(path):
+                path.write_bytes(content)
+    return folder
+
+
+@contextlib.contextmanager
+def _only_mistakes() -> Iterable[None]:
+    """Allow errors that a command prints as one line."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if not is_users_mistake(error):
+            raise
+
+
+def _check_complete(folder: Path, taken: Iterable[Path], named: Iterable[Path]) -> None:
+    """Every file below `folder` is taken, or named itself or by a folder above it."""
+    real = {path.resolve() for path in taken}
+    named = set(named)
+    for above, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not is_ignored(name)]
+        links = [name for name in folders if (Path(above) / name).is_symlink()]
+        for name in (*files, *links):
+            path = Path(above) / name
+            is_named = not named.isdisjoint((path, *path.parents))
+            is_listed = path.is_dir()  # its files are checked where they are
+            if not is_ignored(name) and not is_named and not is_listed:
+                assert path.resolve() in real, f"{path} is neither taken nor named"
+
+
+def _names(listing: Listing) -> list[Path]:
+    return [item.path for item in (*listing.unreadable, *listing.skipped)]
+
+
+def _check_folder(folder: Path) -> None:
+    """The readings of predict, calibrate and agm_torch."""
+    listing = list_photographs(folder)
+    _check_complete(folder, listing.files, _names(listing))
+    for line in listing.notes():
+        assert "\n" not in line
+    with _only_mistakes():
+        items = _to_score(folder)
+        taken = [item for item in items if isinstance(item, Path)]
+        refused = [item.path for item in items if isinstance(item, LeftOut)]
+        skipped = [item.path for item in listing.skipped]
+        _check_complete(folder, taken, [*refused, *skipped])
+        for item in items:
+            _load(item, _Detector())  # pyright: ignore[reportArgumentType]
+    with _only_mistakes():
+        read_photographs(photograph_paths([folder]))
+    _check_watch(folder, listing)
+
+
+def _check_watch(folder: Path, listing: Listing) -> None:
+    seen: list[Path | LeftOut | None] = []
+    stops = lambda: seen.count(None) > 1  # noqa: E731
+    for item in arriving(folder, poll_seconds=1e-6, should_stop=stops):
+        seen.append(item)
+    assert [x for x in seen if isinstance(x, Path)] == listing.files
+    refused = sorted(x for x in seen if isinstance(x, LeftOut))
+    assert refused == [x for x in listing.unreadable if x.path != folder]
+
+
+class _Detector:
+    """What `_load` needs of a detector."""
+
+    class record:
+        wide_bit_depth = 12
+
+    @staticmethod
+    def rgb(image: np.ndarray) -> np.ndarray:
+        return image
+
+
+def _check_calibrate(good: Path, bad: Path, masks: Path) -> None:
+    asked = calibrate.Calibrate(good=good, defective=bad, masks=masks)
+    with _only_mistakes():
+        paths, found = calibrate._defective(asked)
+        _check_complete(bad, paths, _names(list_photographs(bad)))
+        used = [mask for masks_of_one in found for mask in masks_of_one]
+        _check_complete(masks, used, _names(list_photographs(masks)))
+        for path, masks_of_one in zip(paths, found, strict=True):
+            shape = calibrate._read_masks(masks_of_one, path, (8, 8)).shape
+            assert shape == (8, 8)
+
+
+def _check_layout(root: Path, maps: Path) -> None:
+    """The readings of few_shot and evaluate."""
+    with _only_mistakes():
+        category = read_layout("part", root)
+        taken = [x for p in (*category.train, *category.test) for x in _of(p)]
+        _check_complete(root, taken, [item.path for item in category.left_out])
+        for photograph in (*category.train, *category.test):
+            with _only_mistakes():
+                read_record(category, photograph, kind="object")
+        category.notes()
+        _check_maps(category, maps)
+
+
+def _of(photograph: Any) -> tuple[Path, ...]:
+    return (photograph.path, *photograph.masks)
+
+
+def _check_maps(category: Category, maps: Path) -> None:
+    with _only_mistakes():
+        found = find_maps(maps, category)
+        listing = list_maps(maps, category.name)
+        _check_complete(listing.folder, found, _names(listing))
+        pairs = MapsAndMasks(
+            category.test, found, rule="own-resolution", evaluation_px=8
+        )
+        for i, path in enumerate(found):
+            with _only_mistakes():
+                read_map(path)
+                pairs.mask_levels(i)
+
+
+def _check(trees: tuple[_Files, ...]) -> None:
+    root = Path(tempfile.mkdtemp())
+    try:
+        part = root / "data/part"
+        for below, files in zip(_LAYOUT, trees, strict=False):
+            _check_folder(_write(part / below, files))
+        good, bad, masks = (part / below for below in (*_LAYOUT[:1], *_LAYOUT[2:]))
+        _check_calibrate(good, bad, masks)
+        for kind in ("good", "crack"):
+            shutil.copytree(
+                part / "test" / kind, root / "maps/part" / kind, symlinks=True
+            )
+        _check_layout(part, root / "maps")
+    finally:
+        shutil.rmtree(root)
+
+
+_fuzz = settings(
+    deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
+
+
+@given(_TREES)
+@settings(_fuzz, max_examples=20)
+def test_no_file_is_left_out_in_silence(trees):
+    _check(trees)
+
+
+@pytest.mark.slow
+@given(_TREES)
+@settings(_fuzz, max_examples=2000, derandomize=False)
+def test_no_file_is_left_out_in_silence_at_length(trees):
+    _check(trees)
