@@ -55,6 +55,8 @@ def _open(path: Path) -> Image.Image:
     """
     with _readable(path) as image:
         image.load()
+        if image.mode == "LAB":  # Pillow converts every mode but this one to RGB
+            raise ValueError("colours of mode LAB are not supported, save it as RGB")
         return ImageOps.exif_transpose(image)
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 
-from datasets.listing import counted, list_masks, named, stem_of_mask
+from datasets.listing import Listing, counted, named, stem_of_mask
 
 Masks = tuple[Path, ...]
 
 
 def pair_masks(
-    photographs: Mapping[PurePath, Path], folder: Path, *, among: Path
+    photographs: Mapping[PurePath, Path], listing: Listing, *, among: Path
 ) -> dict[PurePath, Masks]:
     """The masks of every photograph that has one.
 
@@ -19,15 +19,15 @@ def pair_masks(
 
     Args:
       photographs: the photographs by their path below `among` without ending.
-      folder: folder of the masks; it need not exist.
+      listing: the masks, from `list_masks`; whoever calls names what is skipped.
       among: folder of the photographs.
 
     Raises:
-      ValueError: an entry of `folder` cannot be used, a mask matches no photograph, or
-        two masks that do not share a folder match the same one.
+      ValueError: an entry of the masks' folder cannot be used, a mask matches no
+        photograph, or two masks that do not share a folder match the same one.
     """
-    listing = list_masks(folder)
     listing.require_readable()
+    folder = listing.folder
     found: dict[PurePath, Masks] = {}
     orphans = []
     for path in listing.files:

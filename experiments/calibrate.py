@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from agm_torch.cache_folder import cache_folder
 from experiments.run.command_line import read_command_line
 from experiments.run.compile_cache import keep_compiled
-from experiments.run.image_folder import check_folder, found_photographs
+from experiments.run.image_folder import check_folder, found_photographs, print_notes
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     import numpy as np
@@ -149,16 +149,20 @@ def _read_masks(
 def masks_of(paths: Sequence[Path], images: Path, masks: Path) -> "list[Masks]":
     """The masks of every photograph, paired by `datasets.mask_pairs.pair_masks`.
 
+    Prints what is not read.
+
     Raises:
       ValueError: if no photograph has a mask, or a mask has no photograph.
     """
-    from datasets.listing import keyed_by_stem
+    from datasets.listing import keyed_by_stem, list_masks
     from datasets.mask_pairs import pair_masks
 
     photographs = keyed_by_stem(paths, images)
-    found = pair_masks(photographs, masks, among=images)
+    listing = list_masks(masks)
+    found = pair_masks(photographs, listing, among=images)
     if not found:
         raise ValueError(f"--masks {masks} holds no mask that Pillow reads")
+    print_notes(listing.notes())
     return [found.get(key, ()) for key in photographs]
 
 

@@ -18,6 +18,7 @@ from datasets.listing import (
     contains,
     is_ignored,
     keyed_by_stem,
+    list_masks,
     list_photographs,
     stray_entries,
 )
@@ -91,10 +92,10 @@ def read_layout(name: str, root: Path) -> Category:
             reason = "a link to a folder that contains this one"
             left_out.append(LeftOut(folder, reason))
             continue
-        listings.append(_usable(folder))
-        photographs = _photographs(listings[-1], defect)
+        listings += [_usable(folder), list_masks(root / "ground_truth" / defect)]
+        photographs = _photographs(listings[-2], defect)
         paths = {key: photograph.path for key, photograph in photographs.items()}
-        masks = pair_masks(paths, root / "ground_truth" / defect, among=folder)
+        masks = pair_masks(paths, listings[-1], among=folder)
         test += [
             photograph._replace(masks=masks.get(key, ()))
             for key, photograph in photographs.items()

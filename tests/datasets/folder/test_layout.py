@@ -86,7 +86,7 @@ def test_what_is_no_part_of_the_layout_is_named(part):
         *("test/0.png", "ground_truth/0.png", "ground_truth/good/0.png"),
     ):
         save(part / name, WHITE)
-    for folder in ("", "test/", "test/crack/"):
+    for folder in ("", "test/", "test/crack/", "ground_truth/crack/"):
         (part / f"{folder}readme.txt").write_text("hello")
     (part / "test/again").symlink_to(part)
     before = len(keys(part))
@@ -95,11 +95,11 @@ def test_what_is_no_part_of_the_layout_is_named(part):
     assert found == {
         *("000.png", "validation", "train/bad", "train/0.png", "test/0.png"),
         *("ground_truth/0.png", "ground_truth/good", "test/again"),
-        "test/crack/readme.txt",
+        *("test/crack/readme.txt", "ground_truth/crack/readme.txt"),
     }
     assert before == 4
     (line,) = category.notes()
-    assert line.startswith(f"9 entries of {part} not read: 000.png (not part of the")
+    assert line.startswith(f"10 entries of {part} not read: 000.png (not part of the")
 
 
 def test_a_linked_folder_of_defects_is_read(part, tmp_path):

@@ -1,12 +1,13 @@
 """Folders of random contents: nothing is left out in silence, no traceback."""
 
 import contextlib
+import io
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from PIL import Image
 from agm_torch.photographs import photograph_paths, read_photographs
 from datasets.errors import is_users_mistake
 from datasets.folder.layout import read_layout
-from datasets.listing import LeftOut, Listing, is_ignored, list_photographs
+from datasets.listing import LeftOut, Listing, is_ignored, list_masks, list_photographs
 from datasets.photographs import Category, read_record
 from experiments import calibrate
 from experiments.evaluate.map_files import MapsAndMasks, find_maps, list_maps, read_map
@@ -41,7 +42,60 @@ _TARGETS = ("..", ".", "../..", "day", "../good", "/nowhere", "000.png", "loop")
 _LAYOUT = ("train/good", "test/good", "test/crack", "ground_truth/crack")
 
 
-_Files = list[tuple[str, bytes | str]]
+class _Image(NamedTuple):
+    """An image file: how its pixels are drawn, and how it is stored."""
+
+    seed: int
+    side: int
+    top: int
+    mode: str
+    format: str
+    pages: int
+    is_cut: bool
+
+    def data(self) -> bytes:
+        """The file, in another format if the mode requires it."""
+        image = self._pixels()
+        several = {"save_all": True, "append_images": [image]} if self.pages > 1 else {}
+        for kind in (self.format, "TIFF", "PNG"):
+            file = io.BytesIO()
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                image.save(file, kind, **several)
+                data = file.getvalue()
+                return data[: len(data) // 2] if self.is_cut else data
+        return b"\0"
+
+    def _pixels(self) -> Image.Image:
+        rng, shape = np.random.default_rng(self.seed), (self.side, self.side)
+        dtypes = {"I": np.int32, "I;16": np.uint16, "F": np.float32}
+        if self.mode in dtypes:
+            values = rng.integers(0, self.top + 1, shape)
+            return Image.fromarray(values.astype(dtypes[self.mode]))
+        if self.mode == "LAB":
+            return Image.new("LAB", shape)
+        colours = rng.integers(0, min(self.top, 255) + 1, (*shape, 3), np.uint8)
+        return _as(Image.fromarray(colours), self.mode)
+
+
+def _images(*, may_be_cut: bool = False) -> st.SearchStrategy[_Image]:
+    return st.builds(
+        _Image,
+        seed=st.integers(0, 99),
+        side=st.sampled_from([1, 8, 8, 9]),
+        top=st.sampled_from([1, 255, 4095, 65535]),
+        mode=st.sampled_from(_MODES),
+        format=st.sampled_from(_FORMATS),
+        pages=st.sampled_from([1, 1, 2]),
+        is_cut=st.booleans() if may_be_cut else st.just(False),
+    )
+
+
+def _as(image: Image.Image, mode: str) -> Image.Image:
+    return image.convert("LA").convert("PA") if mode == "PA" else image.convert(mode)
+
+
+_Content = _Image | bytes | str
+_Files = list[tuple[str, _Content]]
 
 
 @st.composite
@@ -50,7 +104,7 @@ def _odd_files(draw: Any) -> _Files:
     return [_odd_file(draw) for _ in range(draw(st.integers(1, 6)))]
 
 
-def _odd_file(draw: Any) -> tuple[str, bytes | str]:
+def _odd_file(draw: Any) -> tuple[str, _Content]:
     name = draw(st.sampled_from(_STEMS)) + draw(st.sampled_from(_ENDINGS))
     path = os.path.join(draw(st.sampled_from(_BELOW)), name)
     kind = draw(st.sampled_from(["image"] * 4 + ["bytes", "link"]))
@@ -58,49 +112,22 @@ def _odd_file(draw: Any) -> tuple[str, bytes | str]:
         return path, draw(st.sampled_from(_TARGETS))
     if kind == "bytes":
         return path, draw(st.sampled_from([b"", b"hello", b"\0\1", b"II*\0\x08\0\0\0"]))
-    data = _image(draw)
-    return path, data[: len(data) // 2] if draw(st.integers(0, 9)) == 0 else data
+    return path, draw(_images(may_be_cut=True))
 
 
 @st.composite
 def _proper_files(draw: Any, *, masks: bool = False) -> _Files:
     """Images of which many pair: a photograph `000`, a mask `000_mask`, `000/0`."""
-    stems = draw(st.lists(st.sampled_from(_PROPER), min_size=1, unique=True))
+    stems = list(_PROPER)  # all photographs, but the masks of some
+    if masks:
+        stems = draw(st.lists(st.sampled_from(_PROPER), min_size=1, unique=True))
     ends = ("", "_mask", "/0") if masks else ("",)
     names = [f"{stem}{draw(st.sampled_from(ends))}" for stem in sorted(stems)]
     texts = [("day/notes.txt", b"hello")] if draw(st.booleans()) else []
     images = [
-        (name + draw(st.sampled_from(_ENDINGS[:7])), _image(draw)) for name in names
+        (name + draw(st.sampled_from(_ENDINGS[:7])), draw(_images())) for name in names
     ]
     return [*images, *texts]
-
-
-def _image(draw: Any) -> bytes:
-    """An image file of a random mode, size, format and number of pages."""
-    rng = np.random.default_rng(draw(st.integers(0, 99)))
-    side = draw(st.sampled_from([1, 8, 8, 9]))
-    top = draw(st.sampled_from([1, 255, 4095, 65535]))
-    mode = draw(st.sampled_from(_MODES))
-    if mode in ("I", "I;16", "F"):
-        dtype = {"I": np.int32, "I;16": np.uint16, "F": np.float32}[mode]
-        image = Image.fromarray(rng.integers(0, top + 1, (side, side)).astype(dtype))
-    else:
-        colours = rng.integers(0, min(top, 255) + 1, (side, side, 3), np.uint8)
-        image = Image.fromarray(colours)
-        image = Image.new(mode, image.size) if mode == "LAB" else _as(image, mode)
-    with tempfile.TemporaryFile() as file:
-        for kind in (draw(st.sampled_from(_FORMATS)), "TIFF", "PNG"):
-            pages = {"save_all": True, "append_images": [image]}
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                file.truncate(0)
-                image.save(file, kind, **(pages if draw(st.booleans()) else {}))
-                file.seek(0)
-                return file.read()
-    return b"\0"
-
-
-def _as(image: Image.Image, mode: str) -> Image.Image:
-    return image.convert("LA").convert("PA") if mode == "PA" else image.convert(mode)
 
 
 _PHOTOGRAPHS = st.one_of(_proper_files(), _proper_files(), _odd_files())
@@ -117,7 +144,8 @@ def _write(folder: Path, files: _Files) -> Path:
             if isinstance(content, str):
                 path.symlink_to(content)
             elif not os.path.lexists(path):
-                path.write_bytes(content)
+                data = content.data() if isinstance(content, _Image) else content
+                path.write_bytes(data)
     return folder
 
 
@@ -192,14 +220,18 @@ class _Detector:
 
 def _check_calibrate(good: Path, bad: Path, masks: Path) -> None:
     asked = calibrate.Calibrate(good=good, defective=bad, masks=masks)
+    said = io.StringIO()
     with _only_mistakes():
-        paths, found = calibrate._defective(asked)
-        _check_complete(bad, paths, _names(list_photographs(bad)))
+        with contextlib.redirect_stderr(said):
+            paths, found = calibrate._defective(asked)
+        listings = (list_photographs(bad), list_masks(masks))
         used = [mask for masks_of_one in found for mask in masks_of_one]
-        _check_complete(masks, used, _names(list_photographs(masks)))
+        for listing, taken in zip(listings, (paths, used), strict=True):
+            _check_complete(listing.folder, taken, _names(listing))
+            for line in listing.notes():
+                assert line in said.getvalue()
         for path, masks_of_one in zip(paths, found, strict=True):
-            shape = calibrate._read_masks(masks_of_one, path, (8, 8)).shape
-            assert shape == (8, 8)
+            calibrate._read_masks(masks_of_one, path, (8, 8))
 
 
 def _check_layout(root: Path, maps: Path) -> None:
