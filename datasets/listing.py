@@ -292,6 +292,7 @@ class _Walk:
     ) -> None:
         self._listing = Listing(folder)
         self._endings = endings
+        self._images = image_endings()
         self._apart = apart
         self._read: set[tuple[int, int]] = set()
         self._links: list[Path] = []
@@ -358,8 +359,12 @@ class _Walk:
             self._leave_out(path, "not a regular file")
         elif path.suffix.lower() in self._endings:
             self._listing.files.append(path)
-        elif (reason := _image_kind(path)) or not _text(path):
-            self._leave_out(path, reason or "neither an image nor text")
+        elif _names_an_image(ending := path.suffix.lower()):
+            is_read = ending in self._images
+            reason = "is not expected here" if is_read else "is not read by Pillow here"
+            self._leave_out(path, f"{ending} {reason}")
+        elif not _text(path):
+            self._leave_out(path, "neither an image nor text")
         else:
             self._listing.skipped.append(LeftOut(path, "text"))
         return False
@@ -368,15 +373,11 @@ class _Walk:
         self._listing.unreadable.append(LeftOut(path, reason))
 
 
-def _image_kind(path: Path) -> str | None:
-    """Why an image is not taken; None for other files, judged by their ending."""
-    ending = path.suffix.lower()
+@functools.lru_cache(maxsize=1024)
+def _names_an_image(ending: str) -> bool:
+    """Whether files of this ending are images, also if Pillow cannot read them."""
     kind = mimetypes.MimeTypes().guess_type(f"a{ending}")[0] or ""
-    if ending in image_endings():
-        return f"not expected here: {ending}"
-    if ending in Image.registered_extensions() or kind.startswith("image/"):
-        return f"Pillow does not decode {ending} here"
-    return None
+    return ending in Image.registered_extensions() or kind.startswith("image/")
 
 
 def _text(path: Path) -> bool:

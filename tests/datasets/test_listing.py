@@ -60,7 +60,7 @@ def test_what_may_hide_an_image_is_refused_and_text_is_noted(tmp_path):
         ValueError, match=r"^5 entries .* cannot be used: a\.heic \("
     ) as e:
         found.require_readable()
-    assert "c.eps (Pillow does not decode .eps here), ..." in str(e.value)
+    assert "c.eps (.eps is not read by Pillow here), ..." in str(e.value)
     (line,) = found.notes()
     expected = f"2 entries of {tmp_path} not read: empty (text), labels.csv (text)"
     assert line == expected

@@ -196,7 +196,10 @@ def test_what_may_be_a_map_is_refused(root: Path, capsys):
     Image.new("L", (30, 20)).save(maps / "1.jpg")
     (maps / "2.exr").write_bytes(b"\0")
     message = _refused(root, capsys)
-    assert "2 entries of" in message and "crack/1.jpg (not expected here" in message
+    assert (
+        "2 entries of" in message
+        and "crack/1.jpg (.jpg is not expected here" in message
+    )
 
 
 def test_maps_of_sub_folders_pair_by_path(root: Path):

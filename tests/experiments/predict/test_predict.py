@@ -195,7 +195,7 @@ def test_what_may_hide_a_part_gets_a_row_and_links_are_followed(
     assert status == 1
     unreadable = {r["file"]: r["error"] for r in rows if r["decision"] == "unreadable"}
     assert list(unreadable) == ["b.heic", "gone.png", "spot_mask.png"]
-    assert "Pillow does not decode .heic" in unreadable["b.heic"]
+    assert ".heic is not read by Pillow" in unreadable["b.heic"]
     assert "looks like the mask of spot.png" in unreadable["spot_mask.png"]
     names = [row["file"] for row in rows]
     assert len(names) == 11 and {"today/a.WEBP", "c.tif"} <= set(names)
