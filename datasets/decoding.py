@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
-from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
 WIDE_GREY = frozenset({"I", "I;16", "I;16B", "I;16L"})
 _WIDE_COLOUR = re.compile(r"(RGB|RGBA|RGBX|RGBa|LA);16([BLN])")
@@ -70,7 +70,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
             f"{path} is too large: at most {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels "
             "are read; cut it into pieces"
         ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # decoders raise all kinds of errors on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} cannot be read as an image: {reason}") from error
 
@@ -144,6 +144,8 @@ def _refuse_separate_planes(image: Image.Image) -> None:
 def _decode_loaded(image: Image.Image, file: Image.Image) -> Stored:
     """The values of a decoded image; `file` is as Pillow opened it, with its tags."""
     is_lossy = file.format in {"JPEG", "MPO"}
+    if image.mode == "LAB":  # Pillow converts every mode but this one to RGB
+        raise ValueError("colours of mode LAB are not supported, save it as RGB")
     if image.mode in WIDE_GREY:
         return Stored(_wide_grey(image, file), None, None, is_lossy)
     if image.mode == "F":

@@ -11,33 +11,13 @@ from PIL import ExifTags, Image
 from datasets.decoding import decode_file, has_wide_integers, opened, upright_shape
 from datasets.remarks import Remarks
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 UNKNOWN_DEPTH = 16
 """Bit depth assumed for integers of more than 8 bits whose camera is unknown."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_FORMAT = slice(24, 26)  # of the file: bit depth and colour type
 _EIGHT_BIT_RGB = bytes([8, 2])
-
-
-def image_files(folder: Path, *, below: bool = False) -> list[Path]:
-    """The image files in `folder`, sorted; an empty list if there is no such folder.
-
-    Hidden files are left out, such as the `._000.png` that macOS leaves in copies.
-
-    Args:
-      below: also include images of sub-folders at any depth, unless they are hidden.
-    """
-    if not folder.is_dir():
-        return []
-    found = folder.rglob("*") if below else folder.iterdir()
-    images = (path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(path for path in images if not is_hidden(path, folder))
-
-
-def is_hidden(path: Path, folder: Path) -> bool:
-    """Whether a part of `path` below `folder` begins with a dot."""
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+_SUBFILE_TYPE, _REDUCED = 254, 1  # TIFF tag of a page, and its bit for smaller copies
 
 
 def is_wide(path: Path) -> bool:
@@ -72,6 +52,27 @@ def pixel_count(path: Path) -> int:
             return image.width * image.height
     except ValueError:
         return 0
+
+
+def page_count(path: Path) -> int:
+    """Number of pages or frames in a file; 1 if it cannot be read.
+
+    Smaller copies of a page, which some TIFF files hold, are not counted.
+    """
+    try:
+        with opened(path) as image:
+            frames = getattr(image, "n_frames", 1)
+            if image.format != "TIFF" or frames == 1:
+                return frames
+            return sum(_is_own_page(image, frame) for frame in range(frames))
+    except ValueError:
+        return 1
+
+
+def _is_own_page(image: Image.Image, frame: int) -> bool:
+    image.seek(frame)
+    tags = getattr(image, "tag_v2", {})
+    return not int(tags.get(_SUBFILE_TYPE, 0)) & _REDUCED
 
 
 def bit_depth(maximum: int) -> int:

@@ -1,4 +1,4 @@
-"""Reading a ground-truth mask, by one rule for every way in which masks are saved.
+"""Reading ground-truth masks, by one rule for every way in which masks are saved.
 
 The rule, in this order:
 
@@ -17,6 +17,7 @@ Everything else is refused. What is not plainly 0 and 1, or 0 and the largest va
 its type, is remarked on; so is a mask that marks most of its image.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,37 +61,38 @@ class Levels(NamedTuple):
 
 
 def read_mask(
-    path: Path,
+    paths: Sequence[Path],
     photograph: Path,
     shape: tuple[int, ...],
     *,
     remarks: Remarks,
     is_numbered: bool = False,
 ) -> Bool[np.ndarray, "h w"]:
-    """Read a ground-truth mask: True where the defect is.
+    """Read the masks of a photograph: True where a defect is.
 
     See `read_mask_levels` for the arguments and errors.
     """
     levels = read_mask_levels(
-        path, photograph, shape, remarks=remarks, is_numbered=is_numbered
+        paths, photograph, shape, remarks=remarks, is_numbered=is_numbered
     )
     return levels > MASK_THRESHOLD
 
 
 def read_mask_levels(
-    path: Path,
+    paths: Sequence[Path],
     photograph: Path,
     shape: tuple[int, ...],
     *,
     remarks: Remarks,
     is_numbered: bool = False,
 ) -> UInt8[np.ndarray, "h w"]:
-    """Read a ground-truth mask as 0 to 255: the defect is above `MASK_THRESHOLD`.
+    """Read the masks of a photograph as 0 to 255: defects are above `MASK_THRESHOLD`.
 
     Only soft edges have values other than 0 and 255. The rule is that of this module.
 
     Args:
-      path: the mask.
+      paths: the masks, of which the highest level of each pixel counts. Without a mask
+        all levels are 0.
       photograph: the photograph's file, which messages name.
       shape: height and width of the photograph, which the mask must have.
       remarks: receives a remark for every decision that the rule had to make.
@@ -98,11 +100,22 @@ def read_mask_levels(
         small numbers need no remark.
 
     Raises:
-      ValueError: the file is not a complete image, has another size than the
+      ValueError: a file is not a complete image, has another size than the
         photograph, or may be read as a mask in more than one way.
     """
-    stored = decode_file(path)
-    _check_size(path, photograph, stored.values.shape, shape)
+    union = np.zeros(shape[:2], np.uint8)
+    for path in paths:
+        stored = decode_file(path)
+        _check_size(path, photograph, stored.values.shape, shape)
+        levels = _read_levels(path, stored, remarks=remarks, is_numbered=is_numbered)
+        union = np.maximum(union, levels)
+    return union
+
+
+def _read_levels(
+    path: Path, stored: Stored, *, remarks: Remarks, is_numbered: bool
+) -> UInt8[np.ndarray, "h w"]:
+    """The levels of one file."""
     if not np.isfinite(stored.values).all():
         raise ValueError(f"{path} must hold finite numbers to be a mask")
     plane = _plane(path, stored)

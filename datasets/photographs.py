@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets import listing
 from datasets.builder import GOOD, Counts, Record
 from datasets.images import read_image, rgb_png
 from datasets.masks import read_mask
@@ -13,15 +14,18 @@ from datasets.remarks import Remarks
 
 
 class Photograph(NamedTuple):
-    """One image file and its mask file."""
+    """One image file and its mask files."""
 
     path: Path
     defect: str
-    mask: Path | None
+    masks: tuple[Path, ...] = ()
+    """A pixel is anomalous if one of these files marks it."""
+    name: str = ""
+    """Path below the folder of the defect without ending. Default: the file's stem."""
 
     @property
     def key(self) -> str:
-        return f"{self.defect}/{self.path.stem}"
+        return f"{self.defect}/{self.name or self.path.stem}"
 
 
 class Category(NamedTuple):
@@ -34,6 +38,14 @@ class Category(NamedTuple):
     test: list[Photograph]
     has_numbered_masks: bool = False
     """Whether the data set's masks are known to number the kinds of defect from 1."""
+    left_out: tuple[listing.LeftOut, ...] = ()
+    """What was found in the folder and is not read."""
+
+    def notes(self) -> list[str]:
+        """What is not read, and files of which a part is read: `listing.notes`."""
+        photographs = (*self.train, *self.test)
+        files = (path for p in photographs for path in (p.path, *p.masks))
+        return listing.notes(self.left_out, files)
 
     def counts(self) -> Counts:
         """Numbers of photographs, counted as in the data set's paper."""
@@ -44,12 +56,11 @@ class Category(NamedTuple):
         """A hash that changes when a file is added, removed or written."""
         digest = hashlib.sha256(str(self.root).encode())
         for photograph in (*self.train, *self.test):
-            for path in (photograph.path, photograph.mask):
-                if path is not None:
-                    stat = path.stat()
-                    name = path.relative_to(self.root)
-                    line = f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n"
-                    digest.update(line.encode())
+            for path in (photograph.path, *photograph.masks):
+                stat = path.stat()
+                name = path.relative_to(self.root)
+                line = f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n"
+                digest.update(line.encode())
         return digest.hexdigest()[:16]
 
 
@@ -62,7 +73,7 @@ def read_record(
     is_known: bool = True,
     remarks: Remarks,
 ) -> Record:
-    """Read image and mask of one photograph; without a mask file the mask is empty.
+    """Read image and masks of one photograph; without a mask file the mask is empty.
 
     Args:
       category: the photograph's category.
@@ -78,9 +89,9 @@ def read_record(
     path = photograph.path
     image = read_image(path, depth=depth, is_known=is_known, remarks=remarks)
     mask = np.zeros(image.shape[:2], bool)
-    if photograph.mask is not None:
+    if photograph.masks:
         mask = read_mask(
-            photograph.mask,
+            photograph.masks,
             path,
             image.shape[:2],
             remarks=remarks,

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from agm_torch.cache_folder import cache_folder
 from experiments.run.command_line import read_command_line
 from experiments.run.compile_cache import keep_compiled
-from experiments.run.image_folder import check_folder, found_photographs
+from experiments.run.image_folder import check_folder, found_photographs, print_notes
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     import numpy as np
 
+    from datasets.mask_pairs import Masks
     from lfq_jax.calibration.scores import Scores
     from lfq_jax.calibration.thresholds import Thresholds
     from lfq_jax.config import ImageScore
@@ -40,8 +41,8 @@ class Calibrate:
     defective: Path | None = None
     """Photographs of defective parts, if there are any."""
     masks: Path | None = None
-    """Masks of the defects: <stem>.png or <stem>_mask.png, in the same sub-folders as
-    in --defective."""
+    """Masks of the defects: <stem>.png, <stem>_mask.png or a folder <stem> of masks, in
+    the same sub-folders as in --defective."""
     false_alarm_rate: float = 0.05
     """Share of good parts that may be classified as anomalous."""
     image_score: Literal[
@@ -76,7 +77,7 @@ class Scored(NamedTuple):
 def score_folder(
     predictor: "Predictor",
     paths: Sequence[Path],
-    masks: "Sequence[Path | None] | None",
+    masks: "Sequence[Masks] | None",
     *,
     tile_px: int,
     what: str,
@@ -86,7 +87,7 @@ def score_folder(
     Args:
       predictor: computes the maps and scores.
       paths: the photographs.
-      masks: the mask of each photograph, or None if it has none. None instead of the
+      masks: the masks of each photograph; empty if it has none. None instead of the
         sequence means that all photographs show good parts.
       tile_px: width of the tiles; 0 scores photographs as a whole.
       what: name of the progress bar.
@@ -95,7 +96,6 @@ def score_folder(
       ValueError: if a photograph cannot be read, since it might be an important one; if
         a mask is not a mask or has another size than its photograph.
     """
-    import numpy as np
     from tqdm import tqdm
 
     from datasets.images import read_image
@@ -123,38 +123,35 @@ def score_folder(
     for i, (path, raw) in enumerate(zip(paths, predictions, strict=True)):
         for name, value in raw.calibration_scores.items():
             scores.setdefault(name, []).append(value)
-        mask_path = masks[i] if masks else None
-        if masks is not None and mask_path is None:
+        mask_paths = masks[i] if masks else ()
+        if masks is not None and not mask_paths:
             continue
-        mask = np.zeros(sizes[i], bool)
-        if mask_path is not None:
-            mask = read_mask(mask_path, path, sizes[i], remarks=remarks)
-            if not mask.any():
-                continue  # an empty mask does not show where the defect is
+        mask = read_mask(mask_paths, path, sizes[i], remarks=remarks)
+        if mask_paths and not mask.any():
+            continue  # an empty mask does not show where the defect is
         pixels.update([to_mask_resolution(raw.map, sizes[i])], [mask])
-    for line in remarks.lines():
-        print(f"warning: {line}", file=sys.stderr)
+    print_notes(remarks.lines())
     return Scored(scores, pixels)
 
 
-def masks_of(paths: Sequence[Path], images: Path, masks: Path) -> list[Path | None]:
-    """The mask of every photograph, matched by sub-folder and stem.
+def masks_of(paths: Sequence[Path], images: Path, masks: Path) -> "list[Masks]":
+    """The masks of every photograph, paired by `datasets.mask_pairs.pair_masks`.
+
+    Prints what is not read.
 
     Raises:
-      ValueError: if no photograph has a mask.
+      ValueError: if no photograph has a mask, or a mask has no photograph.
     """
-    from datasets.folder.layout import MASK_SUFFIX
+    from datasets.listing import keyed_by_stem, list_masks
+    from datasets.mask_pairs import pair_masks
 
-    mask_by_stem = {
-        path.relative_to(masks).with_name(path.stem.removesuffix(MASK_SUFFIX)): path
-        for path in found_photographs(masks, "--masks")
-    }
-    matched = [
-        mask_by_stem.get(path.relative_to(images).with_suffix("")) for path in paths
-    ]
-    if not any(matched):
-        raise ValueError(f"--masks {masks} matches no photograph of {images} by stem")
-    return matched
+    photographs = keyed_by_stem(paths, images)
+    listing = list_masks(masks)
+    found = pair_masks(photographs, listing, among=images)
+    if not found:
+        raise ValueError(f"--masks {masks} holds no mask that Pillow reads")
+    print_notes(listing.notes())
+    return [found.get(key, ()) for key in photographs]
 
 
 def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
@@ -220,20 +217,22 @@ def _pixel_f1_threshold(pixels: "StreamingPixelMetrics", masks: Path) -> float:
     return result.values["pixel_threshold"]
 
 
-def _defective(settings: Calibrate) -> tuple[list[Path], list[Path | None]]:
-    """The photographs of defective parts, and the mask of each."""
+def _defective(settings: Calibrate) -> "tuple[list[Path], list[Masks]]":
+    """The photographs of defective parts, and the masks of each."""
     if settings.defective is None:
         return [], []
-    paths = found_photographs(settings.defective, "--defective")
+    folder = check_folder(settings.defective, "--defective")
     if settings.masks is None:
-        return paths, [None] * len(paths)
+        paths = found_photographs(folder, "--defective")
+        return paths, [()] * len(paths)
     masks = check_folder(settings.masks, "--masks").resolve()
-    if masks.is_relative_to(settings.defective.resolve()):
+    if masks.is_relative_to(folder.resolve()):
         raise ValueError(
             f"--masks {settings.masks} lies in --defective {settings.defective}, where "
             "its masks would be read as photographs: use separate folders"
         )
-    return paths, masks_of(paths, settings.defective, settings.masks)
+    paths = found_photographs(folder, "--defective")
+    return paths, masks_of(paths, folder, settings.masks)
 
 
 def _image_score(

@@ -1,13 +1,42 @@
-"""Image files that Pillow does not write."""
+"""Image files of all kinds, also those that Pillow does not write."""
 
+import contextlib
+import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
+MODES = (
+    *("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"),
+    *("I", "I;16", "F"),
+)
+"""Pillow's modes of images."""
+FORMATS = ("PNG", "TIFF", "JPEG", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "TGA")
 _PNG_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # PNG's colour type, by number of channels
 _TIFF_FORMAT = {"u": 1, "i": 2, "f": 3}  # TIFF's sample format, by kind of numpy type
+
+
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """An RGB image in any of `MODES`; black for LAB, to which Pillow converts none."""
+    if mode == "LAB":
+        return Image.new("LAB", image.size)
+    if mode == "I;16":
+        return image.convert("I").convert("I;16")
+    return image.convert("LA").convert("PA") if mode == "PA" else image.convert(mode)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The image's file in the format `kind`, or else in one that can store its mode."""
+    for each in (kind, "TIFF", "PNG"):
+        file = io.BytesIO()
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            image.save(file, each, **options)
+            return file.getvalue()
+    return b"\0"
 
 
 def png16(path: Path, array: np.ndarray) -> Path:

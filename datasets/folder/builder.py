@@ -50,7 +50,8 @@ class Folder(AnomalyDatasetBuilder):
         return self.builder_config
 
     @functools.cached_property
-    def _layout(self) -> Category:
+    def layout(self) -> Category:
+        """The category's files."""
         return read_layout(self._config.name, Path(self._config.root))
 
     @property
@@ -58,10 +59,10 @@ class Folder(AnomalyDatasetBuilder):
         return (self._config.name,)  # a category may be called "all"
 
     def _splits(self) -> tuple[str, ...]:
-        return SPLITS if self._layout.test else SPLITS[:1]
+        return SPLITS if self.layout.test else SPLITS[:1]
 
     def _records(self, category: str, split: str) -> Iterator[Record]:
-        found = self._layout
+        found = self.layout
         depth = bit_depth(max(stored_maximum(p.path) for p in found.train))
         kind = self._config.kind
         if kind == "auto":

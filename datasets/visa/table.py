@@ -95,16 +95,15 @@ def read_category(name: str, root: Path, *, skip_missing: bool = False) -> Categ
 def _photograph(root: Path, row: dict[str, str], defects: dict[str, str]) -> Photograph:
     path = _path_below(root, row["image"])
     if row["label"] == NORMAL:
-        return Photograph(path, GOOD, None)
+        return Photograph(path, GOOD)
     if row["label"] != ANOMALY:
         raise ValueError(
             f"{root / SPLIT_TABLE} must label {row['image']} {NORMAL} or {ANOMALY}, "
             f"got {row['label']}"
         )
     mask = _path_below(root, row["mask"]) if row["mask"] else None
-    if mask is not None and not mask.is_file():
-        mask = None
-    return Photograph(path, defects.get(row["image"], ANOMALY), mask)
+    masks = (mask,) if mask and mask.is_file() else ()
+    return Photograph(path, defects.get(row["image"], ANOMALY), masks)
 
 
 def _path_below(root: Path, name: str | None) -> Path:

@@ -84,7 +84,7 @@ def sampled(root: Path, *, count: int, cache_dir: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     files = [photograph.path for photograph in category.train]
     for photograph in (test[int(i)] for i in chosen):
-        files += [p for p in (photograph.path, photograph.mask) if p]
+        files += [photograph.path, *photograph.masks]
     for path in files:
         link = partial / root.name / path.relative_to(root)
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -14,15 +14,15 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
-from datasets.images import image_shape, is_hidden
+from datasets.images import image_shape
+from datasets.listing import Listing, keyed_by_stem, list_files
 from datasets.masks import read_mask_levels
 from datasets.photographs import Category, Photograph
-from datasets.remarks import Remarks
+from datasets.remarks import Remarks, named
 from experiments.measure.lazy_arrays import LazyArrays
 from lfq_jax.metrics.ground_truth import GroundTruthRule, Pair, under_rule
 
 MAP_SUFFIXES = frozenset({".npy", ".png", ".tif", ".tiff"})
-_FEW = 3
 
 
 def read_map(path: Path) -> Shaped[np.ndarray, "h w"]:
@@ -76,23 +76,18 @@ def find_maps(folder: Path, category: Category) -> list[Path]:
       ValueError: if the folder holds no map, or maps and images do not pair by defect
         and stem: the message lists the first three of each.
     """
-    root = _category_maps(folder, category.name)
-    maps: dict[tuple[str, str], Path] = {}
-    for path in sorted(root.glob("*/*")):
-        if path.suffix.lower() not in MAP_SUFFIXES or is_hidden(path, root):
-            continue
-        key = (path.parent.name, path.stem)
-        if key in maps:
-            raise ValueError(f"{path} and {maps[key].name} are maps of the same image")
-        maps[key] = path
+    listing = list_maps(folder, category.name)
+    listing.require_readable()
+    root = listing.folder
+    maps = {k.as_posix(): p for k, p in keyed_by_stem(listing.files, root).items()}
     if not maps:
         kinds = ", ".join(sorted(MAP_SUFFIXES))
         raise ValueError(f"{root} holds no map: no <defect>/<stem> of {kinds}")
-    images = {(image.defect, image.path.stem): image for image in category.test}
+    images = {image.key: image for image in category.test}
     without_map = [str(image.path) for key, image in images.items() if key not in maps]
     without_image = [str(path) for key, path in maps.items() if key not in images]
     problems = [
-        f"{len(paths)} {problem}: {', '.join(paths[:_FEW])}"
+        f"{len(paths)} {problem}: {named(paths)}"
         for paths, problem in (
             (without_map, f"test images of {category.name} have no map in {root}"),
             (
@@ -105,6 +100,11 @@ def find_maps(folder: Path, category: Category) -> list[Path]:
     if problems:
         raise ValueError("; ".join(problems))
     return [maps[key] for key in images]
+
+
+def list_maps(folder: Path, name: str) -> Listing:
+    """What lies in the folder with the maps of category `name`."""
+    return list_files(_category_maps(folder, name), MAP_SUFFIXES)
 
 
 def _category_maps(folder: Path, name: str) -> Path:
@@ -122,15 +122,13 @@ def _category_maps(folder: Path, name: str) -> Path:
 
 
 def mask_levels(photograph: Photograph, remarks: Remarks) -> UInt8[np.ndarray, "h w"]:
-    """The mask of a test image, 0 to 255; all zero if there is no file.
+    """The masks of a test image, 0 to 255; all zero if there is no file.
 
     Raises:
-      ValueError: if the image cannot be read, or `datasets.masks` refuses its mask.
+      ValueError: if the image cannot be read, or `datasets.masks` refuses a mask.
     """
-    shape = image_shape(photograph.path)
-    if photograph.mask is None:
-        return np.zeros(shape, np.uint8)
-    return read_mask_levels(photograph.mask, photograph.path, shape, remarks=remarks)
+    path = photograph.path
+    return read_mask_levels(photograph.masks, path, image_shape(path), remarks=remarks)
 
 
 class MapsAndMasks:
@@ -180,7 +178,7 @@ class MapsAndMasks:
                 mask,
                 rule=self.rule,
                 evaluation_px=self.evaluation_px,
-                name=str(self.photographs[i].mask),
+                name=f"the mask of {self.photographs[i].path}",
             )
             self._latest = (i, pair)
         return self._latest[1]

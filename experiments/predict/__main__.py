@@ -3,8 +3,8 @@
     python -m experiments.predict --run runs/<id> --images DIR --out DIR
 
 Appends to DIR/scores.csv while it runs and writes DIR/scores.json, DIR/overlays and, if
-requested, DIR/maps. A photograph that cannot be read is listed, and the others are
-still scored.
+requested, DIR/maps. What cannot be read, or is no photograph, is listed, and the others
+are still scored.
 """
 
 import sys
@@ -19,10 +19,11 @@ from experiments.predict.settings import Predict
 from experiments.predict.table import Table
 from experiments.run.command_line import read_command_line
 from experiments.run.compile_cache import keep_compiled
-from experiments.run.image_folder import arriving, check_folder, found_photographs
+from experiments.run.image_folder import arriving, check_folder, listed_photographs
 from experiments.run.interruption import INTERRUPTED, interruption
 
-if TYPE_CHECKING:  # this imports jax, which --help must not wait for
+if TYPE_CHECKING:  # these import jax and Pillow, which --help must not wait for
+    from datasets.listing import LeftOut
     from lfq_jax.inference.detector import Detector
 
 SOME_UNREADABLE = 1  # exit status
@@ -43,7 +44,7 @@ def predict(settings: Predict) -> Predicted:
 
     folder = check_folder(settings.images, "--images")
     out = check_out(settings.out, folder)
-    paths = [] if settings.watch else found_photographs(folder, "--images")
+    paths = [] if settings.watch else _to_score(folder)
     detector = load_detector(settings)
     tile_px = settings.tile_px
     if tile_px is None:
@@ -54,7 +55,7 @@ def predict(settings: Predict) -> Predicted:
     with interruption() as should_stop:
         if settings.watch:
             print(f"watching {folder}; stop with Ctrl-C", file=sys.stderr)
-            arrivals: Iterable[Path | None] = arriving(
+            arrivals: Iterable[Path | LeftOut | None] = arriving(
                 folder, poll_seconds=settings.poll_seconds, should_stop=should_stop
             )
         else:
@@ -142,7 +143,17 @@ def _tiled(tile_px: int) -> str:
     return f"in tiles of {tile_px} px" if tile_px else "as a whole"
 
 
-def _until(paths: list[Path], should_stop: Callable[[], bool]) -> Iterator[Path]:
+def _to_score(folder: Path) -> "list[Path | LeftOut]":
+    """The photographs of a folder and what cannot be used, sorted by path."""
+    listing = listed_photographs(folder, "--images")
+    found = [(path, path) for path in listing.files]
+    found += [(item.path, item) for item in listing.unreadable]
+    return [item for _, item in sorted(found, key=lambda pair: pair[0])]
+
+
+def _until(
+    paths: "list[Path | LeftOut]", should_stop: Callable[[], bool]
+) -> "Iterator[Path | LeftOut]":
     for path in paths:
         if should_stop():
             return

@@ -1,6 +1,5 @@
 """Scores photographs in batches and yields one row of the table for each."""
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.predict.outputs import ImageFiles, row_of, unreadable_row
+from experiments.run.image_folder import print_notes
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     import numpy as np
 
+    from datasets.listing import LeftOut
     from datasets.remarks import Remarks
     from lfq_jax.inference.detector import Detector, Prediction
 
@@ -21,7 +22,7 @@ BATCH_PIXELS = 32_000_000
 
 def score_all(
     detector: "Detector",
-    arrivals: Iterable[Path | None],
+    arrivals: "Iterable[Path | LeftOut | None]",
     *,
     folder: Path,
     files: ImageFiles,
@@ -32,7 +33,8 @@ def score_all(
 
     Args:
       detector: the detector that scores them.
-      arrivals: paths of photographs. None means that no more is waiting at the moment.
+      arrivals: photographs, and what cannot be used with its reason. None means that
+        no more is waiting at the moment.
       folder: the folder that the names in the rows are relative to.
       files: writes the overlays and maps.
       tile_px: width of the tiles; 0 scores photographs as a whole.
@@ -41,14 +43,15 @@ def score_all(
     from datasets.remarks import Remarks
 
     thresholds = detector.thresholds
-    remarks = Remarks(_warn)
+    remarks = Remarks(lambda line: print_notes([line]))
     with ThreadPoolExecutor(2) as pool:
-        for paths in _batches(arrivals, detector.record.score.batch_size):
+        for batch in _batches(arrivals, detector.record.score.batch_size):
             started = time.monotonic()
+            paths = [item if isinstance(item, Path) else item.path for item in batch]
             names = [path.relative_to(folder).as_posix() for path in paths]
             images: dict[str, np.ndarray] = {}
             errors: dict[str, str] = {}
-            loaded = pool.map(lambda path: _load(path, detector, remarks), paths)
+            loaded = pool.map(lambda item: _load(item, detector, remarks), batch)
             for name, image in zip(names, list(loaded), strict=True):
                 if isinstance(image, str):
                     errors[name] = image
@@ -76,23 +79,19 @@ def score_all(
                     )
 
 
-def _warn(line: str) -> None:
-    from tqdm import tqdm
-
-    tqdm.write(f"warning: {line}", file=sys.stderr)
-
-
-def _batches(arrivals: Iterable[Path | None], size: int) -> Iterator[list[Path]]:
+def _batches(
+    arrivals: "Iterable[Path | LeftOut | None]", size: int
+) -> "Iterator[list[Path | LeftOut]]":
     """Photographs to score together, at most `size` and within BATCH_PIXELS.
 
     A batch is also complete when nothing more is waiting (None in `arrivals`).
     """
     from datasets.images import pixel_count
 
-    batch: list[Path] = []
+    batch: list[Path | LeftOut] = []
     batch_pixels = 0
     for path in arrivals:
-        pixels = pixel_count(path) if path else 0
+        pixels = pixel_count(path) if isinstance(path, Path) else 0
         is_full = len(batch) == size or batch_pixels + pixels > BATCH_PIXELS
         if batch and (path is None or is_full):
             yield batch
@@ -104,10 +103,14 @@ def _batches(arrivals: Iterable[Path | None], size: int) -> Iterator[list[Path]]
         yield batch
 
 
-def _load(path: Path, detector: "Detector", remarks: "Remarks") -> "np.ndarray | str":
+def _load(
+    path: "Path | LeftOut", detector: "Detector", remarks: "Remarks"
+) -> "np.ndarray | str":
     """The photograph, or the reason why it cannot be scored."""
     from datasets.images import read_image
 
+    if not isinstance(path, Path):
+        return f"{path.path}: {path.reason}"
     record = detector.record
     try:
         image = read_image(

@@ -31,7 +31,7 @@ def first() -> np.ndarray:
 def read(path: Path) -> tuple[np.ndarray, list[str]]:
     """The mask in a file, and the remarks without the file's name."""
     remarks = Remarks()
-    mask = read_mask(path, PHOTOGRAPH, (SIDE, SIDE), remarks=remarks)
+    mask = read_mask([path], PHOTOGRAPH, (SIDE, SIDE), remarks=remarks)
     return mask, [line.removeprefix(f"{path} ") for line in remarks.lines()]
 
 
@@ -189,7 +189,7 @@ def test_the_noise_of_jpeg_is_removed_with_a_remark(tmp_path, name, as_png):
         Image.open(path).save(tmp_path / "m.png")
         path = tmp_path / "m.png"
     remarks = Remarks()
-    mask = read_mask(path, PHOTOGRAPH, large.shape, remarks=remarks)
+    mask = read_mask([path], PHOTOGRAPH, large.shape, remarks=remarks)
     truth = np.kron(marked(), np.ones((3, 3), bool))
     assert (mask != truth).mean() < 0.01
     assert "has soft edges or noise" in " ".join(remarks.lines())
@@ -202,7 +202,7 @@ def test_soft_edges_are_cut_in_the_middle_and_kept_for_other_rules(tmp_path):
     np.testing.assert_array_equal(mask, np.asarray(soft) > 127)
     assert "what is above 127.5 is the defect" in remarks[0]
     levels = read_mask_levels(
-        tmp_path / "m.png", PHOTOGRAPH, (SIDE, SIDE), remarks=Remarks()
+        [tmp_path / "m.png"], PHOTOGRAPH, (SIDE, SIDE), remarks=Remarks()
     )
     np.testing.assert_array_equal(levels, np.asarray(soft))
 
@@ -271,31 +271,35 @@ def test_a_mask_is_rotated_like_a_photograph_or_its_size_is_explained(tmp_path):
     upright = marked()[:40]
     stored = Image.fromarray(np.rot90(upright))
     stored.save(tmp_path / "m.png", exif=exif)
-    read_ = read_mask(tmp_path / "m.png", PHOTOGRAPH, (40, 48), remarks=Remarks())
+    read_ = read_mask([tmp_path / "m.png"], PHOTOGRAPH, (40, 48), remarks=Remarks())
     np.testing.assert_array_equal(read_, upright)
     stored.save(tmp_path / "m.png")
     with pytest.raises(ValueError, match=r"48x40, got 40x48; if the photograph's EXIF"):
-        read_mask(tmp_path / "m.png", PHOTOGRAPH, (40, 48), remarks=Remarks())
+        read_mask([tmp_path / "m.png"], PHOTOGRAPH, (40, 48), remarks=Remarks())
 
 
 def test_known_numbers_need_no_remark(tmp_path):
     save(tmp_path / "m.png", painted(0, 1, 2))
     remarks = Remarks()
     mask = read_mask(
-        tmp_path / "m.png", PHOTOGRAPH, (SIDE, SIDE), remarks=remarks, is_numbered=True
+        [tmp_path / "m.png"],
+        PHOTOGRAPH,
+        (SIDE, SIDE),
+        remarks=remarks,
+        is_numbered=True,
     )
     np.testing.assert_array_equal(mask, marked())
     assert not remarks.lines()
 
 
-def test_each_kind_of_remark_is_made_once_with_the_first_file():
-    told = []
-    remarks = Remarks(told.append)
-    for name in ("a", "b", "a", "c"):
-        remarks.add("kind", Path(name), "is odd")
-    remarks.add("other", None, "is odd too")
-    assert told == ["a is odd", "an image is odd too"]
-    assert remarks.lines() == [
-        "a is odd (2 other files likewise)",
-        "an image is odd too",
-    ]
+def test_the_masks_of_one_photograph_are_united(tmp_path):
+    save(tmp_path / "0.png", first().astype(np.uint8) * 255)
+    save(tmp_path / "1.png", (marked() & ~first()).astype(np.uint8) * 3)
+    paths, remarks = [tmp_path / "0.png", tmp_path / "1.png"], Remarks()
+    mask = read_mask(paths, PHOTOGRAPH, (SIDE, SIDE), remarks=remarks)
+    np.testing.assert_array_equal(mask, marked())
+    assert len(remarks.lines()) == 1
+    assert not read_mask([], PHOTOGRAPH, (SIDE, SIDE), remarks=remarks).any()
+    save(paths[1], np.zeros((SIDE, 5), np.uint8))
+    with pytest.raises(ValueError, match=r"1\.png must have the size of photograph"):
+        read_mask(paths, PHOTOGRAPH, (SIDE, SIDE), remarks=remarks)

@@ -1,6 +1,7 @@
 """`python -m experiments.calibrate`: thresholds set again from photographs."""
 
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -151,7 +152,7 @@ def test_a_mask_of_another_size_or_of_no_photograph_is_named(run, photographs, c
     assert "0_mask.png must have the size of" in refusal(capsys, *valid)
     for path in (photographs / "masks").iterdir():
         path.rename(path.with_name(f"x{path.name}"))
-    assert "matches no photograph" in refusal(capsys, *valid)
+    assert "4 masks of" in refusal(capsys, *valid)
 
 
 def test_an_empty_mask_does_not_count_for_the_pixels(run, photographs):
@@ -179,9 +180,9 @@ class Blank:
 
 def test_masks_are_read_however_they_were_saved(photographs, capsys):
     paths = sorted((photographs / "bad").iterdir())[:4]
-    masks = sorted((photographs / "masks").iterdir())
+    masks = [(path,) for path in sorted((photographs / "masks").iterdir())]
     blank: Any = Blank()
-    for path in masks:
+    for (path,) in masks:
         shape = Image.open(path)
         white = Image.new("RGB", shape.size, "white")
         white.putalpha(shape)
@@ -189,7 +190,7 @@ def test_masks_are_read_however_they_were_saved(photographs, capsys):
     scored = calibrate.score_folder(blank, paths, masks, tile_px=0, what="defective")
     assert scored.pixels.counts().anomalous.sum() == 4 * 100
     warnings = capsys.readouterr().err
-    assert warnings.count("its opacity is the mask (3 other files likewise)") == 1
+    assert warnings.count("its opacity is the mask (3 others likewise: ") == 1
 
 
 def test_a_doubtful_bit_depth_causes_one_warning(photographs, capsys):
@@ -199,7 +200,7 @@ def test_a_doubtful_bit_depth_causes_one_warning(photographs, capsys):
     blank: Any = Blank()
     calibrate.score_folder(blank, paths, None, tile_px=0, what="good")
     warnings = capsys.readouterr().err
-    assert warnings.count("16 times too dark (2 other files likewise)") == 1
+    assert warnings.count("16 times too dark (2 others likewise: ") == 1
 
 
 @pytest.mark.parametrize(
@@ -222,3 +223,41 @@ def test_masks_that_mark_nothing_are_named(run, photographs, capsys, level, expe
     assert expected in message
     assert "Traceback" not in message
     assert (run / "plate" / "detector" / "thresholds.json").read_bytes() == stored
+
+
+def test_every_file_is_taken_or_named(photographs, capsys):
+    good, bad, masks = (photographs / name for name in ("good", "bad", "masks"))
+    valid = ["--run", "no_run", "--good", str(good), "--defective", str(bad)]
+    valid += ["--masks", str(masks)]  # folders are listed before the run is read
+    for odd, message in (
+        (good / "20.heic", "1 entry of .*good cannot be used: 20.heic"),
+        (bad / "4_mask.png", "4_mask.png .looks like the mask of"),
+        (masks / "4_gt.png", "1 mask of .*masks without a photograph .*: 4_gt.png"),
+        (masks / "3.png", "are both masks of .*3.png"),
+        (bad / "4.bmp", "have the same stem"),
+    ):
+        Image.new("L", (40, 40)).save(odd, format="BMP")
+        error = refusal(capsys, *valid)
+        assert re.search(message, error) and error.count("\n") == 1
+        odd.unlink()
+    (good / "readme.txt").write_text("hello")
+    error = refusal(capsys, *valid)
+    assert f"warning: {good}/readme.txt is not read: text" in error
+
+
+def test_the_masks_in_a_folder_are_united(photographs):
+    masks = photographs / "masks"
+    mark = np.zeros((40, 40), np.uint8)
+    for i in range(2):
+        mark[:] = 0
+        mark[i, 0] = 255
+        (masks / "4").mkdir(exist_ok=True)
+        Image.fromarray(mark).save(masks / f"4/{i}.png")
+    bad = photographs / "bad"
+    *_, of_last = calibrate.masks_of(sorted(bad.iterdir()), bad, masks)
+    assert of_last == (masks / "4/0.png", masks / "4/1.png")
+    blank: Any = Blank()
+    scored = calibrate.score_folder(
+        blank, [bad / "4.png"], [of_last], tile_px=0, what="defective"
+    )
+    assert scored.pixels.counts().anomalous.sum() == 2

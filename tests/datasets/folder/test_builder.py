@@ -214,11 +214,11 @@ def test_an_empty_training_folder_is_refused(tmp_path, part):
 
 
 def test_contradictory_files_are_named(tmp_path, part):
-    save(part / "test/crack/000.jpg", pixels(1))
-    refused(tmp_path, r"000\.png and 000\.jpg have the same stem")
-    (part / "test/crack/000.jpg").unlink()
+    (part / "test/crack/000.JPG").write_bytes(b"")
+    refused(tmp_path, r"000\.png and 000\.JPG have the same stem")
+    (part / "test/crack/000.JPG").unlink()
     save(part / "ground_truth/crack/777_mask.png", np.zeros((12, 12), np.uint8))
-    refused(tmp_path, "1 masks .* match no image .*777_mask.png")
+    refused(tmp_path, "1 mask of .*/crack without a photograph .*777_mask.png")
     (part / "ground_truth/crack/777_mask.png").unlink()
     save(part / "ground_truth/crack/000_mask.png", np.zeros((12, 9), np.uint8))
     refused(tmp_path, r"000_mask\.png must have the size of .*, 12x12, got 9x12")
