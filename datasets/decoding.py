@@ -1,8 +1,9 @@
 """Decoding an image file to the values it stores, with all of their bits.
 
 Pillow decodes colours of 16 bits to their high bytes. Here such a file is decoded twice
-by Pillow, for the high and for the low bytes, so that every compression that Pillow can
-read is read with all bits.
+by Pillow, for the high and for the low bytes, so that every compression of PNG and TIFF
+that Pillow can read is read with all bits, and so is PPM. Other formats are refused if
+Pillow would drop bits.
 """
 
 import contextlib
@@ -22,11 +23,15 @@ WIDE_GREY = frozenset({"I", "I;16", "I;16B", "I;16L"})
 _WIDE_COLOUR = re.compile(r"(RGB|RGBA|RGBX|RGBa|LA);16([BLN])")
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _TRANSPARENT = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+_MOST = 65535
 _WARNINGS_LOCK = threading.Lock()  # warning filters are global to the process
 _QUARTER_TURNS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap the sides
 _SEPARATE_PLANES = 2  # value of the TIFF tag "planar configuration"
 _WHITE_IS_ZERO = 0  # value of the TIFF tag "photometric interpretation"
 _UNSIGNED = 1  # value of the TIFF tag "sample format"
+_J2K_START = b"\xff\x4f\xff\x51"  # of a JPEG 2000 stream, before its sizes
+_J2K_BITS_AT = 42  # bytes after the start: bits of the first channel, minus 1
+_HEADER_BYTES = 65536
 
 
 class Stored(NamedTuple):
@@ -85,14 +90,22 @@ def decode_file(path: Path) -> Stored:
 
     Raises:
       ValueError: the file is not an image, is truncated, or is a TIFF whose colours of
-        16 bits are stored in separate planes.
+        16 bits are stored in separate planes, or is of a format of which Pillow would
+        drop bits.
     """
     with opened(path) as image:
         _refuse_separate_planes(image)
+        _refuse_dropped_bits(path, image)
         channels = _wide_colour(image)
         if channels is None:
             return _decode_loaded(_upright(image), image)
-    return _decode_wide(path, channels)
+        declared = _ppm_maximum(image.tile[0])  # pyright: ignore[reportAttributeAccessIssue]
+    stored = _decode_wide(path, channels)
+    if declared in (None, _MOST):
+        return stored
+    # Pillow, too, stretches greys of such a file to 16 bits.
+    stretched = np.rint(stored.values * (_MOST / declared)).clip(0, _MOST)
+    return stored._replace(values=stretched.astype(np.uint16))
 
 
 def upright_shape(image: Image.Image) -> tuple[int, int]:
@@ -122,7 +135,15 @@ def _wide_colour(image: Image.Image) -> str | None:
     return None
 
 
+def _ppm_maximum(tile: Any) -> int | None:
+    """The largest value that a PPM file in wide colour declares; else None."""
+    is_wide = tile[0] == "ppm" and tile[3][0] == "RGB" and tile[3][1] > 255
+    return tile[3][1] if is_wide else None
+
+
 def _raw_mode(tile: Any) -> str:
+    if _ppm_maximum(tile):
+        return "RGB;16B"
     arguments = tile[3]
     mode = arguments if isinstance(arguments, str) else next(iter(arguments or ()), "")
     return mode if isinstance(mode, str) else ""
@@ -139,6 +160,28 @@ def _refuse_separate_planes(image: Image.Image) -> None:
             f"its colours of {deepest} bits are stored in separate planes: save it "
             "with the colours of each pixel together"
         )
+
+
+def _refuse_dropped_bits(path: Path, image: Image.Image) -> None:
+    """Raise a ValueError if Pillow would decode more than 8 bits to 8."""
+    for codec, _, _, arguments in getattr(image, "tile", ()):
+        is_plain_ppm = codec == "ppm_plain" and image.mode == "RGB"
+        is_wide = is_plain_ppm and arguments[1] > 255
+        is_wide |= codec == "SGI16" or (codec == "sgi_rle" and arguments[2] > 1)
+        if codec == "jpeg2k" and not has_wide_integers(image):
+            is_wide |= _j2k_bits(path) > 8
+        if is_wide:
+            raise ValueError(
+                f"more than 8 bits are not read of this kind of {image.format}: save "
+                "it as PNG or TIFF"
+            )
+
+
+def _j2k_bits(path: Path) -> int:
+    with path.open("rb") as file:
+        start = file.read(_HEADER_BYTES)
+    at = start.find(_J2K_START) + _J2K_BITS_AT
+    return (start[at] & 0x7F) + 1 if at < len(start) else 0
 
 
 def _decode_loaded(image: Image.Image, file: Image.Image) -> Stored:
@@ -170,7 +213,7 @@ def _wide_grey(image: Image.Image, file: Image.Image) -> Shaped[np.ndarray, "h w
         return values.view(np.uint32)
     is_inverted = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO
     if values.dtype == np.uint16 and is_inverted:  # Pillow inverts 8 bits alone
-        return np.uint16(65535) - values
+        return np.uint16(_MOST) - values
     return values
 
 
@@ -212,7 +255,10 @@ def _decode_as(
                 mode, new = raw
             rest = tile[3]
             arguments = new if isinstance(rest, str) else (new, *rest[1:])
-            changed.append(tile._replace(args=arguments))
+            codec = tile.codec_name
+            if _ppm_maximum(tile):
+                codec, arguments = "raw", (new, 0, 1)
+            changed.append(tile._replace(codec_name=codec, args=arguments))
         image.tile = changed  # pyright: ignore[reportAttributeAccessIssue]
         image._mode = mode  # pyright: ignore[reportAttributeAccessIssue]
         return np.asarray(_upright(image))

@@ -1,6 +1,8 @@
 """Reading photographs from every kind of file."""
 
+import io
 import re
+import struct
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -116,6 +118,43 @@ def test_a_tiff_of_wide_colours_keeps_all_bits(tmp_path, big_endian, channels, o
     np.testing.assert_array_equal(read_image(path, depth=12), WIDE[..., :3] >> 4)
     decoded = decode_file(path)
     np.testing.assert_array_equal(decoded.values, WIDE[..., :3])
+
+
+def ppm(values: np.ndarray, maximum: int) -> bytes:
+    height, width = values.shape[:2]
+    header = b"P6\n%d %d\n%d\n" % (width, height, maximum)
+    return header + values.astype(">u2").tobytes()
+
+
+def test_a_ppm_of_wide_colours_keeps_all_bits(tmp_path):
+    path = tmp_path / "a.ppm"
+    path.write_bytes(ppm(WIDE[..., :3], 65535))
+    assert is_wide(path) and bit_depth(stored_maximum(path)) == 12
+    np.testing.assert_array_equal(decode_file(path).values, WIDE[..., :3])
+    path.write_bytes(ppm(WIDE[..., :3], 4095))  # its range is stretched to 16 bits
+    stretched = np.rint(WIDE[..., :3] * (65535 / 4095)).astype(np.uint16)
+    np.testing.assert_array_equal(read_image(path, depth=16), stretched >> 8)
+
+
+def test_wide_colours_of_which_bits_would_be_dropped_are_refused(tmp_path):
+    plain = b"P3\n1 1\n4095\n1 2 3\n"
+    sgi = struct.pack(">HBBHHHHII404x", 474, 0, 2, 3, 1, 1, 3, 0, 65535)
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "JPEG2000")
+    jp2 = bytearray(stream.getvalue())
+    at = jp2.index(b"\xff\x4f\xff\x51") + 42  # bits of a channel, minus 1
+    jp2[at : at + 9 : 3] = bytes([11] * 3)
+    for name, data in (
+        ("a.ppm", plain),
+        ("a.sgi", sgi + bytes(88 + 6)),
+        ("a.jp2", jp2),
+    ):
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=f"{name} cannot .*: more than 8 bits"):
+            read_image(path)
+    path.write_bytes(stream.getvalue())
+    assert read_image(path).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
