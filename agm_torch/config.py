@@ -1,4 +1,4 @@
-"""Configuration of the anomaly generator. Standard library only."""
+"""Configuration of the anomaly generator. Imports the standard library alone."""
 
 import dataclasses
 import hashlib
@@ -249,21 +249,18 @@ def config_from_json(values: dict[str, Any]) -> GeneratorConfig:
 
 
 def folder_sha256(folder: Path) -> str:
-    """Hash of the names and sizes of a folder's files, without hidden ones.
+    """Hash of the names and sizes of a folder's photographs.
 
     Raises:
       FileNotFoundError: there is no such folder.
     """
+    from datasets.listing import list_photographs  # imports Pillow
+
     if not folder.is_dir():
         raise FileNotFoundError(f"dtd_dir {folder} is not a folder")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    named = [(path.relative_to(folder), path.stat().st_size) for path in files]
-    listing = [
-        (str(name), size)
-        for name, size in named
-        if not any(part.startswith(".") for part in name.parts)
-    ]
-    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+    files = list_photographs(folder).files
+    listing = [(str(file.relative_to(folder)), file.stat().st_size) for file in files]
+    return hashlib.sha256(json.dumps(["photographs", listing]).encode()).hexdigest()
 
 
 def _from_json(cls: type, values: dict[str, Any]) -> Any:

@@ -1,31 +1,30 @@
 """Finds and reads the normal images of a request."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from datasets.images import bit_depth, image_files, read_image, stored_maximum
+from datasets.images import bit_depth, read_image, stored_maximum
+from datasets.listing import photographs_of
+
+logger = logging.getLogger(__name__)
 
 
 def photograph_paths(sources: Sequence[Path]) -> list[Path]:
     """The named image files and those in the named folders, which are sorted by name.
 
+    Logs what a folder holds besides photographs.
+
     Raises:
       FileNotFoundError: a path does not exist, or a folder holds no image.
+      ValueError: a folder holds what cannot be used.
     """
-    paths: list[Path] = []
-    for source in sources:
-        if source.is_dir():
-            found = image_files(source)
-            if not found:
-                raise FileNotFoundError(f"images: the folder {source} holds no image")
-            paths += found
-        elif source.is_file():
-            paths.append(source)
-        else:
-            raise FileNotFoundError(f"images: {source} does not exist")
+    paths, lines = photographs_of(sources, "images")
+    for line in lines:
+        logger.warning("%s", line)
     return paths
 
 

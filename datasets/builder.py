@@ -11,6 +11,7 @@ from tensorflow_datasets.core import dataset_metadata
 
 from datasets.images import image_sha256, png_bytes
 from datasets.progress import Bar
+from datasets.remarks import Remarks, warn_once
 from datasets.spill import shuffling_on_disk
 
 GOOD = "good"
@@ -72,6 +73,7 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("file_format", "array_record")
+        self.remarks = Remarks()
         super().__init__(**options)
 
     @property
@@ -96,6 +98,7 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
         features = tfds.features
         return self.dataset_info_from_configs(
             description=self.__doc__,  # unless there is a README.md beside the builder
+            metadata=tfds.core.MetadataDict(),
             features=features.FeaturesDict(
                 {
                     "key": features.Text(),
@@ -122,6 +125,14 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
     def _download_and_prepare(self, *arguments: Any, **options: Any) -> None:
         with shuffling_on_disk():
             super()._download_and_prepare(*arguments, **options)
+        metadata: Any = self.info.metadata
+        metadata["remarks"] = self.remarks.lines()
+        self.warn_of_remarks()
+
+    def warn_of_remarks(self) -> None:
+        """Log what the readers had to decide when the data set was prepared."""
+        for line in (self.info.metadata or {}).get("remarks", []):
+            warn_once(line)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager

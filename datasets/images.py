@@ -1,104 +1,38 @@
-"""Reading a photograph or a mask from any supported kind of image file."""
+"""Reading a photograph from any supported kind of image file."""
 
-import contextlib
 import hashlib
 import io
-import struct
-import threading
-import warnings
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, UInt8
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from jaxtyping import Float32, Float64, Shaped, UInt8
+from PIL import ExifTags, Image
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
-MASK_THRESHOLD = 127
-"""A mask's pixel is anomalous if its value is above this, of 255."""
+from datasets.decoding import decode_file, has_wide_integers, opened, upright_shape
+from datasets.remarks import Remarks
+
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 UNKNOWN_DEPTH = 16
 """Bit depth assumed for integers of more than 8 bits whose camera is unknown."""
-_DECODER_ERRORS = (
-    *(UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, TypeError),
-    *(ArithmeticError, AttributeError, LookupError, RuntimeError, struct.error),
-    zlib.error,
-)
-"""What Pillow raises for damaged files. Its decoders promise nothing narrower."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_FORMAT = slice(24, 26)  # of the file: bit depth and colour type
 _EIGHT_BIT_RGB = bytes([8, 2])
-_WIDE_INTEGERS = frozenset({"I", "I;16", "I;16B", "I;16L"})
-_WIDE_MODES = _WIDE_INTEGERS | {"F"}
-_QUARTER_TURNS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap the sides
-_WARNINGS_LOCK = threading.Lock()  # warning filters are global to the process
-
-
-def image_files(folder: Path, *, below: bool = False) -> list[Path]:
-    """The image files in `folder`, sorted; an empty list if there is no such folder.
-
-    Hidden files are left out, such as the `._000.png` that macOS leaves in copies.
-
-    Args:
-      below: also include images of sub-folders at any depth, unless they are hidden.
-    """
-    if not folder.is_dir():
-        return []
-    found = folder.rglob("*") if below else folder.iterdir()
-    images = (path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(path for path in images if not is_hidden(path, folder))
-
-
-def is_hidden(path: Path, folder: Path) -> bool:
-    """Whether a part of `path` below `folder` begins with a dot."""
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[Image.Image]:
-    """Open an image; any read error becomes a ValueError that names the file."""
-    try:
-        with _WARNINGS_LOCK, warnings.catch_warnings():
-            # PIL warns above a size limit, and refuses images above twice that limit.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-        with image:
-            yield image
-    except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"{path} is too large: at most {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels "
-            "are read; cut it into pieces"
-        ) from error
-    except _DECODER_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} cannot be read as an image: {reason}") from error
-
-
-def _open(path: Path) -> Image.Image:
-    """Decode an image and rotate it upright, as its EXIF data says.
-
-    Raises:
-      ValueError: the file is not an image, is truncated, or has no pixels.
-    """
-    with _readable(path) as image:
-        image.load()
-        return ImageOps.exif_transpose(image)
+_SUBFILE_TYPE, _REDUCED = 254, 1  # TIFF tag of a page, and its bit for smaller copies
 
 
 def is_wide(path: Path) -> bool:
     """Whether the file holds integers of more than 8 bits. Reads only the header."""
-    with _readable(path) as image:
-        return image.mode in _WIDE_INTEGERS
+    with opened(path) as image:
+        return has_wide_integers(image)
 
 
 def stored_maximum(path: Path) -> int:
     """The largest value in the file, from which `bit_depth` infers the bit depth.
 
-    It is 255 for files of 8 bits and of floats, of which only the header is read.
+    Pixels that are wholly transparent do not count. It is 255 for files of 8 bits and
+    of floats, of which only the header is read.
     """
-    with _readable(path) as image:
-        return int(np.asarray(image).max()) if image.mode in _WIDE_INTEGERS else 255
+    return int(decode_file(path).maximum) if is_wide(path) else 255
 
 
 def image_shape(path: Path) -> tuple[int, int]:
@@ -107,20 +41,38 @@ def image_shape(path: Path) -> tuple[int, int]:
     Raises:
       ValueError: the file is not an image.
     """
-    with _readable(path) as image:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        if orientation in _QUARTER_TURNS:
-            return image.width, image.height
-        return image.height, image.width
+    with opened(path) as image:
+        return upright_shape(image)
 
 
 def pixel_count(path: Path) -> int:
     """Number of pixels according to the file's header; 0 if it cannot be read."""
     try:
-        with _readable(path) as image:
+        with opened(path) as image:
             return image.width * image.height
     except ValueError:
         return 0
+
+
+def page_count(path: Path) -> int:
+    """Number of pages or frames in a file; 1 if it cannot be read.
+
+    Smaller copies of a page, which some TIFF files hold, are not counted.
+    """
+    try:
+        with opened(path) as image:
+            frames = getattr(image, "n_frames", 1)
+            if image.format != "TIFF" or frames == 1:
+                return frames
+            return sum(_is_own_page(image, frame) for frame in range(frames))
+    except ValueError:
+        return 1
+
+
+def _is_own_page(image: Image.Image, frame: int) -> bool:
+    image.seek(frame)
+    tags = getattr(image, "tag_v2", {})
+    return not int(tags.get(_SUBFILE_TYPE, 0)) & _REDUCED
 
 
 def bit_depth(maximum: int) -> int:
@@ -128,29 +80,82 @@ def bit_depth(maximum: int) -> int:
     return next((depth for depth in BIT_DEPTHS if maximum < 1 << depth), 16)
 
 
-def read_image(path: Path, *, depth: int = 8) -> UInt8[np.ndarray, "h w 3"]:
+def read_image(
+    path: Path,
+    *,
+    depth: int | None = None,
+    is_known: bool = True,
+    remarks: Remarks | None = None,
+) -> UInt8[np.ndarray, "h w 3"]:
     """Read a photograph as 8-bit RGB.
 
     Grey images are repeated over the channels. Transparent images are composited on
-    black. Integers of more than 8 bits are divided by 2^(depth - 8); using one depth
-    for a whole category keeps brightness comparable. Floats must be in [0, 1].
+    black. Integers of more than 8 bits, grey or colour, are divided by 2^(depth - 8);
+    using one depth for a whole category keeps brightness comparable. Floats must be in
+    [0, 1].
+
+    Args:
+      path: the file.
+      depth: bit depth of the camera, for files of more than 8 bits; None infers it
+        from this file alone.
+      is_known: whether training images of more than 8 bits have shown that depth.
+      remarks: receives a remark if the values hardly fit the depth.
 
     Raises:
       ValueError: the file is not a complete image, or holds floats outside [0, 1].
     """
-    image = _open(path)
-    if image.mode == "F":
-        grey = np.round(_unit(np.asarray(image), path) * 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
-    if image.mode in _WIDE_MODES:
-        values = np.asarray(image).astype(np.float64) / (1 << (max(depth, 8) - 8))
-        grey = np.clip(values, 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(ground, image)
-    return np.asarray(image.convert("RGB"))
+    stored = decode_file(path)
+    if depth is None:
+        depth = bit_depth(int(stored.maximum)) if stored.is_wide else 8
+    if stored.is_wide and remarks is not None:
+        doubt = depth_doubt(int(stored.maximum), depth=depth, is_known=is_known)
+        if doubt:
+            remarks.add("bit depth", path, doubt)
+    values = _eight_bits(stored.values, depth, path)
+    rgb = values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=-1)
+    if stored.alpha is None or stored.is_premultiplied:
+        return rgb
+    alpha = _eight_bits(stored.alpha, bit_depth(int(stored.alpha.max())), path)
+    image = Image.fromarray(np.dstack([rgb, alpha]))
+    ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
+    return np.asarray(Image.alpha_composite(ground, image).convert("RGB"))
+
+
+def depth_doubt(maximum: int, *, depth: int, is_known: bool) -> str | None:
+    """Why an image of wide integers is probably not read at its camera's bit depth.
+
+    Args:
+      maximum: the largest value of the image.
+      depth: the bit depth at which the image is read.
+      is_known: whether training images of more than 8 bits have shown that depth.
+
+    Returns:
+      A sentence without its subject, or None if there is no reason to doubt.
+    """
+    if maximum >= 1 << depth:
+        return (
+            f"has values up to {maximum}, more than the {depth} bits of the training "
+            "images: what is brighter than they can be is read as white"
+        )
+    used = bit_depth(maximum)
+    if is_known or not maximum or used >= depth:
+        return None
+    return (
+        f"has values up to {maximum}, as of a camera of {used} bits, and is read as "
+        f"{depth} bits, since the training images have 8: if it has {used}, it is read "
+        f"{1 << (depth - used)} times too dark"
+    )
+
+
+def _eight_bits(
+    values: Shaped[np.ndarray, "h w *c"], depth: int, path: Path
+) -> UInt8[np.ndarray, "h w *c"]:
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind == "f":
+        return np.round(_unit(values, path) * 255).astype(np.uint8)
+    scaled = values.astype(np.float64) / (1 << (max(depth, 8) - 8))
+    return np.clip(scaled, 0, 255).astype(np.uint8)
 
 
 def _unit(values: Float32[np.ndarray, "h w"], path: Path) -> Float64[np.ndarray, "h w"]:
@@ -162,37 +167,6 @@ def _unit(values: Float32[np.ndarray, "h w"], path: Path) -> Float64[np.ndarray,
     return values.astype(np.float64)
 
 
-def read_mask_levels(path: Path) -> UInt8[np.ndarray, "h w"]:
-    """Read a ground-truth mask as values from 0 to 255.
-
-    16-bit masks with values above 255 are divided by 257. A palette mask holds class
-    numbers rather than brightness, so every colour but black becomes 255.
-
-    Raises:
-      ValueError: the file is not a complete image.
-    """
-    image = _open(path)
-    if image.mode in _WIDE_MODES:
-        values = np.asarray(image).astype(np.float64)
-        values /= 257 if values.max() > 255 else 1
-        return values.clip(0, 255).astype(np.uint8)
-    if image.mode == "P":
-        colours = np.asarray(image.convert("RGB")).max(axis=-1)
-        return np.where(colours > 0, 255, 0).astype(np.uint8)
-    return np.asarray(image.convert("L"))
-
-
-def read_mask(
-    path: Path, *, threshold: int = MASK_THRESHOLD
-) -> Bool[np.ndarray, "h w"]:
-    """Read a ground-truth mask: True where `read_mask_levels` is above `threshold`.
-
-    Raises:
-      ValueError: the file is not a complete image.
-    """
-    return read_mask_levels(path) > threshold
-
-
 def rgb_png(path: Path) -> bytes | None:
     """The file's bytes if any decoder reads the same pixels as `read_image`, else None.
 
@@ -202,7 +176,7 @@ def rgb_png(path: Path) -> bytes | None:
     data = path.read_bytes()
     if data[:8] != _PNG or data[_PNG_FORMAT] != _EIGHT_BIT_RGB:
         return None
-    with _readable(path) as image:
+    with opened(path) as image:
         is_rotated = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
         return None if is_rotated or "transparency" in image.info else data
 

@@ -15,13 +15,18 @@ import tensorflow_datasets as tfds
 from datasets.examples import Examples, read_examples
 from datasets.file_names import require_plain
 from datasets.folder.builder import Folder, FolderConfig
-from datasets.folder.layout import category_folders, read_layout
+from datasets.folder.layout import (
+    beside_categories,
+    category_folders,
+    read_layout,
+)
 from datasets.images import bit_depth, stored_maximum
 from datasets.leaks import OnLeak, exact_leaks, report_leaks
 from datasets.lock import locked_folder
 from datasets.mvtec_ad.builder import MvtecAd
 from datasets.names import NAMES
 from datasets.published import PublishedBuilder
+from datasets.remarks import counted, named, warn_once
 from datasets.rendered_ad.builder import CATEGORIES, RenderedAd
 from datasets.visa.builder import Visa
 
@@ -50,9 +55,23 @@ def _require_data_dir(dataset: str, data_dir: Path | None) -> Path:
 def categories(dataset: str, data_dir: Path | None = None) -> tuple[str, ...]:
     """The categories of a data set, in the order in which they are run.
 
+    Warns of what lies besides them in the folder of the user's own photographs.
+
     Raises:
       ValueError: the data set is unknown, or the folder contains no category.
     """
+    found = _categories(dataset, data_dir)
+    if dataset == "folder" and data_dir and (others := beside_categories(data_dir)):
+        log.warning(
+            "%s: %s without train/good, not read: %s",
+            data_dir,
+            counted(others, "entry", "entries"),
+            named([path.name for path in others]),
+        )
+    return found
+
+
+def _categories(dataset: str, data_dir: Path | None) -> tuple[str, ...]:
     _check_one_of(dataset, NAMES, "--dataset")
     if dataset == "rendered_ad":
         return tuple(CATEGORIES)
@@ -98,7 +117,9 @@ def _folder_builder(
     # is prepared again.
     prepared_dir = cache_dir / f"folder-{found.fingerprint()}-{kind}"
     with _silent_tfds():
-        return Folder(config=config, data_dir=str(prepared_dir))
+        builder = Folder(config=config, data_dir=str(prepared_dir))
+    builder.layout = found
+    return builder
 
 
 def camera_bits(dataset: str, category: str, data_dir: Path | None = None) -> int:
@@ -138,13 +159,15 @@ def load(
       ValueError: a name does not exist, or a file cannot be used.
       OSError: the prepared copy cannot be written.
     """
-    _check_one_of(category, categories(dataset, data_dir), "--categories")
+    _check_one_of(category, _categories(dataset, data_dir), "--categories")
     require_plain(cache_dir, "--cache-dir")
     builder: Any
     if dataset == "rendered_ad":
         builder = RenderedAd(config=category, data_dir=str(cache_dir))
     elif dataset == "folder":
         builder = _folder_builder(category, data_dir, cache_dir, kind)
+        for line in builder.layout.notes():
+            warn_once(line)
     else:
         builder = _published_builder(
             dataset,
@@ -157,6 +180,7 @@ def load(
     builder.shows_progress = progress
     prepare(builder)
     examples = read_examples(builder, split)
+    builder.warn_of_remarks()
     if split == "test":
         _check_test_split(category, builder, examples, on_leak)
     return examples
@@ -245,5 +269,5 @@ def _warn_of_unmasked(category: str, examples: Examples) -> None:
             "only for image-level metrics",
             category,
             len(unmasked),
-            ", ".join(unmasked[:3]) + (", ..." if len(unmasked) > 3 else ""),
+            named(unmasked),
         )

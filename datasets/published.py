@@ -88,7 +88,9 @@ class PublishedBuilder(AnomalyDatasetBuilder, skip_registration=True):
     def _records(self, category: str, split: str) -> Iterator[Record]:
         found = self._found[category]
         for photograph in found.train if split == "train" else found.test:
-            yield read_record(found, photograph, kind=self.kind(category))
+            yield read_record(
+                found, photograph, kind=self.kind(category), remarks=self.remarks
+            )
 
     def _check_prepared(self) -> None:
         """Raise a ValueError if the prepared copy is only a sample."""

@@ -16,12 +16,13 @@ from agm_torch.cache_folder import cache_folder
 from experiments.run.command_line import read_command_line, require_tile_px
 from experiments.run.compile_cache import keep_compiled
 from experiments.run.different_parts import different_parts
-from experiments.run.image_folder import check_folder, found_photographs
+from experiments.run.image_folder import check_folder, found_photographs, print_notes
 from lfq_jax.config import ImageScore
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     import numpy as np
 
+    from datasets.mask_pairs import Masks
     from lfq_jax.calibration.scores import Scores
     from lfq_jax.calibration.thresholds import Thresholds
     from lfq_jax.inference.predictor import Predictor
@@ -46,8 +47,8 @@ class Calibrate:
     defective: Path | None = None
     """Photographs of defective parts, if there are any."""
     masks: Path | None = None
-    """Masks of the defects: <stem>.png or <stem>_mask.png, in the same sub-folders as
-    in --defective."""
+    """Masks of the defects: <stem>.png, <stem>_mask.png or a folder <stem> of masks, in
+    the same sub-folders as in --defective."""
     false_alarm_rate: float = 0.05
     """Share of good parts that may be classified as anomalous."""
     image_score: Literal["auto", "keep", ImageScore] = "keep"
@@ -82,7 +83,7 @@ class Scored(NamedTuple):
 def score_folder(
     predictor: "Predictor",
     paths: Sequence[Path],
-    masks: "Sequence[Path | None] | None",
+    masks: "Sequence[Masks] | None",
     *,
     tile_px: int,
     what: str,
@@ -92,7 +93,7 @@ def score_folder(
     Args:
       predictor: computes the maps and scores.
       paths: the photographs.
-      masks: the mask of each photograph, or None if it has none. None instead of the
+      masks: the masks of each photograph; empty if it has none. None instead of the
         sequence means that all photographs show good parts.
       tile_px: width of the tiles; 0 scores photographs as a whole.
       what: name of the progress bar.
@@ -102,14 +103,22 @@ def score_folder(
         a mask is not a mask or has another size than its photograph.
     """
     from datasets.images import read_image
+    from datasets.masks import read_mask
     from datasets.progress import Bar
+    from datasets.remarks import Remarks
     from lfq_jax.metrics.evaluation import StreamingPixelMetrics, to_mask_resolution
 
     sizes: list[tuple[int, int]] = []
+    record, remarks = predictor.record, Remarks()
 
     def photographs() -> "Iterator[np.ndarray]":
         for path in Bar(paths, desc=what, unit="image"):
-            image = read_image(path, depth=predictor.record.wide_bit_depth)
+            image = read_image(
+                path,
+                depth=record.wide_bit_depth,
+                is_known=record.bit_depth > 8,
+                remarks=remarks,
+            )
             sizes.append((image.shape[0], image.shape[1]))
             yield image
 
@@ -119,53 +128,35 @@ def score_folder(
     for i, (path, raw) in enumerate(zip(paths, predictions, strict=True)):
         for name, value in raw.calibration_scores.items():
             scores.setdefault(name, []).append(value)
-        mask_path = masks[i] if masks else None
-        if masks is not None and mask_path is None:
+        mask_paths = masks[i] if masks else ()
+        if masks is not None and not mask_paths:
             continue
-        mask = _read_mask(mask_path, path, sizes[i])
-        if mask_path is not None and not mask.any():
+        mask = read_mask(mask_paths, path, sizes[i], remarks=remarks)
+        if mask_paths and not mask.any():
             continue  # an empty mask does not show where the defect is
         pixels.update([to_mask_resolution(raw.map, sizes[i])], [mask])
+    print_notes(remarks.lines())
     return Scored(scores, pixels)
 
 
-def _read_mask(
-    mask_path: Path | None, image_path: Path, size: tuple[int, int]
-) -> "np.ndarray":
-    """The mask of a photograph, bool [h w]; without a file, no pixel is anomalous."""
-    import numpy as np
+def masks_of(paths: Sequence[Path], images: Path, masks: Path) -> "list[Masks]":
+    """The masks of every photograph, paired by `datasets.mask_pairs.pair_masks`.
 
-    from datasets.images import read_mask_levels
-    from lfq_jax.metrics.ground_truth import binarise
-
-    if mask_path is None:
-        return np.zeros(size, bool)
-    mask = binarise(read_mask_levels(mask_path), name=str(mask_path))
-    if mask.shape != size:
-        raise ValueError(
-            f"{mask_path} must have the size of {image_path}, {size}, got {mask.shape}"
-        )
-    return mask
-
-
-def masks_of(paths: Sequence[Path], images: Path, masks: Path) -> list[Path | None]:
-    """The mask of every photograph, matched by sub-folder and stem.
+    Prints what is not read.
 
     Raises:
-      ValueError: if no photograph has a mask.
+      ValueError: if no photograph has a mask, or a mask has no photograph.
     """
-    from datasets.folder.layout import MASK_SUFFIX
+    from datasets.listing import keyed_by_stem, list_masks
+    from datasets.mask_pairs import pair_masks
 
-    mask_by_stem = {
-        path.relative_to(masks).with_name(path.stem.removesuffix(MASK_SUFFIX)): path
-        for path in found_photographs(masks, "--masks")
-    }
-    matched = [
-        mask_by_stem.get(path.relative_to(images).with_suffix("")) for path in paths
-    ]
-    if not any(matched):
-        raise ValueError(f"--masks {masks} matches no photograph of {images} by stem")
-    return matched
+    photographs = keyed_by_stem(paths, images)
+    listing = list_masks(masks)
+    found = pair_masks(photographs, listing, among=images)
+    if not found:
+        raise ValueError(f"--masks {masks} holds no mask that Pillow reads")
+    print_notes(listing.notes())
+    return [found.get(key, ()) for key in photographs]
 
 
 def calibrate(settings: Calibrate) -> "tuple[Thresholds, Thresholds]":
@@ -257,20 +248,22 @@ def _pixel_f1_threshold(pixels: "StreamingPixelMetrics", masks: Path) -> float:
     return result.values["pixel_threshold"]
 
 
-def _defective(settings: Calibrate) -> tuple[list[Path], list[Path | None]]:
-    """The photographs of defective parts, and the mask of each."""
+def _defective(settings: Calibrate) -> "tuple[list[Path], list[Masks]]":
+    """The photographs of defective parts, and the masks of each."""
     if settings.defective is None:
         return [], []
-    paths = found_photographs(settings.defective, "--defective")
+    folder = check_folder(settings.defective, "--defective")
     if settings.masks is None:
-        return paths, [None] * len(paths)
+        paths = found_photographs(folder, "--defective")
+        return paths, [()] * len(paths)
     masks = check_folder(settings.masks, "--masks").resolve()
-    if masks.is_relative_to(settings.defective.resolve()):
+    if masks.is_relative_to(folder.resolve()):
         raise ValueError(
             f"--masks {settings.masks} lies in --defective {settings.defective}, where "
             "its masks would be read as photographs: use separate folders"
         )
-    return paths, masks_of(paths, settings.defective, settings.masks)
+    paths = found_photographs(folder, "--defective")
+    return paths, masks_of(paths, folder, settings.masks)
 
 
 def _image_score(

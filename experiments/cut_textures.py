@@ -10,7 +10,7 @@ with, so that no detector has seen similar anomalies.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from experiments.run.command_line import read_flags, require_at_least
+from experiments.run.image_folder import print_notes
 
 PROG = "python -m experiments.cut_textures"
 LEAST_PX = 64
@@ -34,7 +35,8 @@ class CutTextures:
     """Cut a data set in MVTec layout from photographs of textures."""
 
     photographs: tuple[Path, ...]
-    """Image files, each of one even texture. The file's name becomes the category's."""
+    """Image files, or folders of them, each of one even texture. The file's name
+    becomes the category's."""
     out: Path
     """The data set's new folder."""
     side_px: int = 200
@@ -52,6 +54,8 @@ class CutTextures:
 
     def __post_init__(self) -> None:
         require_at_least(self, side_px=LEAST_PX, shots=1, good=1, defects=1, seed=0)
+        if any(path.is_dir() for path in self.photographs):
+            return  # checked again with the files of the folder
         stems = [path.stem for path in self.photographs]
         if len(set(stems)) < max(2, len(stems)):
             twice = [stem for stem in stems if stems.count(stem) > 1]
@@ -238,6 +242,15 @@ def write(textures: Sequence[Texture], settings: CutTextures) -> None:
                 Image.fromarray(pixels).save(path)
 
 
+def _with_files(settings: CutTextures) -> CutTextures:
+    """The settings with the files of the named folders instead of the folders."""
+    from datasets.listing import photographs_of
+
+    paths, lines = photographs_of(settings.photographs, "--photographs")
+    print_notes(lines)
+    return replace(settings, photographs=tuple(paths))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command: write the data set and print its folder."""
     settings = read_flags(CutTextures, prog=PROG, argv=argv)
@@ -246,6 +259,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         if settings.out.exists():
             raise ValueError(f"--out {settings.out} exists: choose another folder")
+        settings = _with_files(settings)
         sizes = {"side_px": settings.side_px, "shots": settings.shots}
         write([read_texture(path, **sizes) for path in settings.photographs], settings)
         print(settings.out)

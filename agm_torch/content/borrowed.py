@@ -1,5 +1,6 @@
 """Content from photographs: patches and regions of the image itself, and DTD."""
 
+import logging
 from functools import lru_cache
 from pathlib import Path
 
@@ -8,7 +9,10 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from agm_torch.scene import Request
-from datasets.images import bit_depth, image_files, read_image, stored_maximum
+from datasets.images import bit_depth, read_image, stored_maximum
+from datasets.listing import list_photographs, notes
+
+logger = logging.getLogger(__name__)
 
 _PHOTOGRAPH_PX = 384
 """Texture photographs are reduced to this size."""
@@ -42,14 +46,18 @@ class TexturePhotographs:
     """The photographs of a folder such as DTD's, found once and read when drawn."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Find the images of a folder.
+        """Find the images of a folder, and log what else lies there.
 
         Raises:
           FileNotFoundError: the folder holds no image.
         """
         self.paths: list[Path] = []
         if folder is not None:
-            self.paths = image_files(folder, below=True)
+            listing = list_photographs(folder)
+            self.paths = listing.files
+            others = [*listing.unreadable, *listing.skipped]
+            for line in notes(others, self.paths):
+                logger.warning("%s", line)
             if not self.paths:
                 raise FileNotFoundError(f"dtd_dir {folder} holds no image")
 

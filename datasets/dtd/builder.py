@@ -13,7 +13,8 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import registered
 
 from datasets.builder import ALL, configurations
-from datasets.images import image_files, image_sha256, read_image
+from datasets.images import image_sha256, read_image
+from datasets.listing import list_photographs
 from datasets.progress import Bar
 from datasets.published import ALLOW_PARTIAL
 from datasets.source import Official, locate
@@ -82,7 +83,7 @@ class Dtd(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _files(self, texture: str, data_dir: Path) -> list[Path]:
         scratch = Path(self.data_dir_root)
         root = locate(OFFICIAL, texture, data_dir, scratch=scratch)
-        files = image_files(root / texture)
+        files = list_photographs(root / texture).files
         if not files or (len(files) != PHOTOGRAPHS and not self.allow_partial):
             raise ValueError(
                 f"{root / texture} must hold {PHOTOGRAPHS} photographs, found "

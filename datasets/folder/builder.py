@@ -37,8 +37,9 @@ class FolderConfig(tfds.core.BuilderConfig):
 class Folder(AnomalyDatasetBuilder):
     """A category of your own photographs; see README.md beside this file."""
 
-    VERSION = tfds.core.Version("1.0.1")
+    VERSION = tfds.core.Version("2.0.0")
     RELEASE_NOTES: ClassVar = {
+        "2.0.0": "All bits of 16-bit colour, and one rule for masks however saved.",
         "1.0.1": "Floats in [0, 1], and test images of more bits than training images.",
         "1.0.0": "First release.",
     }
@@ -49,7 +50,8 @@ class Folder(AnomalyDatasetBuilder):
         return self.builder_config
 
     @functools.cached_property
-    def _layout(self) -> Category:
+    def layout(self) -> Category:
+        """The category's files."""
         return read_layout(self._config.name, Path(self._config.root))
 
     @property
@@ -57,16 +59,24 @@ class Folder(AnomalyDatasetBuilder):
         return (self._config.name,)  # a category may be called "all"
 
     def _splits(self) -> tuple[str, ...]:
-        return SPLITS if self._layout.test else SPLITS[:1]
+        return SPLITS if self.layout.test else SPLITS[:1]
 
     def _records(self, category: str, split: str) -> Iterator[Record]:
-        found = self._layout
+        found = self.layout
         depth = bit_depth(max(stored_maximum(p.path) for p in found.train))
         kind = self._config.kind
         if kind == "auto":
             sample = itertools.islice(found.train, KIND_SAMPLE)
             kind = guess_kind(read_image(p.path, depth=depth) for p in sample)
-        if split == "test" and not any(is_wide(p.path) for p in found.train):
+        is_known = any(is_wide(p.path) for p in found.train)
+        if not is_known:
             depth = UNKNOWN_DEPTH  # training images of 8 bits do not show the camera's
         for photograph in found.train if split == "train" else found.test:
-            yield read_record(found, photograph, kind=kind, depth=depth)
+            yield read_record(
+                found,
+                photograph,
+                kind=kind,
+                depth=depth,
+                is_known=is_known,
+                remarks=self.remarks,
+            )

@@ -3,17 +3,30 @@
 <category>/train/good/*.png
 <category>/test/good/*.png              optional
 <category>/test/<defect>/*.png          optional
-<category>/ground_truth/<defect>/<stem>_mask.png
+<category>/ground_truth/<defect>/<stem>_mask.png    or <stem>/*.png, as in MVTec LOCO AD
+
+Sub-folders at any depth belong to the folder that they lie in.
 """
 
-from pathlib import Path
+from collections.abc import Collection
+from pathlib import Path, PurePath
 
 from datasets.builder import GOOD
 from datasets.file_names import category_name
-from datasets.images import IMAGE_SUFFIXES, image_files, is_hidden
+from datasets.listing import (
+    LeftOut,
+    Listing,
+    contains,
+    is_ignored,
+    keyed_by_stem,
+    list_masks,
+    list_photographs,
+    stray_entries,
+)
+from datasets.mask_pairs import pair_masks
 from datasets.photographs import Category, Photograph
 
-MASK_SUFFIX = "_mask"
+PARTS = ("train", "test", "ground_truth")
 
 
 def category_folders(data_dir: Path) -> dict[str, Path]:
@@ -33,7 +46,7 @@ def category_folders(data_dir: Path) -> dict[str, Path]:
         return {category_name(data_dir.resolve().name): data_dir}
     found: dict[str, Path] = {}
     for path in sorted(data_dir.iterdir()):
-        if (path / "train" / GOOD).is_dir():
+        if not is_ignored(path.name) and (path / "train" / GOOD).is_dir():
             name = category_name(path.name)
             if name in found:
                 raise ValueError(
@@ -58,56 +71,83 @@ def category_folders(data_dir: Path) -> dict[str, Path]:
     )
 
 
-def _image_files(folder: Path) -> list[Path]:
-    """The image files in `folder`, sorted. Raises a ValueError if two share a stem."""
-    files = image_files(folder)
-    seen: dict[str, Path] = {}
-    for path in files:
-        if path.stem in seen:
-            raise ValueError(
-                f"{path} and {seen[path.stem].name} have the same stem: masks are "
-                "paired by stem, so it must be unique in its folder"
-            )
-        seen[path.stem] = path
-    return files
-
-
-def _masks_by_stem(folder: Path) -> dict[str, Path]:
-    return {path.stem.removesuffix(MASK_SUFFIX): path for path in _image_files(folder)}
-
-
-def _defects(root: Path) -> list[str]:
-    """Kinds of defect: the sub-folders of test and ground_truth except good."""
-    found = {
-        path.name
-        for part in ("test", "ground_truth")
-        if (root / part).is_dir()
-        for path in (root / part).iterdir()
-        if path.is_dir() and not is_hidden(path, root)
-    }
-    return sorted(found - {GOOD})
+def beside_categories(data_dir: Path) -> list[Path]:
+    """What lies in `data_dir` besides its categories, text and ignored files."""
+    folders = category_folders(data_dir)
+    if data_dir in folders.values():
+        return []
+    return stray_entries(data_dir, folders)
 
 
 def read_layout(name: str, root: Path) -> Category:
     """List a category's files and pair the masks.
 
     Raises:
-      ValueError: train/good has no image, two files share a stem, or a mask matches no
-        image.
+      ValueError: train/good has no image, a file cannot be used, two files share a
+        stem, or a mask matches no image.
     """
-    train = [Photograph(p, GOOD, None) for p in _image_files(root / "train" / GOOD)]
+    listings = [_usable(root / "train" / GOOD), _usable(root / "test" / GOOD)]
+    train, good = (_photographs(listing, GOOD) for listing in listings)
     if not train:
-        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise ValueError(f"{root / 'train' / GOOD} holds no image ({kinds})")
-    test = [Photograph(p, GOOD, None) for p in _image_files(root / "test" / GOOD)]
+        raise ValueError(f"{root / 'train' / GOOD} holds no image that Pillow reads")
+    test = list(good.values())
+    left_out = _beside_parts(root)
     for defect in _defects(root):
-        masks = _masks_by_stem(root / "ground_truth" / defect)
-        for path in _image_files(root / "test" / defect):
-            test.append(Photograph(path, defect, masks.pop(path.stem, None)))
-        if masks:
-            orphans = ", ".join(str(path) for path in list(masks.values())[:3])
-            raise ValueError(
-                f"{len(masks)} masks of {root} match no image in test/{defect} by file "
-                f"stem: {orphans}"
-            )
-    return Category(name, root, train, test)
+        folder = root / "test" / defect
+        if contains(folder, root):
+            reason = "a link to a folder that contains this one"
+            left_out.append(LeftOut(folder, reason))
+            continue
+        listings += [_usable(folder), list_masks(root / "ground_truth" / defect)]
+        photographs = _photographs(listings[-2], defect)
+        paths = {key: photograph.path for key, photograph in photographs.items()}
+        masks = pair_masks(paths, listings[-1], among=folder)
+        test += [
+            photograph._replace(masks=masks.get(key, ()))
+            for key, photograph in photographs.items()
+        ]
+    left_out += [item for listing in listings for item in listing.skipped]
+    return Category(name, root, list(train.values()), test, left_out=tuple(left_out))
+
+
+def _usable(folder: Path) -> Listing:
+    listing = list_photographs(folder)
+    listing.require_readable()
+    return listing
+
+
+def _photographs(listing: Listing, defect: str) -> dict[PurePath, Photograph]:
+    """The photographs of a listing by their path in it without ending."""
+    return {
+        key: Photograph(path, defect, name=key.as_posix())
+        for key, path in keyed_by_stem(listing.files, listing.folder).items()
+    }
+
+
+def _defects(root: Path) -> list[str]:
+    """Kinds of defect: the sub-folders of test and ground_truth except good."""
+    return sorted(_folders(root / "test") | _folders(root / "ground_truth"))
+
+
+def _folders(folder: Path) -> set[str]:
+    """Names of the sub-folders except good."""
+    if not folder.is_dir():
+        return set()
+    found = {path.name for path in folder.iterdir() if path.is_dir()}
+    return {name for name in found if not is_ignored(name)} - {GOOD}
+
+
+def _beside_parts(root: Path) -> list[LeftOut]:
+    """What lies in a category's folder but in none of the folders that are read."""
+    defects = _defects(root)
+    expected: dict[Path, Collection[str]] = {
+        root: PARTS,
+        root / "train": (GOOD,),
+        root / "test": (GOOD, *defects),
+        root / "ground_truth": defects,
+    }
+    return [
+        LeftOut(path, "not part of the layout")
+        for folder, names in expected.items()
+        for path in stray_entries(folder, names)
+    ]

@@ -17,8 +17,6 @@ SPLIT_COLUMNS = ("object", "split", "label", "image", "mask")
 DEFECT_TABLE = "image_anno.csv"
 NORMAL = "normal"
 ANOMALY = "anomaly"
-MASK_THRESHOLD = 0
-"""Masks number the kinds of defect from 1, so every value above 0 is anomalous."""
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -90,22 +88,22 @@ def read_category(name: str, root: Path, *, skip_missing: bool = False) -> Categ
         )
     if not splits["train"]:
         raise ValueError(f"{root} contains no training photograph of {name}")
-    return Category(name, root, splits["train"], splits["test"], MASK_THRESHOLD)
+    train, test = splits["train"], splits["test"]
+    return Category(name, root, train, test, has_numbered_masks=True)
 
 
 def _photograph(root: Path, row: dict[str, str], defects: dict[str, str]) -> Photograph:
     path = _path_below(root, row["image"])
     if row["label"] == NORMAL:
-        return Photograph(path, GOOD, None)
+        return Photograph(path, GOOD)
     if row["label"] != ANOMALY:
         raise ValueError(
             f"{root / SPLIT_TABLE} must label {row['image']} {NORMAL} or {ANOMALY}, "
             f"got {row['label']}"
         )
     mask = _path_below(root, row["mask"]) if row["mask"] else None
-    if mask is not None and not mask.is_file():
-        mask = None
-    return Photograph(path, defects.get(row["image"], ANOMALY), mask)
+    masks = (mask,) if mask and mask.is_file() else ()
+    return Photograph(path, defects.get(row["image"], ANOMALY), masks)
 
 
 def _path_below(root: Path, name: str | None) -> Path:

@@ -85,7 +85,7 @@ def sampled(root: Path, *, count: int, cache_dir: Path) -> Path:
         return folder
     files = [photograph.path for photograph in category.train]
     for photograph in (test[int(i)] for i in chosen):
-        files += [p for p in (photograph.path, photograph.mask) if p]
+        files += [photograph.path, *photograph.masks]
     with (
         contextlib.suppress(FileExistsError),  # another process has just made it
         filled_atomically(folder) as partial,

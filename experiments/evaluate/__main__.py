@@ -45,8 +45,8 @@ class Evaluate:
     """`streaming` needs constant memory. `exact` sorts all pixels."""
     rule: GroundTruthRule = "own-resolution"
     """How maps and masks are compared. The default compares at each mask's resolution,
-    with masks > 127. The other rules reproduce published code: compare a published
-    result under its own rule."""
+    with the pixels that the mask marks. The other rules reproduce published code:
+    compare a published result under its own rule."""
     evaluation_px: int = 256
     """Side of the square in which the rules other than own-resolution compare."""
     pro_fpr_limit: float = 0.3
@@ -93,8 +93,31 @@ def chosen_categories(settings: Evaluate) -> "list[Category]":
             f"{', '.join(folders)}"
         )
     names = settings.categories or [n for n in folders if (settings.maps / n).is_dir()]
+    if names and not settings.categories:
+        _warn_of_other_folders(settings.maps, folders, names)
     # Without any maps, read_layout or find_maps names what the first category lacks.
-    return [read_layout(name, folders[name]) for name in names or list(folders)[:1]]
+    chosen = [read_layout(name, folders[name]) for name in names or list(folders)[:1]]
+    for category in chosen:
+        for line in category.notes():
+            warnings.warn(line, stacklevel=2)
+    return chosen
+
+
+def _warn_of_other_folders(
+    maps: Path, folders: "dict[str, Path]", names: Sequence[str]
+) -> None:
+    """Warn of categories without maps, and of maps that belong to no category."""
+    from datasets.listing import stray_entries
+    from datasets.remarks import named
+
+    without_maps = [name for name in folders if name not in names]
+    if without_maps:
+        what = f"--maps {maps} has no folder of category {named(without_maps)}"
+        warnings.warn(f"{what}: not scored", stacklevel=2)
+    others = [path.name for path in stray_entries(maps, names)]
+    if others:
+        what = f"--maps {maps} has entries that are no category of --data-dir"
+        warnings.warn(f"{what}, not read: {named(others)}", stacklevel=2)
 
 
 def evaluate_category(settings: Evaluate, category: "Category") -> dict[str, Any]:
@@ -102,7 +125,7 @@ def evaluate_category(settings: Evaluate, category: "Category") -> dict[str, Any
     import numpy as np
 
     from datasets.builder import GOOD
-    from experiments.evaluate.map_files import find_maps
+    from experiments.evaluate.map_files import find_maps, list_maps
     from lfq_jax.metrics.aupimo import aupimo
     from lfq_jax.metrics.evaluation import evaluate
 
@@ -111,6 +134,8 @@ def evaluate_category(settings: Evaluate, category: "Category") -> dict[str, Any
     if not category.test:
         raise ValueError(f"{category.root} has no test image: nothing can be measured")
     paths = find_maps(settings.maps, category)
+    for line in list_maps(settings.maps, category).notes():
+        warnings.warn(line, stacklevel=2)
     labels = np.array([image.defect != GOOD for image in category.test])
     scores = _image_scores(paths, category.name, settings.image_score)
     pairs = _pairs_with_mask(settings, category, paths)
@@ -150,18 +175,25 @@ def _pairs_with_mask(
 ) -> "MapsAndMasks":
     """Maps and masks of the test images that are good or whose mask marks a defect."""
     from datasets.builder import GOOD
-    from experiments.evaluate.map_files import MapsAndMasks, marks_something
+    from datasets.masks import MASK_THRESHOLD
+    from datasets.remarks import Remarks
+    from experiments.evaluate.map_files import MapsAndMasks, mask_levels
 
+    remarks = Remarks()
+    marks = [(mask_levels(p, remarks) > MASK_THRESHOLD).any() for p in category.test]
+    for line in remarks.lines():
+        warnings.warn(line, stacklevel=1)
     kept = [
         (image, path)
-        for image, path in zip(category.test, paths, strict=True)
-        if image.defect == GOOD or marks_something(image.mask)
+        for image, path, marks_defect in zip(category.test, paths, marks, strict=True)
+        if image.defect == GOOD or marks_defect
     ]
     return MapsAndMasks(
         [image for image, _ in kept],
         [path for _, path in kept],
         rule=settings.rule,
         evaluation_px=settings.evaluation_px,
+        remarks=remarks,
     )
 
 
@@ -238,7 +270,7 @@ def remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
         if row["without_mask"]:
             lines.append(
                 f"{row['category']}: {row['without_mask']} defective images have no "
-                "mask and count only for the metrics of images"
+                "mask or an empty mask, and count only for the metrics of images"
             )
         for name in ("aupimo", "image_intervals", "pixel_intervals"):
             if name in row["not_computed"]:

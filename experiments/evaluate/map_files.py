@@ -7,7 +7,6 @@ There is one map for each test image: npy, tiff (float or integer) or png (8 or 
 grey).
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,19 +14,15 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
-from datasets.images import image_shape, is_hidden, read_mask_levels
+from datasets.images import image_shape
+from datasets.listing import Listing, keyed_by_stem, list_files
+from datasets.masks import read_mask_levels
 from datasets.photographs import Category, Photograph
+from datasets.remarks import Remarks, named
 from experiments.measure.lazy_arrays import LazyArrays
-from lfq_jax.metrics.ground_truth import (
-    THRESHOLD,
-    GroundTruthRule,
-    Pair,
-    is_two_level,
-    under_rule,
-)
+from lfq_jax.metrics.ground_truth import GroundTruthRule, Pair, under_rule
 
 MAP_SUFFIXES = frozenset({".npy", ".png", ".tif", ".tiff"})
-_FEW = 3
 
 
 def read_map(path: Path) -> Shaped[np.ndarray, "h w"]:
@@ -81,23 +76,18 @@ def find_maps(folder: Path, category: Category) -> list[Path]:
       ValueError: if the folder holds no map, or maps and images do not pair by defect
         and stem: the message lists the first three of each.
     """
-    root = _category_maps(folder, category)
-    maps: dict[tuple[str, str], Path] = {}
-    for path in sorted(root.glob("*/*")):
-        if path.suffix.lower() not in MAP_SUFFIXES or is_hidden(path, root):
-            continue
-        key = (path.parent.name, path.stem)
-        if key in maps:
-            raise ValueError(f"{path} and {maps[key].name} are maps of the same image")
-        maps[key] = path
+    listing = list_maps(folder, category)
+    listing.require_readable()
+    root = listing.folder
+    maps = {k.as_posix(): p for k, p in keyed_by_stem(listing.files, root).items()}
     if not maps:
         kinds = ", ".join(sorted(MAP_SUFFIXES))
         raise ValueError(f"{root} holds no map: no <defect>/<stem> of {kinds}")
-    images = {(image.defect, image.path.stem): image for image in category.test}
+    images = {image.key: image for image in category.test}
     without_map = [str(image.path) for key, image in images.items() if key not in maps]
     without_image = [str(path) for key, path in maps.items() if key not in images]
     problems = [
-        f"{len(paths)} {problem}: {', '.join(paths[:_FEW])}"
+        f"{len(paths)} {problem}: {named(paths)}"
         for paths, problem in (
             (without_map, f"test images of {category.name} have no map in {root}"),
             (
@@ -110,6 +100,11 @@ def find_maps(folder: Path, category: Category) -> list[Path]:
     if problems:
         raise ValueError("; ".join(problems))
     return [maps[key] for key in images]
+
+
+def list_maps(folder: Path, category: Category) -> Listing:
+    """What lies in the folder with the maps of `category`."""
+    return list_files(_category_maps(folder, category), MAP_SUFFIXES)
 
 
 def _category_maps(folder: Path, category: Category) -> Path:
@@ -127,17 +122,14 @@ def _category_maps(folder: Path, category: Category) -> Path:
     raise ValueError(f"--maps {folder} has no folder of category {category.name}")
 
 
-def marks_something(mask: Path | None) -> bool:
-    """Whether there is a mask and it marks a defect.
-
-    An empty mask of a defective image does not show where the defect is.
+def mask_levels(photograph: Photograph, remarks: Remarks) -> UInt8[np.ndarray, "h w"]:
+    """The masks of a test image, 0 to 255; all zero if there is no file.
 
     Raises:
-      ValueError: if the file is not a complete image.
+      ValueError: if the image cannot be read, or `datasets.masks` refuses a mask.
     """
-    if mask is None:
-        return False
-    return bool(read_mask_levels(mask).any())
+    path = photograph.path
+    return read_mask_levels(photograph.masks, path, image_shape(path), remarks=remarks)
 
 
 class MapsAndMasks:
@@ -149,6 +141,7 @@ class MapsAndMasks:
       rule: how maps and masks are compared.
       evaluation_px: side of the square in which rules other than own-resolution
         compare.
+      remarks: receives what the reader of masks had to decide.
     """
 
     def __init__(
@@ -158,13 +151,14 @@ class MapsAndMasks:
         *,
         rule: GroundTruthRule,
         evaluation_px: int,
+        remarks: Remarks,
     ) -> None:
+        self.remarks = remarks
         self.photographs = photographs
         self.paths = maps
         self.rule: GroundTruthRule = rule
         self.evaluation_px = evaluation_px
         self._latest: tuple[int, Pair] | None = None
-        self._warned = False
 
     @property
     def maps(self) -> LazyArrays[int]:
@@ -176,33 +170,16 @@ class MapsAndMasks:
         """The masks, as the rule compares them."""
         return LazyArrays(range(len(self.paths)), lambda i: self.pair(i).mask)
 
-    def mask_levels(self, i: int) -> UInt8[np.ndarray, "h w"]:
-        """Mask `i` as stored in its file, 0 to 255; all zero if there is no file."""
-        photograph = self.photographs[i]
-        if photograph.mask is not None:
-            return read_mask_levels(photograph.mask)
-        return np.zeros(image_shape(photograph.path), np.uint8)
-
     def pair(self, i: int) -> Pair:
         """Map and mask `i`, as the rule compares them."""
         if self._latest is None or self._latest[0] != i:
-            mask = self.mask_levels(i)
-            self._warn_of_levels(mask, i)
+            mask = mask_levels(self.photographs[i], self.remarks)
             pair = under_rule(
                 read_map(self.paths[i]),
                 mask,
                 rule=self.rule,
                 evaluation_px=self.evaluation_px,
-                name=str(self.photographs[i].mask),
+                name=f"the mask of {self.photographs[i].path}",
             )
             self._latest = (i, pair)
         return self._latest[1]
-
-    def _warn_of_levels(self, mask: UInt8[np.ndarray, "h w"], i: int) -> None:
-        if not self._warned and not is_two_level(mask):
-            self._warned = True
-            warnings.warn(
-                f"{self.photographs[i].mask} has values other than 0 and 255; a mask "
-                f"is anomalous where it is > {THRESHOLD} of 255",
-                stacklevel=3,
-            )

@@ -3,8 +3,8 @@
     python -m experiments.predict --run runs/<id> --images DIR --out DIR
 
 Appends to DIR/scores.csv while it runs and writes DIR/scores.json, DIR/overlays and, if
-requested, DIR/maps. A photograph that cannot be read is listed, and the others are
-still scored.
+requested, DIR/maps. What cannot be read, or is no photograph, is listed, and the others
+are still scored.
 """
 
 import contextlib
@@ -21,14 +21,10 @@ from experiments.predict.table import Table, read_rows
 from experiments.run.command_line import read_command_line
 from experiments.run.compile_cache import keep_compiled
 from experiments.run.folder import LOCK
-from experiments.run.image_folder import (
-    arriving,
-    check_folder,
-    found_photographs,
-    photographs_in,
-)
+from experiments.run.image_folder import arriving, check_folder, listed_photographs
 
-if TYPE_CHECKING:  # this imports jax, which --help must not wait for
+if TYPE_CHECKING:  # these import jax and Pillow, which --help must not wait for
+    from datasets.listing import LeftOut
     from lfq_jax.inference.detector import Detector
 
 HOW_TO_RESUME = "the same command with --resume continues"
@@ -50,7 +46,7 @@ def predict(settings: Predict) -> Predicted:
 
     folder = check_folder(settings.images, "--images")
     out = check_out(settings.out, folder, resume=settings.resume)
-    paths = [] if settings.watch else found_photographs(folder, "--images")
+    paths = [] if settings.watch else _to_score(folder)
     detector = load_detector(settings)
     with locked_file(out / LOCK, what=f"writes to {out}"), _discarded_if_empty(out):
         # Another process may have started meanwhile.
@@ -76,7 +72,7 @@ def _discarded_if_empty(out: Path) -> Iterator[None]:
 def _predict(
     settings: Predict,
     detector: "Detector",
-    paths: list[Path],
+    paths: "list[Path | LeftOut]",
     *,
     folder: Path,
     out: Path,
@@ -125,19 +121,21 @@ def _predict(
 def _names_in(folder: Path, printed: Iterable[str]) -> list[str]:
     """The names of photographs in `folder` that a table has as printed."""
     from datasets.file_names import printable
+    from datasets.listing import list_photographs
 
-    names = (path.relative_to(folder).as_posix() for path in photographs_in(folder))
+    paths = list_photographs(folder).files
+    names = (path.relative_to(folder).as_posix() for path in paths)
     name_of = {printable(name): name for name in names}
     return [name_of.get(name, name) for name in printed]
 
 
 def _arrivals(
     settings: Predict,
-    paths: list[Path],
+    paths: "list[Path | LeftOut]",
     folder: Path,
     done: set[str],
     should_stop: Callable[[], bool],
-) -> Iterator[Path | None]:
+) -> "Iterator[Path | LeftOut | None]":
     """The photographs to score, without those that an earlier command scored.
 
     Args:
@@ -146,7 +144,7 @@ def _arrivals(
     """
     if settings.watch:
         print(f"watching {folder}; stop with Ctrl-C", file=sys.stderr)
-        found: Iterable[Path | None] = arriving(
+        found: Iterable[Path | LeftOut | None] = arriving(
             folder, poll_seconds=settings.poll_seconds, should_stop=should_stop
         )
     else:
@@ -154,12 +152,13 @@ def _arrivals(
     from datasets.file_names import printable
 
     left = set(done)
-    for path in found:
+    for item in found:
+        path = item if isinstance(item, Path | None) else item.path
         name = path and printable(path.relative_to(folder).as_posix())
         if name in left:
             left.remove(name)
         else:
-            yield path
+            yield item
 
 
 def check_out(out: Path | None, images: Path, *, resume: bool) -> Path:
@@ -228,7 +227,17 @@ def _tiled(tile_px: int) -> str:
     return f"in tiles of {tile_px} px" if tile_px else "as a whole"
 
 
-def _until(paths: list[Path], should_stop: Callable[[], bool]) -> Iterator[Path]:
+def _to_score(folder: Path) -> "list[Path | LeftOut]":
+    """The photographs of a folder and what cannot be used, sorted by path."""
+    listing = listed_photographs(folder, "--images")
+    found = [(path, path) for path in listing.files]
+    found += [(item.path, item) for item in listing.unreadable]
+    return [item for _, item in sorted(found, key=lambda pair: pair[0])]
+
+
+def _until(
+    paths: "list[Path | LeftOut]", should_stop: Callable[[], bool]
+) -> "Iterator[Path | LeftOut]":
     for path in paths:
         if should_stop():
             return

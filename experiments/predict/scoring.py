@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.predict.outputs import ImageFiles, row_of, unreadable_row
+from experiments.run.image_folder import print_notes
 
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     import numpy as np
 
+    from datasets.listing import LeftOut
+    from datasets.remarks import Remarks
     from lfq_jax.inference.detector import Detector, Prediction
 
 BATCH_PIXELS = 32_000_000
@@ -19,7 +22,7 @@ BATCH_PIXELS = 32_000_000
 
 def score_all(
     detector: "Detector",
-    arrivals: Iterable[Path | None],
+    arrivals: "Iterable[Path | LeftOut | None]",
     *,
     folder: Path,
     files: ImageFiles,
@@ -30,20 +33,25 @@ def score_all(
 
     Args:
       detector: the detector that scores them.
-      arrivals: paths of photographs. None means that no more is waiting at the moment.
+      arrivals: photographs, and what cannot be used with its reason. None means that
+        no more is waiting at the moment.
       folder: the folder that the names in the rows are relative to.
       files: writes the overlays and maps.
       tile_px: width of the tiles; 0 scores photographs as a whole.
       on_image: called with every photograph that could be read.
     """
+    from datasets.remarks import Remarks
+
     thresholds = detector.thresholds
+    remarks = Remarks(lambda line: print_notes([line]))
     with ThreadPoolExecutor(2) as pool:
-        for paths in _batches(arrivals, detector.record.score.batch_size):
+        for batch in _batches(arrivals, detector.record.score.batch_size):
             started = time.monotonic()
+            paths = [item if isinstance(item, Path) else item.path for item in batch]
             names = [path.relative_to(folder).as_posix() for path in paths]
             images: dict[str, np.ndarray] = {}
             errors: dict[str, str] = {}
-            loaded = pool.map(lambda path: _load(path, detector), paths)
+            loaded = pool.map(lambda item: _load(item, detector, remarks), batch)
             for name, image in zip(names, list(loaded), strict=True):
                 if isinstance(image, str):
                     errors[name] = image
@@ -71,17 +79,19 @@ def score_all(
                     )
 
 
-def _batches(arrivals: Iterable[Path | None], size: int) -> Iterator[list[Path]]:
+def _batches(
+    arrivals: "Iterable[Path | LeftOut | None]", size: int
+) -> "Iterator[list[Path | LeftOut]]":
     """Photographs to score together, at most `size` and within BATCH_PIXELS.
 
     A batch is also complete when nothing more is waiting (None in `arrivals`).
     """
     from datasets.images import pixel_count
 
-    batch: list[Path] = []
+    batch: list[Path | LeftOut] = []
     batch_pixels = 0
     for path in arrivals:
-        pixels = pixel_count(path) if path else 0
+        pixels = pixel_count(path) if isinstance(path, Path) else 0
         is_full = len(batch) == size or batch_pixels + pixels > BATCH_PIXELS
         if batch and (path is None or is_full):
             yield batch
@@ -93,10 +103,23 @@ def _batches(arrivals: Iterable[Path | None], size: int) -> Iterator[list[Path]]
         yield batch
 
 
-def _load(path: Path, detector: "Detector") -> "np.ndarray | str":
+def _load(
+    path: "Path | LeftOut", detector: "Detector", remarks: "Remarks"
+) -> "np.ndarray | str":
     """The photograph, or the reason why it cannot be scored."""
+    from datasets.images import read_image
+
+    if not isinstance(path, Path):
+        return f"{path.path}: {path.reason}"
+    record = detector.record
     try:
-        return detector.rgb(path)
+        image = read_image(
+            path,
+            depth=record.wide_bit_depth,
+            is_known=record.bit_depth > 8,
+            remarks=remarks,
+        )
+        return detector.rgb(image)
     except ValueError as error:
         reason = str(error)
         return reason if str(path) in reason else f"{path}: {reason}"

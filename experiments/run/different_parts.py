@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # these import what --help must not wait for
     from datasets.copies import Look
+    from datasets.mask_pairs import Masks
     from lfq_jax.inference.detector_files import DetectorRecord
 
 
@@ -17,8 +18,8 @@ def different_parts(
     record: "DetectorRecord",
     good: list[Path],
     defective: list[Path],
-    masks: list[Path | None],
-) -> tuple[list[Path], list[Path], list[Path | None]]:
+    masks: "list[Masks]",
+) -> "tuple[list[Path], list[Path], list[Masks]]":
     """The arguments without copies of other photographs: each part counts once.
 
     A warning names the copies. Defective parts are compared pixel by pixel alone: a
@@ -26,7 +27,7 @@ def different_parts(
 
     Args:
       record: the detector, whose shots are refused.
-      masks: the mask of each defective part.
+      masks: the masks of each defective part.
 
     Raises:
       ValueError: a photograph is a shot of the detector, or is good and defective.

@@ -131,6 +131,7 @@ class Detector:
             image,
             bit_depth=record.wide_bit_depth,
             is_known=record.bit_depth > 8,
+            remarks=self.predictor.remarks,
             name=name,
         )
 

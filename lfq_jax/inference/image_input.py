@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 
-from datasets.images import read_image
+from datasets.images import depth_doubt, read_image
+from datasets.remarks import Remarks
 from lfq_jax.inference.preprocessing import as_rgb
 
 ACCEPTED = "an array, a Pillow image, a path, or a list of them"
@@ -31,7 +32,12 @@ def is_one_image(images: object) -> bool:
 
 
 def read_rgb(
-    image: Any, *, bit_depth: int, is_known: bool, name: str = "image"
+    image: Any,
+    *,
+    bit_depth: int,
+    is_known: bool,
+    remarks: Remarks,
+    name: str = "image",
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Any accepted kind of image as 8-bit RGB; `as_rgb` has the rules for values.
 
@@ -40,6 +46,7 @@ def read_rgb(
         image; or the path of an image file.
       bit_depth: bits per value of all integer types but uint8.
       is_known: whether the camera is known to have that depth.
+      remarks: receives a remark if the values hardly fit the depth.
       name: name of the image in error messages.
 
     Raises:
@@ -48,8 +55,9 @@ def read_rgb(
         can be read in two ways.
     """
     if isinstance(image, str | Path):
-        # The file's own layout is known, and so is the depth that it is read at.
-        return as_rgb(read_image(Path(image), depth=bit_depth), bit_depth=bit_depth)
+        return read_image(
+            Path(image), depth=bit_depth, is_known=is_known, remarks=remarks
+        )
     if isinstance(image, Image.Image):
         pixels = _pillow_pixels(image)
     elif _is_array(image):
@@ -57,6 +65,11 @@ def read_rgb(
         _refuse_ambiguous(pixels.shape, name)
     else:
         raise TypeError(f"{name} must be {ACCEPTED}, got {type(image).__name__}")
+    if pixels.dtype.kind in "iu" and pixels.dtype != np.uint8 and pixels.size:
+        largest = int(pixels.max())
+        doubt = depth_doubt(largest, depth=bit_depth, is_known=is_known)
+        if doubt:
+            remarks.add("bit depth", None, doubt)
     return as_rgb(pixels, bit_depth=bit_depth, is_known=is_known)
 
 

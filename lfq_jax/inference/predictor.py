@@ -5,6 +5,7 @@ The main job's test, `predict`, `calibrate`, exports and reconstructions all use
 
 import functools
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 from datasets.images import to_square
+from datasets.remarks import Remarks
 from lfq_jax.calibration.scores import Scores
 from lfq_jax.inference.detector_files import DetectorRecord
 from lfq_jax.inference.tiling import Mosaic, tiles
@@ -59,6 +61,10 @@ class Reconstruction(NamedTuple):
     """In the quantizer's own form."""
 
 
+def _warn(line: str) -> None:
+    warnings.warn(line, stacklevel=6)  # the caller of the detector
+
+
 class Predictor:
     """The compiled networks. Any number of threads may use them at the same time."""
 
@@ -69,6 +75,8 @@ class Predictor:
         self.variables: Variables = jax.device_put(record.variables)
         self._compiled: set[int] = set()
         self._compiling = threading.Lock()
+        self.remarks = Remarks(_warn)
+        """Warns once of each kind of decision about the photographs."""
 
     @property
     def image_px(self) -> int:

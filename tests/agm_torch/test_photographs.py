@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agm_torch.config import folder_sha256
 from agm_torch.photographs import photograph_paths, read_photographs
 from tests.agm_images import part
 
@@ -33,3 +34,27 @@ def test_a_photograph_with_too_many_pixels_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ValueError, match=r"large\.png is too large"):
         read_photographs([tmp_path / "large.png"])
+
+
+def test_every_file_of_a_folder_is_taken_or_named(tmp_path, caplog):
+    (tmp_path / "day").mkdir()
+    Image.fromarray(part()).save(tmp_path / "day/a.webp")
+    (tmp_path / "readme.txt").write_text("hello")
+    assert photograph_paths([tmp_path]) == [tmp_path / "day/a.webp"]
+    assert caplog.messages == [f"{tmp_path}/readme.txt is not read: text"]
+    (tmp_path / "b.heic").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"1 entry .* cannot be used: b\.heic"):
+        photograph_paths([tmp_path])
+
+
+def test_the_hash_of_textures_covers_what_is_drawn(tmp_path):
+    linked = tmp_path / "linked"
+    for folder in (tmp_path / "textures", linked):
+        folder.mkdir()
+        Image.fromarray(part()).save(folder / "a.png")
+    (tmp_path / "textures/more").symlink_to(linked)
+    before = folder_sha256(tmp_path / "textures")
+    (linked / "notes.txt").write_text("not drawn")
+    assert folder_sha256(tmp_path / "textures") == before
+    Image.fromarray(part()).save(linked / "b.png")
+    assert folder_sha256(tmp_path / "textures") != before

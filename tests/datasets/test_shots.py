@@ -86,8 +86,9 @@ def smooth_part(tmp_path):
         save(part / f"train/good/{i:03d}.png", smooth(0, i))
         save(part / f"test/good/{i:03d}.png", smooth(1, i))
         save(part / f"test/crack/{i:03d}.png", smooth(2, i))
-        white = np.full((SIDE, SIDE), 255, np.uint8)
-        save(part / f"ground_truth/crack/{i:03d}.png", white)
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        mask[:2] = 255
+        save(part / f"ground_truth/crack/{i:03d}.png", mask)
     return part
 
 

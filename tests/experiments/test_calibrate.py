@@ -1,7 +1,10 @@
 """`python -m experiments.calibrate`: thresholds set again from photographs."""
 
 import json
+import re
 import shutil
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from datasets.copies import look
 from experiments import calibrate
 from lfq_jax.calibration.calibrate import lowest_chance_auroc
 from lfq_jax.inference.detector_files import read_detector, save_detector
+from tests.odd_image_files import png16
 from tests.tiny_detector import part, tiny, write_run
 
 
@@ -157,7 +161,7 @@ def test_a_mask_of_another_size_or_of_no_photograph_is_named(run, photographs, c
     assert "0_mask.png must have the size of" in refusal(capsys, *valid)
     for path in (photographs / "masks").iterdir():
         path.rename(path.with_name(f"x{path.name}"))
-    assert "matches no photograph" in refusal(capsys, *valid)
+    assert "4 masks of" in refusal(capsys, *valid)
 
 
 def test_an_empty_mask_does_not_count_for_the_pixels(run, photographs):
@@ -173,10 +177,45 @@ def test_an_empty_mask_does_not_count_for_the_pixels(run, photographs):
     assert thresholds[0] == thresholds[1]
 
 
+class Blank:
+    """A predictor whose maps are all zero."""
+
+    record = SimpleNamespace(wide_bit_depth=16, bit_depth=8)
+
+    def predict(self, images, *, tile_px):
+        for _ in images:
+            yield SimpleNamespace(calibration_scores={}, map=np.zeros((40, 40)))
+
+
+def test_masks_are_read_however_they_were_saved(photographs, capsys):
+    paths = sorted((photographs / "bad").iterdir())[:4]
+    masks = [(path,) for path in sorted((photographs / "masks").iterdir())]
+    blank: Any = Blank()
+    for (path,) in masks:
+        shape = Image.open(path)
+        white = Image.new("RGB", shape.size, "white")
+        white.putalpha(shape)
+        white.save(path)
+    scored = calibrate.score_folder(blank, paths, masks, tile_px=0, what="defective")
+    assert scored.pixels.counts().anomalous.sum() == 4 * 100
+    warnings = capsys.readouterr().err
+    assert warnings.count("its opacity is the mask (3 others likewise: ") == 1
+
+
+def test_a_doubtful_bit_depth_causes_one_warning(photographs, capsys):
+    paths = sorted((photographs / "good").iterdir())[:3]
+    for path in paths:
+        png16(path, np.asarray(Image.open(path)).astype(np.uint16) << 4)
+    blank: Any = Blank()
+    calibrate.score_folder(blank, paths, None, tile_px=0, what="good")
+    warnings = capsys.readouterr().err
+    assert warnings.count("16 times too dark (2 others likewise: ") == 1
+
+
 @pytest.mark.parametrize(
     ("level", "expected"),
     [
-        (1, "_mask.png has values up to 1 and none above 127"),
+        (1, "_mask.png has the value 1 in every pixel, which may mark"),
         (0, "gives no pixel threshold: there is no anomalous pixel"),
     ],
 )
@@ -256,3 +295,41 @@ def test_a_detector_of_schema_8_is_read_without_its_shots(run):
     record = read_detector(path.parent)
     assert record.shot_sha256s == ()
     assert record.shot_looks is None
+
+
+def test_every_file_is_taken_or_named(photographs, capsys):
+    good, bad, masks = (photographs / name for name in ("good", "bad", "masks"))
+    valid = ["--run", "no_run", "--good", str(good), "--defective", str(bad)]
+    valid += ["--masks", str(masks)]  # folders are listed before the run is read
+    for odd, message in (
+        (good / "20.heic", "1 entry of .*good cannot be used: 20.heic"),
+        (bad / "4_mask.png", "4_mask.png .looks like the mask of"),
+        (masks / "4_gt.png", "1 mask of .*masks without a photograph .*: 4_gt.png"),
+        (masks / "3.png", "are both masks of .*3.png"),
+        (bad / "4.bmp", "have the same stem"),
+    ):
+        Image.new("L", (40, 40)).save(odd, format="BMP")
+        error = refusal(capsys, *valid)
+        assert re.search(message, error) and error.count("\n") == 1
+        odd.unlink()
+    (good / "readme.txt").write_text("hello")
+    error = refusal(capsys, *valid)
+    assert f"warning: {good}/readme.txt is not read: text" in error
+
+
+def test_the_masks_in_a_folder_are_united(photographs):
+    masks = photographs / "masks"
+    mark = np.zeros((40, 40), np.uint8)
+    for i in range(2):
+        mark[:] = 0
+        mark[i, 0] = 255
+        (masks / "4").mkdir(exist_ok=True)
+        Image.fromarray(mark).save(masks / f"4/{i}.png")
+    bad = photographs / "bad"
+    *_, of_last = calibrate.masks_of(sorted(bad.iterdir()), bad, masks)
+    assert of_last == (masks / "4/0.png", masks / "4/1.png")
+    blank: Any = Blank()
+    scored = calibrate.score_folder(
+        blank, [bad / "4.png"], [of_last], tile_px=0, what="defective"
+    )
+    assert scored.pixels.counts().anomalous.sum() == 2

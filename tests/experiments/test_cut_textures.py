@@ -52,6 +52,21 @@ def test_the_data_set_is_read_in_mvtecs_layout(photographs, tmp_path, capsys):
     assert all((image[..., 2] == 100).all() for image in good)
 
 
+def test_a_folder_of_photographs_is_read(photographs, tmp_path, capsys):
+    (tmp_path / "source").mkdir()
+    for path in photographs:
+        path.rename(tmp_path / "source" / path.name)
+    (tmp_path / "source/readme.txt").write_text("hello")
+    flags = ["--photographs", tmp_path / "source", "--good", 1, "--defects", 1]
+    out = cut(tmp_path / "cut", *flags)
+    assert {path.name for path in out.iterdir()} == {"moss", "sand"}
+    assert "readme.txt is not read: text" in capsys.readouterr().err
+    (tmp_path / "source/moss.png").unlink()
+    with pytest.raises(SystemExit):
+        cut(tmp_path / "again", *flags)
+    assert "must be two or more" in capsys.readouterr().err
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
     photographs, tmp_path
 ):

@@ -34,9 +34,12 @@ def prepared(path: str) -> np.ndarray:
     """
     try:
         with Image.open(path) as opened:
+            # Pillow decodes colours of 16 bits to 8, and calls them RGB.
+            is_wide = any(";16" in str(tile[3]) for tile in opened.tile)
+            mode = "16 bits" if is_wide else opened.mode
             image = ImageOps.exif_transpose(opened)
-            if image.mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
-                raise ValueError(f"must be grey or RGB of 8 bits, got {image.mode}")
+            if mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
+                raise ValueError(f"must be grey or RGB of 8 bits, got {mode}")
             image = image.convert("RGB")
     except (SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise ValueError(f"is damaged or too large: {error}") from error

@@ -1,6 +1,7 @@
 """The user's own photographs: reading, refusals and messages."""
 
 import os
+import re
 import shutil
 
 import numpy as np
@@ -9,8 +10,10 @@ from PIL import Image
 
 import datasets
 from datasets.errors import one_line_errors
-from datasets.load import Split
+from datasets.load import Split, camera_bits
+from datasets.remarks import warn_once
 from tests.dataset_files import blot, mvtec_category, pixels, save
+from tests.odd_image_files import png16, tiff
 
 
 def load(tmp_path, category="part", split: Split = "test", **options):
@@ -123,6 +126,49 @@ def test_defects_without_a_mask_are_counted_in_one_warning(tmp_path, part, caplo
     assert load(tmp_path).unmasked_defects == ("crack/000", "dent/000")  # prepared
 
 
+def test_how_masks_were_read_is_logged_once_and_for_a_prepared_copy_too(
+    tmp_path, part, caplog
+):
+    numbers = np.where(blot(), np.uint8(2), np.uint8(0))
+    for mask in (part / "ground_truth").rglob("*.png"):
+        save(mask, numbers)
+    test = load(tmp_path)
+    assert all((e.mask == blot()).all() for e in test if e.label)
+    (line,) = caplog.messages
+    assert re.search(r"000_mask.png has the values 0 and 2: 2 is the .*\(2 other", line)
+    load(tmp_path)
+    assert len(caplog.messages) == 1
+    warn_once.cache_clear()  # as in another process
+    load(tmp_path)
+    assert caplog.messages == [line, line]
+
+
+@pytest.mark.parametrize(("depth", "suffix"), [(10, "png"), (12, "png"), (12, "tif")])
+def test_colours_of_a_camera_of_more_bits_are_as_bright_as_its_greys(
+    tmp_path, depth, suffix
+):
+    root = tmp_path / "data/part/train/good"
+    root.mkdir(parents=True)
+    image = pixels(1).astype(np.uint16)
+    image[0, 0] = 255
+    for i in range(2):
+        wide = image << (depth - 8)
+        write = tiff if suffix == "tif" else png16
+        write(root / f"{i}.{suffix}", wide)
+    for example in load(tmp_path, split="train"):
+        np.testing.assert_array_equal(example.image, image)
+    assert camera_bits("folder", "part", tmp_path / "data") == depth
+
+
+def test_wide_test_images_of_narrow_training_images_are_remarked_on(
+    tmp_path, part, caplog
+):
+    png16(part / "test/good/000.png", pixels(1).astype(np.uint16) << 4)
+    load(tmp_path)
+    assert any("000.png has values up to" in line for line in caplog.messages)
+    assert any("16 times too dark" in line for line in caplog.messages)
+
+
 def test_a_changed_folder_is_prepared_again_and_never_modified(tmp_path, part):
     before = sorted(part.rglob("*"))
     first = load(tmp_path, split="train")
@@ -169,14 +215,14 @@ def test_an_empty_training_folder_is_refused(tmp_path, part):
 
 
 def test_contradictory_files_are_named(tmp_path, part):
-    save(part / "test/crack/000.jpg", pixels(1))
-    refused(tmp_path, r"000\.png and 000\.jpg have the same stem")
-    (part / "test/crack/000.jpg").unlink()
+    (part / "test/crack/000.JPG").write_bytes(b"")
+    refused(tmp_path, r"000\.png and 000\.JPG have the same stem")
+    (part / "test/crack/000.JPG").unlink()
     save(part / "ground_truth/crack/777_mask.png", np.zeros((12, 12), np.uint8))
-    refused(tmp_path, "1 masks .* match no image .*777_mask.png")
+    refused(tmp_path, "1 mask of .*/crack without a photograph .*777_mask.png")
     (part / "ground_truth/crack/777_mask.png").unlink()
     save(part / "ground_truth/crack/000_mask.png", np.zeros((12, 9), np.uint8))
-    refused(tmp_path, r"000_mask\.png must have its image's size 12x12, got 9x12")
+    refused(tmp_path, r"000_mask\.png must have the size of .*, 12x12, got 9x12")
 
 
 def test_ctrl_c_ends_in_one_line_and_status_130(capsys):

@@ -162,6 +162,54 @@ def test_maps_and_images_that_do_not_pair_are_listed(root: Path, capsys):
     assert "other3.npy" not in message
 
 
+def test_the_masks_in_a_folder_are_united(root: Path):
+    before = _evaluate(root)["metrics"]
+    mask = root / "data/nut/ground_truth/crack/1_mask.png"
+    levels = np.asarray(Image.open(mask)).copy()
+    (mask.parent / "1").mkdir()
+    for i, rows in enumerate((slice(0, 15), slice(15, 40))):
+        half = np.zeros_like(levels)
+        half[rows] = levels[rows]
+        Image.fromarray(half).save(mask.parent / f"1/{i}.png")
+    mask.unlink()
+    assert _evaluate(root)["metrics"] == before
+    Image.fromarray(levels[:30]).save(mask.parent / "1/1.png")
+    with pytest.raises(SystemExit):
+        _evaluate(root)
+
+
+def test_what_is_not_scored_is_named(root: Path, capsys):
+    shutil.copytree(root / "data/nut", root / "data/bolt")
+    shutil.copytree(root / "maps/nut", root / "maps/blot")
+    (root / "maps/nut/readme.txt").write_text("hello")
+    (root / "data/nut/test/crack/readme.txt").write_text("hello")
+    _evaluate(root)
+    error = capsys.readouterr().err
+    assert "has no folder of category bolt: not scored" in error
+    assert "no category of --data-dir, not read: blot" in error
+    assert "maps/nut/readme.txt is not read: text" in error
+    assert "data/nut/test/crack/readme.txt is not read: text" in error
+
+
+def test_what_may_be_a_map_is_refused(root: Path, capsys):
+    maps = root / "maps/nut/crack"
+    Image.new("L", (30, 20)).save(maps / "1.jpg")
+    (maps / "2.exr").write_bytes(b"\0")
+    message = _refused(root, capsys)
+    assert (
+        "2 entries of" in message
+        and "crack/1.jpg (.jpg is not expected here" in message
+    )
+
+
+def test_maps_of_sub_folders_pair_by_path(root: Path):
+    for folder in ("maps/nut", "data/nut/test", "data/nut/ground_truth"):
+        (root / folder / "hole").rename(root / folder / "day2")
+        (root / folder / "hole").mkdir()
+        (root / folder / "day2").rename(root / folder / "hole/day2")
+    assert _evaluate(root)["images"] == 9
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_map_that_is_not_finite_is_named(root: Path, capsys, value: float):
     path = root / "maps/nut/hole/1.npy"
@@ -205,13 +253,41 @@ def test_a_good_photograph_with_an_exif_rotation_has_its_rotated_shape(
     assert _evaluate(root)["metrics"] == before
 
 
-def test_masks_with_grey_levels_get_one_warning(root: Path, capsys):
+@pytest.mark.parametrize(
+    ("colours", "remark"),
+    [
+        ((0, 200), "has the values 0 and 200: 200 is the defect"),
+        ((0, 2), "has the values 0 and 2: 2 is the defect"),
+        (((0, 0, 0), (255, 0, 0)), "is in colour: every colour but"),
+        (((9, 9, 9, 0), (9, 9, 9, 255)), "its opacity is the mask"),
+    ],
+)
+def test_masks_are_read_however_they_were_saved_with_one_warning(
+    root: Path, capsys, colours, remark: str
+):
+    before = _evaluate(root)["metrics"]
+    capsys.readouterr()
     for i in range(2):
         path = root / f"data/nut/ground_truth/hole/{i}_mask.png"
-        levels = np.asarray(Image.open(path)) // 255 * 200
-        Image.fromarray(levels.astype(np.uint8)).save(path)
+        numbers = np.asarray(Image.open(path)) // 255
+        Image.fromarray(np.array(colours, np.uint8)[numbers]).save(path)
+    assert _evaluate(root)["metrics"] == before
+    warnings = capsys.readouterr().err
+    assert warnings.count("warning: ") == 1 and remark in warnings
+    assert "(1 other likewise: 1_mask.png)" in warnings
+
+
+def test_a_mask_of_another_size_than_its_photograph_is_named(root: Path, capsys):
+    path = root / "data/nut/ground_truth/hole/0_mask.png"
+    Image.new("L", (30, 20)).save(path)
+    error = _refused(root, capsys)
+    assert f"{path} must have the size of" in error and "60x40, got 30x20" in error
+
+
+def test_an_empty_mask_is_not_called_missing(root: Path, capsys):
+    Image.new("L", (60, 40)).save(root / "data/nut/ground_truth/hole/0_mask.png")
     _evaluate(root)
-    assert capsys.readouterr().err.count("a mask is anomalous where it is > 127") == 1
+    assert "1 defective images have no mask or an empty mask" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

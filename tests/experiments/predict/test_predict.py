@@ -266,6 +266,32 @@ def test_a_requested_rule_decides(run, images, tmp_path):
     assert {float(row["threshold"]) for row in rows} == {threshold}
 
 
+def test_what_may_hide_a_part_gets_a_row_and_links_are_followed(
+    run, images, tmp_path, capsys
+):
+    write(tmp_path / "camera/a.WEBP", part(60, px=40))
+    (images / "today").symlink_to(tmp_path / "camera")
+    (images / "back").symlink_to(images / "good")
+    (images / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (images / "b.heic").write_bytes(b"")
+    (images / "readme.txt").write_text("hello")
+    write(images / "spot_mask.png", part(50, px=64))
+    pages = Image.fromarray(part(51, px=40))
+    pages.save(images / "c.tif", save_all=True, append_images=[pages])
+    rows, status = predicted(run, images, tmp_path / "out")
+    assert status == 1
+    unreadable = {r["file"]: r["error"] for r in rows if r["decision"] == "unreadable"}
+    assert list(unreadable) == ["b.heic", "gone.png", "spot_mask.png"]
+    assert ".heic is not read by Pillow" in unreadable["b.heic"]
+    assert "looks like the mask of" in unreadable["spot_mask.png"]
+    names = [row["file"] for row in rows]
+    assert len(names) == 11 and {"today/a.WEBP", "c.tif"} <= set(names)
+    lines = capsys.readouterr().err.splitlines()
+    assert f"warning: {images}/readme.txt is not read: text" in lines
+    assert any(f"{images}/back is not read: a link to" in x for x in lines)
+    assert any(x.startswith(f"warning: {images}/c.tif has 2 pages") for x in lines)
+
+
 def test_mistakes_get_one_line_and_write_nothing(run, images, tmp_path, capsys):
     out = tmp_path / "out"
     valid = ("--run", str(run), "--images", str(images), "--out", str(out))
@@ -284,7 +310,10 @@ def test_mistakes_get_one_line_and_write_nothing(run, images, tmp_path, capsys):
     assert "holds no run" in changed(run=tmp_path)
     assert "nowhere does not exist" in changed(images=tmp_path / "nowhere")
     assert "is a file, not a folder" in changed(images=images / "spot.png")
-    assert "bare holds no photograph (.bmp" in changed(images=tmp_path / "bare")
+    bare = "bare holds no photograph that Pillow reads"
+    assert bare in changed(images=tmp_path / "bare")
+    (tmp_path / "bare/a.heic").write_bytes(b"")
+    assert "; 1 entry cannot be used: a.heic" in changed(images=tmp_path / "bare")
     assert "must lie apart from --images" in changed(out=images)
     assert "must lie apart from --images" in changed(out=inside)
     assert "must lie apart from --images" in changed(out=images.parent)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from datasets.listing import LeftOut
 from experiments.run.image_folder import arriving
 from tests.tiny_detector import part
 
@@ -64,3 +65,22 @@ def test_one_line_says_that_the_folder_is_gone_and_one_that_it_is_back(
         f"warning: {folder} is gone or cannot be read: waiting for it",
         f"warning: {folder} is back",
     ]
+
+
+def test_what_cannot_be_used_arrives_with_its_reason_and_text_is_named(
+    tmp_path, capsys
+):
+    write(tmp_path / "a.png", part(0))
+    (tmp_path / "b.png").symlink_to(tmp_path / "missing.png")
+    (tmp_path / "notes.txt").write_text("hello")
+    found = []
+    stops = lambda: found.count(None) > 4  # noqa: E731
+    for each in arriving(tmp_path, poll_seconds=0.001, should_stop=stops):
+        found.append(each)
+        if found.count(None) == 3:  # the photograph itself arrives
+            write(tmp_path / "missing.png", part(1))
+    photograph, link, *later = (each for each in found if each)
+    assert photograph == tmp_path / "a.png"
+    assert isinstance(link, LeftOut) and link.reason == "a broken link"
+    assert later == [tmp_path / "b.png", tmp_path / "missing.png"]
+    assert capsys.readouterr().err.count("notes.txt is not read: text") == 1

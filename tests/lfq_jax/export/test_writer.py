@@ -18,6 +18,7 @@ from lfq_jax.export.formats import open_export
 from lfq_jax.export.graph_rewrite import plain_graph
 from lfq_jax.export.writer import Parity
 from lfq_jax.inference.detector_files import read_validation
+from tests.odd_image_files import png16
 from tests.tiny_detector import part, write_run
 
 
@@ -82,7 +83,7 @@ def test_the_exported_folder_runs_without_this_project(run, format, tmp_path):
     for name, spot in (("good", False), ("bad", True)):
         image = Image.fromarray(np.rot90(part(300, px=47, spot=spot), 2))
         image.save(tmp_path / f"{name}.png", exif=upside_down)
-    Image.fromarray(np.full((47, 47), 999, np.uint16)).save(tmp_path / "wide.png")
+    png16(tmp_path / "wide.png", np.full((47, 47, 3), 999, np.uint16))
     whole = (tmp_path / "good.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.png").write_text("no image")
@@ -104,7 +105,7 @@ def test_the_exported_folder_runs_without_this_project(run, format, tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "error: wide.png: must be grey or RGB of 8 bits, got I;16",
+        "error: wide.png: must be grey or RGB of 8 bits, got 16 bits",
         f"error: cut.png: {_reason(tmp_path / 'cut.png')}",
         "error: none.png: No such file or directory",
         "error: folder: Is a directory",

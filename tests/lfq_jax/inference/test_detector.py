@@ -99,6 +99,17 @@ def test_a_wide_image_is_read_by_the_bit_depth_of_the_shots():
         twelve.rgb(wide + 4000)
 
 
+def test_a_doubtful_bit_depth_causes_one_warning():
+    saved, thresholds, _ = tiny()
+    detector = Detector(Predictor(saved), thresholds)
+    wide = part(3).astype(np.uint16) << 4
+    expected = "an image has values up to .* camera of 12 bits, and is read as 16 bits"
+    with pytest.warns(UserWarning, match=expected) as caught:
+        detector.rgb(wide)
+        detector.rgb(wide)
+    assert len(caught) == 1
+
+
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int32, np.uint32, int])
 def test_eight_bits_in_a_wider_type_are_never_read_as_sixteen(dtype):
     saved, thresholds, _ = tiny()
