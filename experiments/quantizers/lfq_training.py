@@ -293,7 +293,10 @@ def run(settings: LFQTraining) -> Path:
 
 
 def _curves(
-    settings: LFQTraining, training: np.ndarray, test: np.ndarray, folder: RunFolder
+    settings: LFQTraining,
+    training: "np.ndarray",
+    test: "np.ndarray",
+    folder: RunFolder,
 ) -> dict[str, list[Point]]:
     """The points of every variant, which are also added to the run's results."""
     from datasets.progress import Bar

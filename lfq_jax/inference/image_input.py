@@ -65,12 +65,13 @@ def read_rgb(
         _refuse_ambiguous(pixels.shape, name)
     else:
         raise TypeError(f"{name} must be {ACCEPTED}, got {type(image).__name__}")
-    if pixels.dtype.kind in "iu" and pixels.dtype != np.uint8 and pixels.size:
+    rgb = as_rgb(pixels, bit_depth=bit_depth, is_known=is_known)
+    if pixels.dtype.kind in "iu" and pixels.dtype != np.uint8:
         largest = int(pixels.max())
         doubt = depth_doubt(largest, depth=bit_depth, is_known=is_known)
         if doubt:
             remarks.add("bit depth", None, doubt)
-    return as_rgb(pixels, bit_depth=bit_depth, is_known=is_known)
+    return rgb
 
 
 def _is_array(image: object) -> bool:

@@ -1,5 +1,6 @@
 """Files and folders are whole or absent; a refusal names the file and the cause."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -20,13 +21,15 @@ from datasets.files import (
 )
 
 
-@pytest.fixture
-def full() -> Iterator[None]:
-    """No file may grow beyond 64 bytes, as on a disk that is full."""
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may grow beyond 64 bytes: nothing but the test may write meanwhile."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +54,8 @@ def test_a_name_that_is_too_long_is_refused_and_the_longest_is_not(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["n" * 255]
 
 
-def test_a_full_disk_keeps_the_previous_file_and_nothing_else(tmp_path, full):
+@full_disk()
+def test_a_full_disk_keeps_the_previous_file_and_nothing_else(tmp_path):
     path = tmp_path / "scores.json"
     write_atomically(path, b"before")
     with pytest.raises(WriteError, match=r"scores\.json cannot be written"):
@@ -59,7 +63,8 @@ def test_a_full_disk_keeps_the_previous_file_and_nothing_else(tmp_path, full):
     assert path.read_bytes() == b"before" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_full_disk_leaves_only_whole_lines(tmp_path, full):
+@full_disk()
+def test_a_full_disk_leaves_only_whole_lines(tmp_path):
     lines = LineFile(tmp_path / "metrics.jsonl", ["first"])
     lines.write("y" * 40)
     with pytest.raises(WriteError, match=r"metrics\.jsonl cannot be written"):
@@ -70,7 +75,8 @@ def test_a_full_disk_leaves_only_whole_lines(tmp_path, full):
     assert written == "first\n" + "y" * 40 + "\nlast\n"
 
 
-def test_a_folder_that_cannot_be_filled_leaves_nothing(tmp_path, full):
+@full_disk()
+def test_a_folder_that_cannot_be_filled_leaves_nothing(tmp_path):
     folder = tmp_path / "new" / "export"
     with pytest.raises(WriteError) as refused, filled_atomically(folder) as partial:
         (partial / "weights").write_bytes(b"x" * 100)

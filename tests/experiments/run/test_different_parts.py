@@ -54,10 +54,10 @@ def test_a_shot_is_no_defective_part_unless_a_defect_was_painted_in(tmp_path, re
     painted = part(1).copy()
     painted[5, 5] += 9
     bad = written(tmp_path / "bad", c=painted)
-    assert different_parts(record, good, bad, [None]) == (good, bad, [None])
+    assert different_parts(record, good, bad, [()]) == (good, bad, [()])
     bad += written(tmp_path / "bad", d=part(1))
     with pytest.raises(ValueError, match=r"--defective must .*d\.png is one of its"):
-        different_parts(record, good, bad, [None, None])
+        different_parts(record, good, bad, [(), ()])
 
 
 def test_shots_of_an_older_detector_are_not_known(tmp_path):
@@ -70,7 +70,7 @@ def test_one_photograph_is_not_good_and_defective(tmp_path, record):
     good = written(tmp_path / "good", a=part(7), x=part(8))
     bad = written(tmp_path / "bad", c=part(8))
     with pytest.raises(ValueError, match="are one photograph") as found:
-        different_parts(record, good, bad, [None])
+        different_parts(record, good, bad, [()])
     assert str(found.value).startswith(f"{good[1]} of --good and {bad[0]} of")
 
 
@@ -79,7 +79,7 @@ def test_masks_stay_with_the_defective_parts_that_are_kept(tmp_path, record, cap
     bad = written(tmp_path / "bad", c=part(9, spot=True), e=part(8, spot=True))
     bad.insert(1, bad[0].with_name("d.png"))
     shutil.copy(bad[0], bad[1])
-    masks = [Path("c"), Path("d"), Path("e")]
+    masks = [(Path("c"),), (Path("d"),), (Path("e"),)]
     kept = different_parts(record, good, bad, list(masks))
     assert kept == (good, [bad[0], bad[2]], [masks[0], masks[2]])
     assert (
