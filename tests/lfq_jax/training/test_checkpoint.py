@@ -154,6 +154,7 @@ def test_a_trace_for_the_profiler_is_written(finished):
     assert trace.stat().st_size > 1000
 
 
+@pytest.mark.slow  # the others trace a training of several intervals
 def test_the_only_interval_of_a_training_is_traced(tmp_path):
     short = dataclasses.replace(TRAIN, epochs=1)
     machine = Machine(profile=tmp_path)
