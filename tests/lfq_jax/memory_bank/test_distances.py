@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from lfq_jax.memory_bank.map_channels import map_channels
 
 CONFIG = MemoryBankConfig(levels=2, patches=200, window=1, poses=0)
 GROUPS = len(group_sizes(CONFIG.levels))
+compiled_maps = jax.jit(distance_maps_of, static_argnames=("config", "stride"))
 
 
 def _stripes(seed: int, *, px: int = 32) -> np.ndarray:
@@ -33,7 +35,7 @@ def _distances(shots, image, *, is_texture=False, config=CONFIG) -> np.ndarray:
         extractor, shots, config, stride=4, is_texture=is_texture, seed=0
     )
     unit = jnp.asarray(image[None]) / 255.0
-    return np.asarray(distance_maps_of(bank, unit, config, stride=4).distances[0])
+    return np.asarray(compiled_maps(bank, unit, config=config, stride=4).distances[0])
 
 
 def test_a_shot_is_at_no_distance_from_itself():

@@ -17,15 +17,17 @@ from lfq_jax.memory_bank.nearest_neighbours import (
     window_tiles,
 )
 
+anywhere = jax.jit(nearest_anywhere)
+
 
 @pytest.mark.parametrize("lanes", [20, 100, 300])
 def test_the_four_nearest_are_those_of_a_sort(lanes):
     rng = np.random.default_rng(0)
     query, memory = rng.normal(size=(50, 6)), rng.normal(size=(300, 6))
     squared = ((query[:, None] - memory[None]) ** 2).sum(-1)
-    ours = squared_distances(jnp.asarray(query), jnp.asarray(memory))
+    ours = jax.jit(squared_distances)(query, memory)
     np.testing.assert_allclose(ours, squared, rtol=1e-4, atol=1e-4)
-    found = np.asarray(nearest_indices(ours.reshape(50, -1, lanes)))
+    found = np.asarray(jax.jit(nearest_indices)(ours.reshape(50, -1, lanes)))
     assert all(len(set(each)) == 4 for each in found.tolist())
     chosen = np.take_along_axis(squared, found, 1)
     np.testing.assert_allclose(chosen, np.sort(squared, 1)[:, :4], rtol=2**-11)
@@ -34,21 +36,21 @@ def test_the_four_nearest_are_those_of_a_sort(lanes):
 def test_all_four_nearest_may_lie_in_one_lane():
     squared = np.full((1, 6, 8), 9.0, np.float32)
     squared[0, [1, 4, 2, 5], 3] = 1.0, 1.5, 2.0, 2.5
-    found = np.asarray(nearest_indices(jnp.asarray(squared)))
+    found = np.asarray(jax.jit(nearest_indices)(squared))
     assert found.tolist() == [[8 + 3, 4 * 8 + 3, 2 * 8 + 3, 5 * 8 + 3]]
 
 
 def test_a_patch_that_is_nearer_than_all_others_counts_alone():
     query = np.zeros((1, 1, 3), np.float32)
     patches = np.asarray([[2, 0, 0], [0, 0, 1], [0, 2, 0], [3, 3, 3]], np.float32)
-    found = nearest_anywhere(jnp.asarray(query), jnp.asarray(patches))
+    found = anywhere(query, patches)
     np.testing.assert_allclose(found[0, 0], [0, 0, 1], atol=1e-6)
 
 
 def test_the_difference_is_from_the_nearest_patch_anywhere():
     rng = np.random.default_rng(1)
     query, patches = rng.normal(size=(5, 4, 3)), rng.normal(size=(40, 3))
-    found = nearest_anywhere(jnp.asarray(query), jnp.asarray(patches)).sum(-1)
+    found = np.asarray(anywhere(query, patches)).sum(-1)
     plain = ((query[:, :, None] - patches) ** 2).sum(-1).min(-1)
     assert np.all(found >= plain * (1 - 1e-4))
     assert np.all(found <= plain * (1 + TIE))
@@ -76,19 +78,21 @@ def test_nothing_jumps_where_another_patch_becomes_the_nearest(more):
     far = 9 * np.random.default_rng(4).normal(size=(60, 40))
     patches = jnp.asarray(np.concatenate([near, far]), jnp.float32)
     query = jnp.asarray(STEPS * (near[1] - near[0]), jnp.float32)
-    lengths = _lengths(np.asarray(nearest_anywhere(query[None], patches))[0])
+    lengths = _lengths(np.asarray(anywhere(query[None], patches))[0])
     apart = np.abs(lengths[-1] - lengths[0]).max()
     assert apart > 0.05, "the two must look different"
     assert np.abs(np.diff(lengths, axis=0)).max() < 1e-3 * apart
 
 
-def _in_place(query: np.ndarray, places: np.ndarray, window: int):
-    return np.asarray(_searched(query, places, window=window))
+def _in_place(query: np.ndarray, places: np.ndarray, window: int, **chosen: int):
+    return np.asarray(_searched(query, places, window=window, **chosen))
 
 
-@functools.partial(jax.jit, static_argnames="window")
-def _searched(query: jax.Array, places: jax.Array, *, window: int) -> jax.Array:
-    return nearest_in_window(query, window_tiles(places, window))
+@functools.partial(jax.jit, static_argnames=("window", "first", "count"))
+def _searched(
+    query: jax.Array, places: jax.Array, *, window: int, **chosen: int
+) -> jax.Array:
+    return nearest_in_window(query, window_tiles(places, window), **chosen)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(8, 8), (16, 24), (5, 11)])
@@ -126,7 +130,7 @@ def test_in_place_nothing_jumps_either(cell):
 def _on_other_devices(search, *arrays: np.ndarray) -> np.ndarray:
     """What `search` finds where it takes all distances at once."""
     specs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in arrays]
-    return np.asarray(plain_graph(search, *specs)(*map(jnp.asarray, arrays))[0])
+    return np.asarray(jax.jit(plain_graph(search, *specs))(*arrays)[0])
 
 
 def test_anywhere_all_at_once_finds_what_part_by_part_does():
@@ -134,7 +138,7 @@ def test_anywhere_all_at_once_finds_what_part_by_part_does():
     # Six parts, the last not full.
     query = rng.normal(size=(37, 59, 7)).astype(np.float32)
     patches = rng.normal(size=(1100, 7)).astype(np.float32)
-    by_parts = np.asarray(jax.jit(nearest_anywhere)(query, patches))
+    by_parts = np.asarray(anywhere(query, patches))
     at_once = _on_other_devices(nearest_anywhere, query, patches)
     np.testing.assert_allclose(by_parts, at_once, rtol=1e-5, atol=1e-5)
 
@@ -157,8 +161,8 @@ def test_in_place_all_at_once_finds_what_square_by_square_does(chosen):
 
 def test_only_the_chosen_places_are_compared():
     rng = np.random.default_rng(7)
-    query = jnp.asarray(rng.normal(size=(9, 8, 4)))
-    places = jnp.asarray(rng.normal(size=(5, 9, 8, 4)))
-    alone = nearest_in_window(query, window_tiles(places[1:3], 1))
-    chosen = nearest_in_window(query, window_tiles(places, 1), first=1, count=2)
+    query = rng.normal(size=(9, 8, 4))
+    places = rng.normal(size=(5, 9, 8, 4))
+    alone = _in_place(query, places[1:3], 1)
+    chosen = _in_place(query, places, 1, first=1, count=2)
     np.testing.assert_array_equal(alone, chosen)

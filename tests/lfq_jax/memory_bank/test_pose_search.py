@@ -1,5 +1,8 @@
 """The pose search for a part's rotation."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from lfq_jax.memory_bank.features import extract, fit_feature_extractor
 from lfq_jax.memory_bank.pose_search import STEP_DEG, Poses, build_poses, find_poses
 
 CONFIG = MemoryBankConfig(levels=3, patches=400, window=2, poses=2)
+compiled_maps = jax.jit(distance_maps_of, static_argnames=("config", "stride"))
 
 
 def _key(turn_deg: float, *, defect: bool = False) -> np.ndarray:
@@ -28,12 +32,22 @@ def _key(turn_deg: float, *, defect: bool = False) -> np.ndarray:
     return (np.asarray(wide) + noise).astype(np.uint8)
 
 
-def _bank(config: MemoryBankConfig = CONFIG) -> MemoryBank:
+@functools.cache
+def _bank() -> MemoryBank:
     shots = [_key(0), _key(3)]
-    extractor = fit_feature_extractor(np.stack(shots), config, stride=4)
+    extractor = fit_feature_extractor(np.stack(shots), CONFIG, stride=4)
     return build_memory_bank(
-        extractor, shots, config, stride=4, is_texture=False, seed=0
+        extractor, shots, CONFIG, stride=4, is_texture=False, seed=0
     )
+
+
+@jax.jit
+def _found(bank: MemoryBank, image: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Rotations of the bank's shots that are most similar to an 8-bit image."""
+    assert bank.poses is not None
+    unit = image[None] / 255.0
+    (features,) = extract(bank.extractor, unit, CONFIG, stride=4).by_source
+    return find_poses(bank.poses, features[0], 2)
 
 
 @pytest.mark.parametrize("turn_deg", [40.0, 120.0, 250.0])
@@ -41,22 +55,15 @@ def test_the_rotation_of_a_part_is_found(turn_deg):
     bank = _bank()
     assert bank.poses is not None
     assert bank.poses.turned.shape[:2] == (2, 72)
-    image = jnp.asarray(_key(turn_deg))[None] / 255.0
-
-    (features,) = extract(bank.extractor, image, CONFIG, stride=4).by_source
-    turns, fits = find_poses(bank.poses, features[0], 2)
+    turns, fits = _found(bank, jnp.asarray(_key(turn_deg)))
     assert turns.shape == fits.shape == (2, 2)
     assert np.abs(np.asarray(turns)[:, 0] - turn_deg).max() <= 5
     assert bool(fits[:, 0].all())
 
 
 def test_a_part_at_the_angle_of_the_shots_fits_no_other_rotation():
-    bank = _bank()
-    assert bank.poses is not None
-
-    image = jnp.asarray(_key(2))[None] / 255.0
-    (features,) = extract(bank.extractor, image, CONFIG, stride=4).by_source
-    assert not np.asarray(find_poses(bank.poses, features[0], 2)[1]).any()
+    _, fits = _found(_bank(), jnp.asarray(_key(2)))
+    assert not np.asarray(fits).any()
 
 
 @pytest.mark.parametrize(("best_deg", "found_deg"), [(5, 30), (50, 50)])
@@ -66,7 +73,8 @@ def test_a_small_rotation_is_excluded_if_upright_fits_best(best_deg, found_deg):
     poses = Poses(
         jnp.eye(2)[:, :1], jnp.ones((1, 1, 8, 8, 1)) * far[:, None, None, None]
     )
-    turns, fits = find_poses(poses, jnp.zeros((16, 16, 2)), 2)
+    compiled = jax.jit(find_poses, static_argnums=2)
+    turns, fits = compiled(poses, jnp.zeros((16, 16, 2)), 2)
     assert turns[0, 0] == found_deg and fits[0, 0]
     assert (10 in np.asarray(turns)) == (best_deg > 5)
 
@@ -77,7 +85,7 @@ def test_a_rotated_part_has_small_distances_and_its_defect_large_ones():
 
     def in_window(bank, image) -> np.ndarray:
         unit = jnp.asarray(image)[None] / 255.0
-        distances = distance_maps_of(bank, unit, CONFIG, stride=4).distances[0]
+        distances = compiled_maps(bank, unit, config=CONFIG, stride=4).distances[0]
         return np.asarray(distances)[..., distances.shape[-1] // 2 :].mean(-1)
 
     good = _key(120)

@@ -91,7 +91,13 @@ def correlated(bits: int, samples: int) -> np.ndarray:
     return (0.5 * rng.normal(size=(samples, bits)) @ mixing).astype(np.float32)
 
 
-@pytest.mark.parametrize("bits", range(1, 13))
+@pytest.mark.parametrize(
+    "bits",
+    [
+        pytest.param(bits, marks=() if bits in (1, 2, 5, 12) else pytest.mark.slow)
+        for bits in range(1, 13)
+    ],
+)
 def test_entropies_and_gradients_equal_brute_force_over_all_codes(bits):
     for tau in (1.0, 0.1):
         assert_equals_dense(correlated(bits, 40), tau)
@@ -113,26 +119,33 @@ def test_samples_in_blocks_give_the_same_result_as_all_samples_at_once(monkeypat
 
 def test_twenty_four_bits_have_the_entropy_of_independent_bits():
     # Equal samples: the batch has each sample's entropy, and bits stay independent.
-    z = jnp.tile(jnp.linspace(-0.5, 0.5, 24), (3, 1))
-    distribution = entropy.mean_distribution(4 * z)
-    of_batch = entropy.distribution_entropy(distribution)
-    np.testing.assert_allclose(jnp.sum(distribution), 1.0, rtol=1e-5)
-    np.testing.assert_allclose(of_batch, entropy.sample_entropy(4 * z), rtol=1e-5)
+    z = np.tile(np.linspace(-0.5, 0.5, 24, dtype=np.float32), (3, 1))
+
+    @jax.jit
+    def entropies(z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        distribution = entropy.mean_distribution(4 * z)
+        of_batch = entropy.distribution_entropy(distribution)
+        return jnp.sum(distribution), of_batch, entropy.sample_entropy(4 * z)
+
+    total, of_batch, of_sample = entropies(z)
+    np.testing.assert_allclose(total, 1.0, rtol=1e-5)
+    np.testing.assert_allclose(of_batch, of_sample, rtol=1e-5)
 
 
 def test_gradient_of_the_regulariser_equals_finite_differences():
     quantizer = make("lfq", bits=5, entropy_weight=1.0, gamma=0.7, temperature=0.8)
-    z = jnp.asarray(correlated(5, 12))
-    direction = jnp.asarray(np.random.default_rng(3).normal(size=z.shape), jnp.float32)
+    z = correlated(5, 12)
+    direction = np.random.default_rng(3).normal(size=z.shape).astype(np.float32)
 
     def along(size: float) -> float:
-        return float(trained(quantizer, z + size * direction).loss)
+        moved = jnp.asarray(z + np.float32(size) * direction)
+        return float(trained(quantizer, moved).loss)
 
     # no entry of z changes its sign within the step
-    step = 0.5 * float(jnp.min(jnp.abs(z / direction)))
+    step = 0.5 * float(np.abs(z / direction).min())
     step = min(step, 1e-2)
     slope = (along(step) - along(-step)) / (2 * step)
-    exact = float(jnp.sum(loss_and_gradient(quantizer, z)[1] * direction))
+    exact = float(np.sum(np.asarray(loss_and_gradient(quantizer, z)[1]) * direction))
     assert abs(slope - exact) <= 1e-2 * max(1.0, abs(exact))
 
 
@@ -154,8 +167,17 @@ def test_the_loss_is_its_terms_with_their_weights():
     )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("normalisation", ["none", "layer", "l2"])
+@pytest.mark.parametrize(
+    ("normalisation", "dtype"),
+    [
+        ("none", "bfloat16"),
+        ("layer", "float32"),
+        ("l2", "float32"),
+        pytest.param("none", "float32", marks=pytest.mark.slow),
+        pytest.param("layer", "bfloat16", marks=pytest.mark.slow),
+        pytest.param("l2", "bfloat16", marks=pytest.mark.slow),
+    ],
+)
 def test_extreme_z_gives_finite_values_and_gradients(normalisation, dtype):
     quantizer = make("lfq", bits=6, temperature=0.01, normalisation=normalisation)
     signs = np.sign(np.random.default_rng(0).normal(size=(9, 6)))
@@ -163,8 +185,8 @@ def test_extreme_z_gives_finite_values_and_gradients(normalisation, dtype):
         z = jnp.asarray(signs * size, dtype)
         value, gradient = loss_and_gradient(quantizer, z)
         assert gradient.dtype == dtype
-        assert jnp.isfinite(value), size
-        assert jnp.all(jnp.isfinite(gradient)), size
+        assert np.isfinite(value), size
+        assert np.isfinite(np.asarray(gradient, np.float32)).all(), size
 
 
 def test_zero_and_minus_zero_both_become_plus_one():
@@ -211,7 +233,7 @@ def test_a_running_distribution_exceeds_the_ceiling_of_one_batch():
     assert entropies[0] <= math.log(4) + 1e-3
     assert entropies[-1] > 2 * math.log(4)
     np.testing.assert_allclose(
-        jnp.sum(state["distribution"]) / state["weight"], 1.0, rtol=1e-4
+        np.sum(state["distribution"]) / np.asarray(state["weight"]), 1.0, rtol=1e-4
     )
 
 
@@ -241,12 +263,12 @@ def test_annealing_without_a_step_is_refused():
 
 
 def test_layer_normalisation_gives_mean_0_and_deviation_1_and_l2_a_fixed_length():
-    z = jax.random.normal(jax.random.key(0), (20, 8)) * 5 + 3
-    layer = normalised(z, "layer")
+    z = np.random.default_rng(0).normal(3, 5, (20, 8)).astype(np.float32)
+    layer = np.asarray(jax.jit(normalised, static_argnums=1)(z, "layer"))
     np.testing.assert_allclose(layer.mean(axis=-1), 0, atol=1e-6)
     np.testing.assert_allclose(layer.std(axis=-1), 1, rtol=1e-4)
-    sphere = normalised(z, "l2")
-    np.testing.assert_allclose(jnp.linalg.norm(sphere, axis=-1), 8**0.5, rtol=1e-5)
+    sphere = np.asarray(jax.jit(normalised, static_argnums=1)(z, "l2"))
+    np.testing.assert_allclose(np.linalg.norm(sphere, axis=-1), 8**0.5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 16, 31, 32, 33, 40, 64])
