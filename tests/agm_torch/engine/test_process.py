@@ -1,8 +1,6 @@
 """The process: kills, workers, signals, locks, and invalid requests."""
 
-import contextlib
 import hashlib
-import io
 import json
 import os
 import resource
@@ -17,13 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agm_torch.__main__ import main
 from agm_torch.config import GeneratorConfig, Kind
 from agm_torch.engine.fill import Interrupted
 from agm_torch.engine.job import Job
 from agm_torch.engine.process import generate
 from datasets.shards import MANIFEST, open_shards, shard_name
 from tests.agm_images import part, texture
+from tests.generate_command import run
 
 PROJECT = Path(__file__).resolve().parents[3]
 COUNT = 200
@@ -61,29 +59,6 @@ def command(photographs, cache, *extra, count=COUNT, px=48) -> list[str]:
         *("--records-per-shard", "16", "--cache", str(cache), "--json-progress"),
         *extra,
     ]
-
-
-def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """What the command does, in this process: a new one would import for seconds."""
-    output, errors = io.StringIO(), io.StringIO()
-    handlers = [(n, signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM)]
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(errors),
-    ):
-        patch.setattr(sys, "argv", arguments[2:])
-        try:
-            status = main()
-        except SystemExit as stopped:
-            assert isinstance(stopped.code, int)
-            status = stopped.code
-        finally:
-            for number, handler in handlers:
-                signal.signal(number, handler)
-    return subprocess.CompletedProcess(
-        arguments, status, output.getvalue(), errors.getvalue()
-    )
 
 
 def events(output: str) -> list[dict]:

@@ -107,6 +107,7 @@ def test_nothing_outside_the_masks_was_changed(unbroken: Path) -> None:
     assert changed.any(axis=(1, 2)).all()
 
 
+@pytest.mark.slow  # a process that imports torch; test_process.py kills smaller ones
 def test_a_kill_and_a_resume_end_with_the_same_bytes(
     models: Path, unbroken: Path, tmp_path: Path
 ) -> None:

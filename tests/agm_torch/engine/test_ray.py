@@ -21,6 +21,7 @@ from agm_torch.engine.ray_engine import Maker, fill_with_ray
 from agm_torch.engine.records import RecordMaker
 from datasets.shards import ShardWriter
 from tests.agm_images import part
+from tests.generate_command import run
 
 PROJECT = Path(__file__).resolve().parents[3]
 with_ray = pytest.mark.skipif(
@@ -46,12 +47,6 @@ def photograph(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("photograph") / "part.png"
     Image.fromarray(part(px=96)).save(path)
     return path
-
-
-def run(arguments: list[str]) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        arguments, cwd=PROJECT, capture_output=True, text=True, timeout=120
-    )
 
 
 def digests(output: str) -> dict[str, str]:

@@ -10,15 +10,15 @@ from experiments.quantizers import report
 from experiments.quantizers.settings import CompareQuantizers
 from experiments.quantizers.variants import read_variant
 from lfq_jax.config import ModelConfig
-from tests.tiny_run import elsewhere, read
+from tests.tiny_run import elsewhere, parts, read
 
-__all__ = ["elsewhere", "read"]  # fixtures
+__all__ = ["elsewhere", "parts", "read"]  # fixtures
 
 TINY = (
     *("--model.image-px", "32", "--model.reconstructive-widths", "6", "8"),
     *("--model.discriminative-widths", "6", "8", "--steps", "6", "--anomalies", "4"),
-    *("--validation-anomalies", "2", "--categories", "capsule", "--seeds", "0", "1"),
-    *("--train.log-every", "2", "--variants", "lfq:bits=4"),
+    *("--validation-anomalies", "2", "--categories", "plate", "--seeds", "0", "1"),
+    *("--train.log-every", "2", "--variants", "lfq:bits=4", "--dataset", "folder"),
 )
 
 
@@ -59,10 +59,10 @@ def test_a_mistake_prints_one_line_and_exits_with_2(
 
 
 def test_a_comparison_writes_its_page_and_resume_only_adds_missing_rows(
-    tmp_path, capsys, read
+    tmp_path, capsys, parts, read
 ):
     out = tmp_path / "compared"
-    quantizers.main([*TINY, "--out", str(out)])
+    quantizers.main([*TINY, "--data-dir", str(parts), "--out", str(out)])
     table = capsys.readouterr().out
     assert "lfq:bits=4" in table and "±" in table
     lines = (out / "results.jsonl").read_text().splitlines()

@@ -35,6 +35,9 @@ from lfq_jax.training.prepare import prepare
 from lfq_jax.training.random_streams import random_streams
 from lfq_jax.training.step import Trainer
 
+compiled_extract = jax.jit(extract, static_argnames=("config", "stride"))
+compiled_maps = jax.jit(distance_maps_of, static_argnames=("config", "stride"))
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
@@ -72,6 +75,7 @@ def test_the_filter_bank_and_each_stage_are_compared_separately(weights):
         levels=2,
         patches=256,
         window=1,
+        poses=0,
         backbone=BackboneConfig(weights, text, ("fire3", "fire5"), reconstructed=2),
     )
     assert group_sizes_by_source(config)[1:] == ((128,), (256,))
@@ -79,7 +83,9 @@ def test_the_filter_bank_and_each_stage_are_compared_separately(weights):
     shots = rng.integers(90, 150, (2, 64, 64, 3), np.uint8)
     extractor = fit_feature_extractor(shots, config, stride=4, backbone=backbone)
     unit = jnp.asarray(shots) / 255.0
-    (filters, fine, coarse), targets = extract(extractor, unit, config, stride=4)
+    (filters, fine, coarse), targets = compiled_extract(
+        extractor, unit, config=config, stride=4
+    )
     assert fine.shape == (2, 15, 15, 128)
     assert coarse.shape == (2, 7, 7, 256)
     for stage in (fine, coarse):
@@ -93,7 +99,7 @@ def test_the_filter_bank_and_each_stage_are_compared_separately(weights):
         bank = build_memory_bank(
             extractor, list(shots), config, stride=4, is_texture=is_texture, seed=0
         )
-        maps = distance_maps_of(bank, unit, config, stride=4)
+        maps = compiled_maps(bank, unit, config=config, stride=4)
         channels = map_channels(config, is_texture=is_texture)
         assert maps.distances.shape[-1] == channels.distances
         assert maps.orientation.shape[-1] == is_texture
@@ -131,9 +137,11 @@ def test_the_decoder_learns_the_features_of_the_part_without_its_anomaly(weights
         discriminative_widths=(8, 12),
         discriminator_input="residual",
         kernels="he",
-        memory_bank=MemoryBankConfig(levels=2, patches=64, backbone=backbone_config),
+        memory_bank=MemoryBankConfig(
+            levels=2, patches=64, window=0, poses=0, backbone=backbone_config
+        ),
     )
-    model = Model(config, is_texture=True)
+    model = Model(config, is_texture=False)
     assert model.feature_sizes == (4, 4)
     rng = np.random.default_rng(2)
     normals = np.repeat(rng.integers(40, 210, (2, 8, 8, 3), np.uint8), 8, 1).repeat(

@@ -50,6 +50,12 @@ def quantized(quantizer: Any, z: jax.Array, *, training: bool = True) -> Any:
     return applied(quantizer, *initial(quantizer), z, training=training)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.grad, argnums=1)
+def gradient_of_z_q(quantizer: Any, z: jax.Array, weights: jax.Array) -> jax.Array:
+    return jnp.sum(weights * quantized(quantizer, z).z_q)
+
+
 def test_every_registered_quantizer_is_tested_here():
     assert set(SMALL) == set(QUANTIZERS)
 
@@ -75,7 +81,7 @@ def test_shapes_dtypes_and_statistics_follow_the_protocol(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_statistics_are_finite_and_used_codes_do_not_exceed_code_count(name):
     statistics = quantized(small(name), z_for(small(name))).statistics
-    assert all(jnp.isfinite(value) for value in statistics.values())
+    assert all(np.isfinite(value) for value in statistics.values())
     if name in DISCRETE:
         used = float(statistics["used_codes"])
         assert 1 <= float(statistics["perplexity"]) <= used + 1e-3
@@ -196,8 +202,7 @@ def test_the_gradient_is_straight_through(name):
     quantizer = small(name)
     z = z_for(quantizer)
     weights = jax.random.normal(jax.random.key(5), z.shape)
-    gradient = jax.grad(lambda z: jnp.sum(weights * quantized(quantizer, z).z_q))(z)
-    np.testing.assert_array_equal(gradient, weights)
+    np.testing.assert_array_equal(gradient_of_z_q(quantizer, z, weights), weights)
 
 
 def test_the_gradient_of_bsq_equals_the_gradient_of_the_projection_to_the_sphere():
@@ -207,28 +212,32 @@ def test_the_gradient_of_bsq_equals_the_gradient_of_the_projection_to_the_sphere
     def projected(z: jax.Array) -> jax.Array:
         return jnp.sum(weights * z / jnp.linalg.norm(z, axis=-1, keepdims=True))
 
-    gradient = jax.grad(lambda z: jnp.sum(weights * quantized(quantizer, z).z_q))(z)
-    np.testing.assert_allclose(gradient, jax.grad(projected)(z), atol=1e-6)
+    gradient = gradient_of_z_q(quantizer, z, weights)
+    np.testing.assert_allclose(gradient, jax.jit(jax.grad(projected))(z), atol=1e-6)
 
 
 def test_the_gradient_of_fsq_equals_the_gradient_of_its_tanh():
     quantizer = small("fsq")
     z = z_for(quantizer)
     half_width = np.asarray(quantizer.config.levels) // 2
-    gradient = jax.grad(lambda z: jnp.sum(quantized(quantizer, z).z_q))(z)
-    squashed = jax.grad(lambda z: jnp.sum(quantizer.bounded(z) / half_width))(z)
-    np.testing.assert_allclose(gradient, squashed, atol=1e-6)
+
+    def squashed(z: jax.Array) -> jax.Array:
+        return jnp.sum(quantizer.bounded(z) / half_width)
+
+    gradient = gradient_of_z_q(quantizer, z, np.ones(z.shape, np.float32))
+    np.testing.assert_allclose(gradient, jax.jit(jax.grad(squashed))(z), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_vmap_over_batches_equals_a_loop_over_batches(name):
     quantizer = small(name)
     z = z_for(quantizer, 3, 30)
-    mapped = jax.vmap(lambda z: quantized(quantizer, z))(z)
-    for index in range(3):
-        alone = quantized(quantizer, z[index])
-        np.testing.assert_array_equal(mapped.codes[index], alone.codes)
-        np.testing.assert_allclose(mapped.loss[index], alone.loss, rtol=1e-5, atol=1e-7)
+    mapped = jax.jit(jax.vmap(functools.partial(quantized, quantizer)))(z)
+    for index, each in enumerate(np.asarray(z)):
+        alone = quantized(quantizer, jnp.asarray(each))
+        codes, loss = np.asarray(mapped.codes)[index], np.asarray(mapped.loss)[index]
+        np.testing.assert_array_equal(codes, alone.codes)
+        np.testing.assert_allclose(loss, alone.loss, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -236,10 +245,11 @@ def test_the_order_of_the_samples_does_not_matter(name):
     quantizer = small(name)
     z = z_for(quantizer)
     order = np.random.default_rng(0).permutation(30)
-    loss, shuffled = quantized(quantizer, z).loss, quantized(quantizer, z[order]).loss
+    other = jnp.asarray(np.asarray(z)[order])
+    loss, shuffled = quantized(quantizer, z).loss, quantized(quantizer, other).loss
     np.testing.assert_allclose(shuffled, loss, rtol=1e-5)
-    scored = quantized(quantizer, z, training=False).codes[order]
-    again = quantized(quantizer, z[order], training=False).codes
+    scored = np.asarray(quantized(quantizer, z, training=False).codes)[order]
+    again = quantized(quantizer, other, training=False).codes
     np.testing.assert_array_equal(again, scored)
 
 
@@ -270,7 +280,7 @@ def test_training_compiles_once_and_has_finite_gradients(name):
         z = z_for(quantizer) * 10.0**at
         (value, state), gradients = step(params, state, z, jnp.asarray(at))
         for leaf in jax.tree.leaves((value, gradients)):
-            assert jnp.all(jnp.isfinite(leaf))
+            assert np.isfinite(leaf).all()
     assert len(traces) == 1
 
 
@@ -280,7 +290,7 @@ def test_nan_in_z_is_counted_and_never_looks_quantised(name):
     z = z_for(quantizer).at[2, 1].set(jnp.nan)
     result = quantized(quantizer, z)
     assert float(result.statistics["non_finite"]) == 1.0
-    assert jnp.isnan(result.z_q[2]).any()
+    assert np.isnan(np.asarray(result.z_q)[2]).any()
 
 
 @pytest.mark.parametrize("name", SMALL)
