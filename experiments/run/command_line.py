@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TypeVar
 import tyro
 
 from agm_torch.usage import parsed
-from lfq_jax.inference.preprocessing import LONGEST_PX
 
 T = TypeVar("T")
 LARGEST = 1 << 63
@@ -157,7 +156,11 @@ def require_tile_px(tile_px: int | None) -> None:
     Raises:
       ValueError: if it is neither 0 nor in [16, LONGEST_PX]. None is accepted.
     """
-    if tile_px and not SMALLEST_TILE_PX <= tile_px <= LONGEST_PX:
+    if not tile_px:
+        return
+    from lfq_jax.inference.preprocessing import LONGEST_PX  # imports numpy
+
+    if not SMALLEST_TILE_PX <= tile_px <= LONGEST_PX:
         raise ValueError(
             f"--tile-px must be 0 or in [{SMALLEST_TILE_PX}, {LONGEST_PX}], got "
             f"{tile_px}"
