@@ -122,7 +122,7 @@ def test_mistakes_get_one_line_and_change_nothing(run, photographs, capsys):
             (*good, "--false-alarm-rate", "0"),
             "--false-alarm-rate must be in [1e-06, 1), got 0.0",
         ),
-        ((*good, "--false-alarm-rate", "5"), "must be in (0, 1), got 5"),
+        ((*good, "--false-alarm-rate", "5"), "must be in [1e-06, 1), got 5.0"),
         ((*good, "--masks", str(photographs / "masks")), "needs --defective"),
         ((*good, "--defective", str(photographs / "good")), "and in --defective"),
         (
