@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from datasets.file_names import shortened_name, temporary_path
+from datasets.file_names import printable, shortened_name, temporary_path
 from datasets.files import file_sha256, writing
 from datasets.lock import locked_folder
 from datasets.progress import Bar
@@ -152,7 +152,8 @@ def extract_once(
         if not target.exists():  # another process may have created it meanwhile
             if sha256 is not None and file_sha256(archive) != sha256:
                 log.warning(
-                    "%s is not the official archive: its sha256 differs", archive
+                    "%s is not the official archive: its sha256 differs",
+                    printable(str(archive)),
                 )
             extract(archive, target, progress=progress)
     return target

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import tensorflow_datasets as tfds
 
 from datasets.examples import Examples, read_examples
-from datasets.file_names import require_plain
+from datasets.file_names import printable, require_plain
 from datasets.folder.builder import Folder, FolderConfig
 from datasets.folder.layout import (
     beside_categories,
@@ -64,7 +64,7 @@ def categories(dataset: str, data_dir: Path | None = None) -> tuple[str, ...]:
     if dataset == "folder" and data_dir and (others := beside_categories(data_dir)):
         log.warning(
             "%s: %s without train/good, not read: %s",
-            data_dir,
+            printable(str(data_dir)),
             counted(others, "entry", "entries"),
             named([path.name for path in others]),
         )

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from datasets.file_names import printable
+
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
@@ -71,7 +73,7 @@ def locked_file(
     """
 
     def warn(owner: str) -> None:
-        log.warning("waiting for %s, which %s", owner, what)
+        log.warning("waiting for %s, which %s", owner, printable(what))
 
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _acquired(path, on_wait or warn, should_stop)

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from datasets.file_names import one_line, printable
+
 log = logging.getLogger(__name__)
 _SHOWN = 3
 
@@ -17,7 +19,8 @@ def counted(items: Collection[object], one: str, several: str | None = None) -> 
 
 def named(items: Sequence[object], *, most: int = _SHOWN) -> str:
     """The first items, separated by commas."""
-    return ", ".join(map(str, items[:most])) + (", ..." * (len(items) > most))
+    shown = (printable(str(item)) for item in items[:most])
+    return ", ".join(shown) + (", ..." * (len(items) > most))
 
 
 class Remarks:
@@ -41,7 +44,7 @@ class Remarks:
           path: the file that it concerns; None for an array.
           text: a sentence whose subject is the file, e.g. `is in colour: ...`.
         """
-        line = _one_line(f"{path or 'an image'} {text}")
+        line = one_line(f"{path or 'an image'} {text}")
         with self._lock:
             is_first = kind not in self._first
             self._first.setdefault(kind, line)
@@ -64,7 +67,7 @@ def _others(files: Sequence[Path | None]) -> str:
     if not others:
         return ""
     names = named([_below(path, first) for path in others], most=_SHOWN - 1)
-    return f" ({counted(others, 'other')} likewise: {_one_line(names)})"
+    return f" ({counted(others, 'other')} likewise: {one_line(names)})"
 
 
 def _below(path: Path | None, first: Path | None) -> str:
@@ -74,11 +77,7 @@ def _below(path: Path | None, first: Path | None) -> str:
     return str(path or "an image")
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())  # a name may contain a line break
-
-
 @functools.cache
 def warn_once(line: str) -> None:
     """Log a warning, unless this process has logged the same line before."""
-    log.warning("%s", line)
+    log.warning("%s", one_line(line))

@@ -76,7 +76,7 @@ def beside_categories(data_dir: Path) -> list[Path]:
     folders = category_folders(data_dir)
     if data_dir in folders.values():
         return []
-    return stray_entries(data_dir, folders)
+    return stray_entries(data_dir, {path.name for path in folders.values()})
 
 
 def read_layout(name: str, root: Path) -> Category:

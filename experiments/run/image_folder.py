@@ -81,9 +81,10 @@ def print_notes(lines: Sequence[str]) -> None:
 
 def _is_readable(folder: Path) -> bool:
     try:
-        return any(True for _ in os.scandir(folder)) or folder.is_dir()
+        os.listdir(folder)
     except OSError:
         return False
+    return True
 
 
 def _report_folder(folder: Path, *, is_there: bool) -> None:

@@ -22,7 +22,7 @@ def test_others_are_named_below_the_folder_of_the_first():
     remarks = Remarks()
     for name in ("d/a", "d/x/b\nc", "e/f", "d/g"):
         remarks.add("kind", Path(name), "is odd")
-    assert remarks.lines() == ["d/a is odd (3 others likewise: x/b c, e/f, ...)"]
+    assert remarks.lines() == ["d/a is odd (3 others likewise: x/b\\nc, e/f, ...)"]
 
 
 def test_more_than_three_are_counted():

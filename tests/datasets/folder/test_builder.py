@@ -246,7 +246,7 @@ def test_an_unreadable_image_ends_in_one_line_and_nothing_is_prepared(
     assert not list((tmp_path / "cache").rglob("dataset_info.json"))
 
 
-def test_names_that_are_not_utf_8_are_read(tmp_path):
+def test_names_that_are_not_utf_8_are_read(tmp_path, caplog):
     """Of the data folder, a category, a defect and files."""
     data = tmp_path / os.fsdecode(b"Ger\xe4te")
     part = mvtec_category(data / os.fsdecode(b"K\xf6rper"), defects={"crack": 1})
@@ -255,7 +255,11 @@ def test_names_that_are_not_utf_8_are_read(tmp_path):
         shutil.copy(good, good.with_name(name))
     for split in ("test", "ground_truth"):
         (part / split / "crack").rename(part / split / os.fsdecode(b"Ri\xdf"))
+    (data / os.fsdecode(b"\xdcbrig")).mkdir()
+    (data / os.fsdecode(b"\xdcbrig") / "x.bin").write_bytes(b"\0")
     assert datasets.categories("folder", data) == ("K_xf6rper",)
+    (said,) = caplog.messages
+    assert said.endswith(r"Ger\xe4te: 1 entry without train/good, not read: \xdcbrig")
     test = datasets.load(
         *("folder", "K_xf6rper", "test"),
         data_dir=data,
