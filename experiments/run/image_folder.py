@@ -79,12 +79,10 @@ def print_notes(lines: Sequence[str]) -> None:
         write_line(f"warning: {line}")
 
 
-def _is_readable(folder: Path) -> bool:
-    try:
-        os.listdir(folder)
-    except OSError:
-        return False
-    return True
+def _was_listed(listing: "Listing") -> bool:
+    """Whether the folder itself is there and could be listed."""
+    folder = listing.folder
+    return folder.is_dir() and all(x.path != folder for x in listing.unreadable)
 
 
 def _report_folder(folder: Path, *, is_there: bool) -> None:
@@ -120,10 +118,10 @@ def arriving(
     noted: set[LeftOut] = set()
     is_there = True
     while not should_stop():
-        if _is_readable(folder) != is_there:
+        listing = list_photographs(folder)
+        if _was_listed(listing) != is_there:
             is_there = not is_there
             _report_folder(folder, is_there=is_there)
-        listing = list_photographs(folder)
         current, reasons = _states(listing)
         for path, state in current.items():
             if should_stop():
