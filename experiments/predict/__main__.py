@@ -89,7 +89,8 @@ def _predict(
     table = Table(out, about, read_rows(out, about) if settings.resume else ())
     files = ImageFiles(out, overlays=settings.overlays, maps=settings.maps)
     done = [row["file"] for row in table.rows]
-    files.reserve(_names_in(folder, done))
+    if done:
+        files.reserve(_names_in(folder, done))
     with last_words(f"stopped; {HOW_TO_RESUME}"), noted_signals() as should_stop:
         rows = score_all(
             detector,
