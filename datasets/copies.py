@@ -12,6 +12,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from datasets.images import image_sha256
+from datasets.remarks import named
 
 How = Literal["exact", "near"]
 """`exact`: the pixels are equal. `near`: the small versions hardly differ."""
@@ -98,7 +99,7 @@ def named_copies(
 ) -> str:
     """The first few copies in words, e.g. `b.png is a.png (exact), ...`."""
     words = [f"{names[i]} is {names[of]} ({how})" for i, (of, how) in found.items()]
-    return ", ".join(words[:shown]) + (", ..." if len(words) > shown else "")
+    return named(words, most=shown)
 
 
 def _coarse(grey: Float32[np.ndarray, "n 64 64"]) -> Float32[np.ndarray, "n 8 8"]:
