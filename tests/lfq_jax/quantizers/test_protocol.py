@@ -38,7 +38,8 @@ def z_for(quantizer: Any, *batch: int) -> jax.Array:
 
 @functools.cache
 def initial(quantizer: Any) -> Any:
-    return jax.jit(quantizer.init)(jax.random.key(0))
+    with jax.ensure_compile_time_eval():  # the first call may come from a traced test
+        return jax.jit(quantizer.init)(jax.random.key(0))
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="training")
