@@ -1,10 +1,9 @@
 """What every test runs under: shapes checked, one torch thread, no hub, no GPU wait."""
 
-import atexit
 import os
 import shutil
 import signal
-import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -19,14 +18,16 @@ if os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1":
     # Without it, compiling takes half as long again.
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
-# Compiled programs are shared within one run of the suite: by both workers, by the
-# commands that tests start, and by functions that are alike. The first process makes
-# the folder and removes it, so that nothing comes from an earlier run.
+# Compiled programs are shared by both workers, by the commands that tests start, by
+# functions that are alike, and by later runs of the suite. jax finds a program by the
+# hash of its source, the compiler's flags and the versions. Only the first process
+# comes here without the variable.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    compiled = tempfile.mkdtemp(prefix="lfquiad-compiled-")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
+    compiled = Path(__file__).parents[1] / ".pytest_cache" / "compiled"
+    if sum(path.stat().st_size for path in compiled.glob("*")) > 2**30:
+        shutil.rmtree(compiled)  # mostly programs of earlier versions of the code
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compiled)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    atexit.register(shutil.rmtree, compiled, ignore_errors=True)
 
 # A suite in the background of a script ignores Ctrl-C, and all that it starts does too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

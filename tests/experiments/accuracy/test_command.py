@@ -193,6 +193,7 @@ def test_an_evaluation_prints_tables_resumes_and_becomes_a_baseline(
     assert "baseline of patchcore: seeds 0, 1" in output
 
 
+@pytest.mark.slow
 def test_draem_runs_like_the_main_job_with_two_runs_at_once(
     capsys, real, tmp_path, only_real
 ):

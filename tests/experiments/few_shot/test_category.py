@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pytest
 
 from datasets import Shots
 from datasets.example import Example
@@ -44,6 +45,7 @@ def test_without_test_images_a_category_trains_and_metrics_are_not_computed(
     assert "-" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_texture_is_trained_and_scored_at_its_own_size(capsys, parts, tmp_path):
     where = ("--dataset", "folder", "--data-dir", str(parts), "--kind", "texture")
     flags = (*where, *TINY, "--texture-px", "40", "--categories", "plate")

@@ -43,9 +43,10 @@ def needs_onnx():
     ("format", "kind", "batch"),
     [
         ("stablehlo", "object", 1),
-        # An exported folder that runs without this project compares this one, too.
+        # An exported folder that runs without this project compares an object, too.
         pytest.param("onnx", "object", 1, marks=pytest.mark.slow),
-        ("onnx", "texture", 3),  # an ONNX graph takes as many as it was exported for
+        # An ONNX graph takes as many images as it was exported for.
+        pytest.param("onnx", "texture", 3, marks=pytest.mark.slow),
         ("safetensors", "object", 1),
     ],
 )
