@@ -23,13 +23,13 @@ from lfq_jax.model.variables import Variables
 from lfq_jax.training.checkpoint import Checkpoints, Progress
 from lfq_jax.training.data import Photographs
 from lfq_jax.training.data_feed import DeviceFeed, Feed, HostFeed
-from lfq_jax.training.interval import require_finite
 from lfq_jax.training.memory_budget import data_bytes, memory_errors, stays_on_host
 from lfq_jax.training.metrics_log import MetricsFile
 from lfq_jax.training.prepare import prepare
 from lfq_jax.training.random_streams import random_streams
 from lfq_jax.training.sharding import any_host, local, make_mesh, place
 from lfq_jax.training.step import Trainer
+from lfq_jax.training.step_summary import require_finite
 from lfq_jax.training.validation import Validation, score_for_calibration, validate
 
 log = logging.getLogger(__name__)
@@ -276,11 +276,11 @@ class _Loop(NamedTuple):
             self.trainer, state, records, at_once=self.machine.at_once
         )
         with errors, tracing:
-            state, interval = self.trainer.run(state, records, key)
+            state, summary = self.trainer.run(state, records, key)
             self.feed.prepare(step + self.trainer.config.log_every)
-            line = {name: float(value) for name, value in interval.means.items()}
+            line = {name: float(value) for name, value in summary.means.items()}
         has_checkpoint = self.checkpoints.has_any()
-        require_finite(interval, step=step, has_checkpoint=has_checkpoint)
+        require_finite(summary, step=step, has_checkpoint=has_checkpoint)
         return state, line
 
     def _validate(

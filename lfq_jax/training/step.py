@@ -16,12 +16,12 @@ from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.variables import Tree, Variables
 from lfq_jax.training.augmentation import augment
 from lfq_jax.training.data import Sample, TrainingData
-from lfq_jax.training.interval import Interval, summarize, summarize_steps
 from lfq_jax.training.losses import losses
 from lfq_jax.training.optimizer import make_optimizer
 from lfq_jax.training.sampling import GatheredRecords, RecordIndex, choose_record, draw
 from lfq_jax.training.sharding import everywhere, shared
 from lfq_jax.training.state import TrainState
+from lfq_jax.training.step_summary import StepSummary, summarize, summarize_steps
 
 Data = TrainingData | GatheredRecords
 
@@ -191,7 +191,7 @@ class Trainer:
 
     def run(
         self, state: TrainState, data: Data, key: PRNGKeyArray
-    ) -> tuple[TrainState, Interval]:
+    ) -> tuple[TrainState, StepSummary]:
         """Run `log_every` steps. `state` is donated.
 
         On an accelerator the steps are one compiled scan. On a CPU they are dispatched
@@ -216,7 +216,7 @@ class Trainer:
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def _scan(
         self, state: TrainState, data: Data, key: PRNGKeyArray
-    ) -> tuple[TrainState, Interval]:
+    ) -> tuple[TrainState, StepSummary]:
         def body(state: TrainState, _: None) -> tuple[TrainState, dict[str, Array]]:
             return self.step(state, data, key)
 

@@ -14,10 +14,10 @@ import pytest
 
 from experiments.bench.training_setup import training_data
 from lfq_jax.model.lfquiad import Model
-from lfq_jax.training.interval import Interval
 from lfq_jax.training.loop import Hooks, Machine
 from lfq_jax.training.sharding import local, make_mesh, place
 from lfq_jax.training.step import Trainer
+from lfq_jax.training.step_summary import StepSummary
 from tests.lfq_jax.training.tiny_training import MODEL, TRAIN, run
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -29,7 +29,7 @@ needs_8 = pytest.mark.skipif(
 )
 
 
-def _interval(devices: int) -> tuple[Interval, list[np.ndarray]]:
+def _interval(devices: int) -> tuple[StepSummary, list[np.ndarray]]:
     """The metrics of a few steps, and the weights after them."""
     mesh = make_mesh(devices, batch_size=SHARED.batch_size)
     model = Model(MODEL, is_texture=True)
