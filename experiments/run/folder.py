@@ -52,7 +52,11 @@ class RunFolder:
         make_folder(path)
         with locked_file(path / LOCK, what=f"makes {path}"):
             _require_empty(path, command)  # another process may have made it meanwhile
-            write_atomically(run.config_path, text.encode())
+            try:
+                write_atomically(run.config_path, text.encode())
+            except OSError:
+                shutil.rmtree(path, ignore_errors=True)
+                raise
         return run
 
     @classmethod

@@ -1,10 +1,12 @@
 """Checkpoints of a training: its state as a pytree, and its config, saved by Orbax."""
 
 import contextlib
+import functools
 import json
 import os
 import re
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +80,7 @@ class Checkpoints:
                 alone if several else ocp.options.MultiprocessingOptions()
             ),
         )
+        _hide_late_failures()
         with _write_errors(self.folder):
             self._manager = ocp.CheckpointManager(self.folder, options=options)
 
@@ -171,6 +174,26 @@ class Checkpoints:
             with _write_errors(self.folder):
                 self._manager.wait_until_finished()
                 self._manager.close()
+
+
+@functools.cache  # once in a process
+def _hide_late_failures() -> None:
+    """Drop the tracebacks of writes that end after another write of theirs failed.
+
+    Orbax writes all arrays at once. If one cannot be written, it raises that error and
+    closes its event loop. Each write that ends later would print a traceback about the
+    closed loop, which cannot be caught, around the line that names the cause.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if not (
+            isinstance(error, RuntimeError) and "Event loop is closed" in str(error)
+        ):
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 @contextlib.contextmanager
