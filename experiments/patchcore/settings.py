@@ -9,14 +9,17 @@ import tyro
 
 from experiments.run.command_line import read_command_line, require_at_least
 from experiments.run.data_options import CheckedDataOptions
+from lfq_jax.backbones.published import NONE
+from lfq_jax.backbones.search import check_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatchCore(CheckedDataOptions):
     """Measure PatchCore on a few good parts, and draw its anomaly maps."""
 
-    features: Path
-    """Weights of the frozen backbone: a .npz or .safetensors file."""
+    features: str
+    """The frozen backbone: a name that `python -m experiments.backbones` lists, or a
+    file of weights."""
     stages: tuple[str, ...] = ()
     """Stages of the backbone. Default: the last of stride 8 and the last of 16."""
     image_px: int = 256
@@ -43,6 +46,8 @@ class PatchCore(CheckedDataOptions):
     kind: Literal["auto", "texture", "object"] = "auto"
     """For `folder`: what the photographs show. It is recorded, and changes no result
     here."""
+    offline: bool = False
+    """Never open a connection: missing weights are an error."""
     out: Path | None = None
     """The run's folder. Default: runs/<date>-<time>-<settings>-patchcore."""
     pictures: int = 40
@@ -51,6 +56,10 @@ class PatchCore(CheckedDataOptions):
     def __post_init__(self) -> None:
         require_at_least(self, shots=1, seed=0, image_px=32, neighbours=2)
         require_at_least(self, smoothing_px=0, pictures=0)
+        if self.features == NONE:
+            raise ValueError("--features must name a backbone, got none")
+        if self.features is not tyro.MISSING:
+            check_name(self.features)
         if not 0 < self.coreset <= 1:
             raise ValueError(f"--coreset must be in (0, 1], got {self.coreset}")
 

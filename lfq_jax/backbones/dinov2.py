@@ -63,6 +63,11 @@ class VisionTransformer:
         names = [f"block{number}" for number in range(1, self.blocks + 1)]
         return tuple(Stage(name, PATCH_PX, self.width) for name in (*names, "norm"))
 
+    @property
+    def default_stages(self) -> tuple[str, ...]:
+        names = [stage.name for stage in self.stages]
+        return tuple(names[len(names) * (i + 1) // 3 - 1] for i in range(3))
+
     def maps(
         self, arrays: Mapping[str, Array], images: Float[Array, "b H W 3"]
     ) -> Iterator[Float[Array, "b h w c"]]:

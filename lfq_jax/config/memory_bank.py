@@ -14,7 +14,7 @@ class BackboneConfig:
     """A frozen pretrained network whose features are compared as well."""
 
     path: Path
-    """The file of weights, `.npz` or `.safetensors`, that the run loaded."""
+    """The file of weights that the run loaded."""
     network: str
     """The network in the file, as `lfq_jax.backbones.network_as_text` writes it."""
     stages: tuple[str, ...]
