@@ -1,6 +1,7 @@
 """The pretrained network of `--backbone`, in a run's settings and in its results."""
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.few_shot.settings import AUTO, FewShot
@@ -60,7 +61,7 @@ def _preset_backbone(settings: FewShot, where: Places) -> str:
 
 
 def add_backbone(
-    model: ModelConfig, name_or_path: str, where: Places | None = None
+    model: ModelConfig, name_or_path: str | Path, where: Places | None = None
 ) -> ModelConfig:
     """`model`, which also compares the features of a pretrained network.
 

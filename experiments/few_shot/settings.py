@@ -80,7 +80,7 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
         if self.at_once > 1:
             self._check_shared_device()
         if self.backbone != AUTO:
-            check_name(self.backbone)
+            check_name(self.backbone, "--backbone")
         if self.out and self.resume:
             raise ValueError(
                 "--out and --resume exclude each other: a run keeps its folder"

@@ -59,7 +59,7 @@ class PatchCore(CheckedDataOptions):
         if self.features == NONE:
             raise ValueError("--features must name a backbone, got none")
         if self.features is not tyro.MISSING:
-            check_name(self.features)
+            check_name(self.features, "--features")
         if not 0 < self.coreset <= 1:
             raise ValueError(f"--coreset must be in (0, 1], got {self.coreset}")
 

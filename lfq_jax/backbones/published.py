@@ -1,8 +1,9 @@
 """The published weights that a backbone's name stands for. Standard library only.
 
 Sizes and hashes of packages were measured. The others are given where several
-independent public records agree on them. A file without a hash here is compared with
-the hash that the hub recorded for it, and every file with its architecture.
+independent public records agree on them; else the size is rounded, and the file is
+compared with the hash that the hub recorded for it. Every network that is read is
+compared with the architecture.
 """
 
 import json
@@ -116,12 +117,15 @@ def _dinov2(name: str, width: int, blocks: int, hub: HubRepository) -> Published
         native_patches=37,
         antialias=bool(registers),
         registers=registers,
+        patch_px=14,
     )
     return Published(name, architecture, "Apache-2.0", (hub,), image_px=448)
 
 
 def _dinov3(name: str, width: int, hub: HubRepository) -> Published:
-    architecture = _text("RotaryTransformer", width=width, blocks=12, registers=4)
+    architecture = _text(
+        "RotaryTransformer", width=width, blocks=12, registers=4, patch_px=16
+    )
     return Published(name, architecture, "DINOv3 License", (hub,), image_px=448)
 
 
@@ -248,6 +252,61 @@ PUBLISHED = {
                 "47b73eefe95e8d44ec3623f8890bd894b6ea2d6c",
                 1_217_522_888,
                 "399fba97a95f22c36834418bc69373364a99af3a1153da1c0fb31db567c92e23",
+            ),
+        ),
+        _dinov2(
+            "dinov2_vits14_reg",
+            384,
+            12,
+            HubRepository(
+                "facebook/dinov2-with-registers-small",
+                "0d9846e56b43a21fa46d7f3f5070f0506a5795a9",
+                88_300_000,
+                None,
+            ),
+        ),
+        _dinov2(
+            "dinov2_vitb14_reg",
+            768,
+            12,
+            HubRepository(
+                "facebook/dinov2-with-registers-base",
+                "a1d738ccfa7ae170945f210395d99dde8adb1805",
+                346_400_000,
+                "7a6f7b3b9fa4b8732e707476a03cd6cdce210048582f21aafb7991c17d98e362",
+            ),
+        ),
+        _dinov2(
+            "dinov2_vitl14_reg",
+            1024,
+            24,
+            HubRepository(
+                "facebook/dinov2-with-registers-large",
+                "e4c89a4e05589de9b3e188688a303d0f3c04d0f3",
+                1_217_600_000,
+                None,
+            ),
+        ),
+        _dinov3(
+            "dinov3_vits16",
+            384,
+            HubRepository(
+                "facebook/dinov3-vits16-pretrain-lvd1689m",
+                "114c1379950215c8b35dfcd4e90a5c251dde0d32",
+                86_406_384,
+                "4610ad75edef83e75afdebf162d148dc628045ea6cbb83d67d4708c709c4f91d",
+                is_gated=True,
+            ),
+        ),
+        _dinov3(
+            "dinov3_vitb16",
+            768,
+            HubRepository(
+                "facebook/dinov3-vitb16-pretrain-lvd1689m",
+                "5931719e67bbdb9737e363e781fb0c67687896bc",
+                342_662_192,
+                "9a21ac3df0c63839d62612dda6f454d816c25611cc7a52966ed5a5a94921dc8b",
+                is_gated=True,
             ),
         ),
     )

@@ -89,8 +89,11 @@ def is_path(name_or_path: str) -> bool:
     return Path(name_or_path).suffix in SUFFIXES
 
 
-def check_name(name_or_path: str) -> None:
+def check_name(name_or_path: str, field: str = "backbone") -> None:
     """Refuse what is neither a published name, nor `none`, nor a file of weights.
+
+    Args:
+      field: what the message calls the argument.
 
     Raises:
       ValueError: names similar names.
@@ -101,7 +104,7 @@ def check_name(name_or_path: str) -> None:
     similar = difflib.get_close_matches(name_or_path, known, n=3)
     hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
     raise ValueError(
-        f"backbone must be one of {', '.join(known)}, or a file of weights "
+        f"{field} must be one of {', '.join(known)}, or a file of weights "
         f"({', '.join(SUFFIXES)}), got {name_or_path or 'nothing'}{hint}"
     )
 

@@ -130,7 +130,7 @@ def _photograph(name: str, px: int) -> np.ndarray:
 PHOTOGRAPHS = {
     "chelsea.png": {281, 282, 285},  # tabby, tiger cat, Egyptian cat
     "coffee.png": {504, 967, 968},  # coffee mug, espresso, cup
-    "rocket.jpg": {657, 744},  # missile, projectile
+    "motorcycle_left.png": {665, 670},  # moped, motor scooter
 }
 """Photographs of scikit-image, and the classes of ImageNet that they show."""
 
