@@ -108,7 +108,15 @@ def _data_sets(modules: set[str]) -> set[str]:
     }
 
 
-COMMANDS = ("accuracy", "calibrate", "few_shot", "patchcore", "predict", "quantizers")
+COMMANDS = (
+    "accuracy",
+    "backbones",
+    "calibrate",
+    "few_shot",
+    "patchcore",
+    "predict",
+    "quantizers",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

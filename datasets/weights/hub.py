@@ -64,7 +64,7 @@ def fetch_hub_file(
     require_space(cache or Path(constants.HF_HUB_CACHE), size_bytes, what=name)
     logger.info("fetching %s of %s", name, repository)
     try:
-        with _bars_on_terminals_only():
+        with _quiet_library():
             path = hf_hub_download(repository, name, revision=revision, cache_dir=cache)
             return Path(path)
     except GatedRepoError as error:
@@ -73,20 +73,27 @@ def fetch_hub_file(
             f"https://huggingface.co/{repository} and log in with `hf auth login`"
         ) from error
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).rstrip(".")
         raise OSError(f"cannot fetch {name} of {repository}: {reason}") from error
 
 
 @contextlib.contextmanager
-def _bars_on_terminals_only() -> Iterator[None]:
-    """Hide the library's progress bars where they would fill a log file."""
+def _quiet_library() -> Iterator[None]:
+    """Hide progress bars outside a terminal, and what the library logs as it retries.
+
+    What it cannot do it raises as well.
+    """
     from huggingface_hub import utils
 
+    log = logging.getLogger("huggingface_hub")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     hides = not is_terminal(sys.stderr) and not utils.are_progress_bars_disabled()
     if hides:
         utils.disable_progress_bars()
     try:
         yield
     finally:
+        log.setLevel(level)
         if hides:
             utils.enable_progress_bars()

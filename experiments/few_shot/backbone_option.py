@@ -70,8 +70,8 @@ def add_backbone(
       where: where the weights of a name are searched.
 
     Raises:
-      ValueError: the weights are not usable, the model compares nothing, or the run
-        that is resumed had another network.
+      ValueError: the weights are not usable, the model compares nothing, the network
+        does not fit the images' size, or the run that is resumed had another network.
       OSError: the weights are missing and cannot be downloaded.
     """
     if model.memory_bank is None:
@@ -92,7 +92,10 @@ def add_backbone(
     path = find_weights(name_or_path, where)
     backbone = BackboneConfig(path, text, default_stages(network))
     bank = dataclasses.replace(model.memory_bank, backbone=backbone)
-    return dataclasses.replace(model, memory_bank=bank)
+    try:
+        return dataclasses.replace(model, memory_bank=bank)
+    except ValueError as error:
+        raise ValueError(f"--backbone {name_or_path}: --model.{error}") from error
 
 
 def load_named(settings: FewShot) -> "Backbone | None":

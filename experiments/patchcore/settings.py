@@ -1,5 +1,6 @@
 """The settings of PatchCore's command."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,13 @@ from typing import Literal
 
 import tyro
 
-from experiments.run.command_line import read_command_line, require_at_least
+from experiments.run.command_line import (
+    flag_value,
+    read_command_line,
+    require_at_least,
+)
 from experiments.run.data_options import CheckedDataOptions
-from lfq_jax.backbones.published import NONE
+from lfq_jax.backbones.published import NONE, PUBLISHED
 from lfq_jax.backbones.search import check_name
 
 
@@ -23,7 +28,8 @@ class PatchCore(CheckedDataOptions):
     stages: tuple[str, ...] = ()
     """Stages of the backbone. Default: the last of stride 8 and the last of 16."""
     image_px: int = 256
-    """Side of the square images that the backbone is given, in pixels."""
+    """Side of the square images that the backbone is given, in pixels. The default is
+    448 for the name of a vision transformer."""
     unit_length: bool = False
     """Scale the features of every stage to length 1 in every cell. The paper does not:
     its network has batch norms. Without them the stages' scales differ much."""
@@ -67,5 +73,8 @@ class PatchCore(CheckedDataOptions):
 def read_settings(argv: Sequence[str]) -> PatchCore:
     """The settings that `argv` asks for. Exits with status 2 on a mistake."""
     prog = "python -m experiments.patchcore"
+    entry = PUBLISHED.get(flag_value(argv, "--features") or "")
     default = PatchCore(features=tyro.MISSING)
+    if entry and entry.image_px:
+        default = dataclasses.replace(default, image_px=entry.image_px)
     return read_command_line(default, prog=prog, argv=argv)

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import lfq_jax
+from experiments.few_shot import backbone_option
 from experiments.few_shot.__main__ import main
 from experiments.few_shot.backbone_option import (
     backbone_name,
@@ -15,7 +17,7 @@ from experiments.few_shot.backbone_option import (
     with_backbone,
 )
 from experiments.few_shot.settings import FewShot, read_settings
-from lfq_jax.backbones import search
+from lfq_jax.backbones import network_from_text, search
 from lfq_jax.backbones.published import PUBLISHED
 from tests.file_server import no_connections
 from tests.tiny_encoder import write_squeezenet
@@ -142,3 +144,22 @@ def test_a_transformer_sees_448_px_unless_the_user_says_otherwise():
     assert px("--backbone=dinov3_vits16", "--preset", "cpu") == 448
     assert px("--backbone", "dinov2_vits14_reg", "--model.image-px", "336") == 336
     assert px("--backbone", "efficientnet_lite0") == px() == 256
+
+
+def test_a_size_that_does_not_fit_the_patches_is_refused_with_sizes_that_do(
+    monkeypatch, weights
+):
+    text = PUBLISHED["dinov2_vits14"].architecture
+    backbone = SimpleNamespace(network=network_from_text(text))
+    monkeypatch.setattr(backbone_option, "load_backbone", lambda *_: backbone)
+    argv = ("--backbone", str(weights), "--model.image-px", "256")
+    with pytest.raises(ValueError) as caught:
+        _read(*argv)
+    assert (
+        "--model.image_px must be a multiple of 112, since the backbone has patches of "
+        "14 px, such as 224 or 336, got 256"
+    ) in str(caught.value)
+    settings = _read(*argv[:3], "336")
+    assert settings.model.px_divisor == 112
+    textures = _read(*argv[:3], "336", "--texture-px", "600")
+    assert textures.for_category("texture", [1000]).model.image_px == 560

@@ -29,8 +29,8 @@ HUB = HubRepository("owner/tiny", "c" * 40, len(PAYLOAD), SHA256)
 @pytest.fixture(autouse=True)
 def _nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    hub = pytest.importorskip("huggingface_hub", reason="needs the extra backbone")
-    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    pytest.importorskip("huggingface_hub", reason="needs the extra backbone")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
 def _entry(monkeypatch: pytest.MonkeyPatch, *sources: Source) -> Published:
