@@ -27,12 +27,12 @@ $(VENV)/bin/python:
 
 $(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo 'installing into $(VENV)'
-	$(INSTALL) --editable .
+	$(INSTALL) --editable '.[backbone]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
 	@echo 'installing what the tests need'
-	$(INSTALL) --editable '.[agm,dev,onnx,ray]'
+	$(INSTALL) --editable '.[agm,backbone,dev,onnx,ray]'
 	$(INSTALL) --no-deps jax2onnx
 	@touch $@
 

@@ -29,8 +29,9 @@ class WeightsConfig:
     @property
     def may_connect(self) -> bool:
         """Whether a missing file may be downloaded. HF_HUB_OFFLINE forbids it, too."""
-        hub = os.environ.get("HF_HUB_OFFLINE", "").upper()
-        return not self.offline and hub not in {"1", "ON", "YES", "TRUE"}
+        from datasets.weights.download import may_connect  # --help needs no datasets
+
+        return may_connect(offline=self.offline)
 
 
 @dataclass(frozen=True)

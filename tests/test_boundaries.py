@@ -63,6 +63,7 @@ def test_three_files_of_the_learning_side_read_data_sets():
 
 DECLARED_BY: dict[str, tuple[str, ...]] = {
     "agm_torch": ("agm", "ray"),
+    "datasets/weights": ("backbone",),
     "experiments/bench": ("agm", "peers"),
     "lfq_jax/export": ("onnx",),
 }
@@ -98,12 +99,24 @@ def test_what_jax_export_serialises_with_is_declared():
 
 
 def _data_sets(modules: set[str]) -> set[str]:
-    """The modules that are about data sets. Names and writing of files are not."""
+    """The modules that are about data sets. Files, of weights or not, are not."""
     of_datasets = {name for name in modules if name.split(".")[0] == "datasets"}
-    return of_datasets - {"datasets.file_names", "datasets.files"}
+    return {
+        name
+        for name in of_datasets - {"datasets.file_names", "datasets.files"}
+        if not name.startswith("datasets.weights.")
+    }
 
 
-COMMANDS = ("accuracy", "calibrate", "few_shot", "patchcore", "predict", "quantizers")
+COMMANDS = (
+    "accuracy",
+    "backbones",
+    "calibrate",
+    "few_shot",
+    "patchcore",
+    "predict",
+    "quantizers",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

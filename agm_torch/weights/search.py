@@ -17,7 +17,6 @@ from agm_torch.cache_folder import (
 )
 from agm_torch.extra import HUB, require_agm_extra
 from agm_torch.model_config import DiffusionConfig, GroundedSamConfig, WeightsConfig
-from agm_torch.weights.download import download
 from agm_torch.weights.table import (
     CHECKPOINTS,
     HUB_MODELS,
@@ -28,10 +27,11 @@ from agm_torch.weights.table import (
 from agm_torch.weights.verification import (
     WITHOUT_WEIGHTS,
     Found,
-    hub_record,
     verified_file,
     verified_folder,
 )
+from datasets.weights.download import download
+from datasets.weights.verification import hub_record
 
 
 def find_checkpoint(

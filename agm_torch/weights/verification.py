@@ -1,17 +1,12 @@
 """Checks that weights on this machine are whole, by the sha256 of every file."""
 
 import hashlib
-import json
-import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from agm_torch.model_config import WeightsConfig
-from datasets.files import file_sha256, write_atomically
+from datasets.weights.verification import verified_sha256
 
-logger = logging.getLogger(__name__)
-
-_VERIFIED = "verified.json"
 WITHOUT_WEIGHTS = "--generator texture needs no weights"
 
 
@@ -54,37 +49,8 @@ def verified_file(path: Path, expected: str | None, config: WeightsConfig) -> Fo
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {WITHOUT_WEIGHTS}")
-    records_path = config.directory / _VERIFIED
-    stat = path.stat()
-    key = str(path.resolve())
-    records = _read_json(records_path)
-    size, mtime, sha256 = records.get(key, (None, None, ""))
-    if (size, mtime) != (stat.st_size, stat.st_mtime_ns):
-        sha256 = file_sha256(path)
-    if expected is not None and sha256 != expected.lower():
-        raise ValueError(
-            f"{path} has sha256 {sha256}, expected {expected.lower()}: refused; delete "
-            "it to fetch it again"
-        )
-    if records.get(key) != [stat.st_size, stat.st_mtime_ns, sha256]:
-        _record(records_path, key, [stat.st_size, stat.st_mtime_ns, sha256])
+    sha256 = verified_sha256(path, expected, records=config.directory)
     return Found(path, sha256)
-
-
-def _record(path: Path, key: str, value: list) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        values = _read_json(path) | {key: value}
-        write_atomically(path, json.dumps(values, indent=1).encode())
-    except OSError:
-        logger.debug("cannot write %s: files are hashed again next time", path)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError):
-        return {}
 
 
 def verified_folder(folder: Path, config: WeightsConfig) -> Found:
@@ -94,13 +60,3 @@ def verified_folder(folder: Path, config: WeightsConfig) -> Found:
         digest.update(str(path.relative_to(folder)).encode())
         digest.update(verified_file(path, None, config).identity.encode())
     return Found(folder, f"sha256:{digest.hexdigest()}")
-
-
-def hub_record(path: Path) -> str | None:
-    """The sha256 that the hub recorded: the name of the blob that a file links to.
-
-    None for a small file, or one outside the hub's cache.
-    """
-    blob = path.resolve()
-    is_blob = blob.parent.name == "blobs" and len(blob.name) == 64
-    return blob.name if is_blob else None

@@ -23,6 +23,7 @@ COMMANDS = (
     "experiments.evaluate",
     "experiments.accuracy",
     "experiments.patchcore",
+    "experiments.backbones",
     "experiments.quantizers",
     "experiments.quantizers.report",
     "experiments.quantizers.lfq_training",

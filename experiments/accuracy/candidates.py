@@ -78,13 +78,13 @@ def _only(weights: Any, *names: str) -> Any:
 
 
 def candidate_job(
-    candidate: Candidate, flags: Sequence[str], features: Path | None
+    candidate: Candidate, flags: Sequence[str], features: str | None
 ) -> Job:
     """A candidate's settings, except data and seed.
 
     Args:
       flags: the main job's flags.
-      features: weights file of PatchCore's backbone.
+      features: PatchCore's backbone: a name, or a file of weights.
 
     Raises:
       ValueError: if PatchCore lacks `features`, or cannot use the file.

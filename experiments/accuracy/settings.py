@@ -28,8 +28,9 @@ class Accuracy:
     quantizer and without memory bank, trained on DRAEM's anomalies for as many steps.
     `patchcore`: PatchCore on the frozen backbone of `--features`. `patchcore_unit`:
     PatchCore with features scaled to length 1."""
-    features: Path | None = None
-    """Weights file of PatchCore's frozen backbone."""
+    features: str | None = None
+    """PatchCore's frozen backbone: a name that `python -m experiments.backbones` lists,
+    or a file of weights."""
     leather_dir: Path | None = None
     """Folder `leather` in MVTec layout, or a folder that contains it."""
     tiles_dir: Path | None = None

@@ -55,10 +55,12 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "scratch": Case(("brushed_metal", "bolt"), WITH_MEMORY_BANK),
+    "scratch": Case(
+        ("brushed_metal", "bolt"), (*WITH_MEMORY_BANK, "--backbone", "none")
+    ),
     "pretrained": Case(
         ("bolt",),
-        (*WITH_MEMORY_BANK, "--backbone", f"pretrained:{BACKBONE}"),
+        (*WITH_MEMORY_BANK, "--backbone", BACKBONE),
     ),
     "paper": Case(("bolt",), ("--preset", "paper", "--model.image-px", "32")),
 }

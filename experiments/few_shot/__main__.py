@@ -31,8 +31,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with one_line_errors():
         from experiments.few_shot.backbone_option import with_backbone
+        from experiments.run.backbone_weights import forbid_connections
 
         settings = resumed(settings, argv)
+        if settings.offline:
+            forbid_connections()
         settings = with_backbone(settings)
         keep_compiled(settings.cache_dir)
         check_machine(settings)

@@ -117,11 +117,10 @@ def _train(
       inputs: hashes of what both were made from. A checkpoint of other inputs is not
         resumed.
     """
-    from lfq_jax.backbones import load_backbone
+    from experiments.few_shot.backbone_option import load_named
     from lfq_jax.training.loop import DetectorConfig, Hooks, Machine, train
 
     category, kind = shots.examples[0].category, shots.examples[0].kind
-    path = settings.backbone_path
     with _training_bar(category, is_shown=shows_bars(settings.at_once)) as on_step:
         return train(
             data,
@@ -135,7 +134,7 @@ def _train(
                 parts=shots.part_count,
             ),
             folder=folder,
-            backbone=load_backbone(path) if path else None,
+            backbone=load_named(settings),
             inputs=inputs,
             machine=Machine(
                 devices=settings.devices,

@@ -12,7 +12,7 @@ from experiments.run.folder import RunFolder
 from experiments.run.interruption import stopped
 from lfq_jax.config import as_json, from_json
 
-_KEPT_UNLESS_NAMED = ("agm_python", "agm_workers", "cache_dir", "devices")
+_KEPT_UNLESS_NAMED = ("agm_python", "agm_workers", "cache_dir", "devices", "offline")
 _OF_THE_MACHINE = {*_KEPT_UNLESS_NAMED, "at_once", "hosts", "out", "resume"}
 
 

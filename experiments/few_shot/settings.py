@@ -14,12 +14,16 @@ from experiments.run.command_line import (
     require_at_least,
 )
 from experiments.run.data_options import CheckedDataOptions
+from lfq_jax.backbones.published import PUBLISHED
+from lfq_jax.backbones.search import check_name
 from lfq_jax.config import PRESETS, ModelConfig, ScoreConfig, TrainConfig
 
 if TYPE_CHECKING:  # imports jax, which --help must not wait for
     from datasets import Shots
 
 PresetName = Literal["best", "cpu", "paper"]
+AUTO = "auto"
+"""The preset's own backbone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +37,13 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
     preset: PresetName = "best"
     """`best`: the most accurate settings so far. `cpu`: as `best`, with textures at 256
     px. `paper`: the paper's sizes and schedule, trained from scratch."""
-    backbone: str = "none"
-    """File with the weights of a pretrained network (.npz or .safetensors), whose
-    features are also compared with those of the shots. `none`: only the shots are
-    learnt from, no other images."""
+    backbone: str = AUTO
+    """Pretrained network whose features are also compared with those of the shots: a
+    name that `python -m experiments.backbones` lists, or a file of weights. `none`:
+    only the shots are learnt from, no other images. `auto`: efficientnet_lite0 with
+    preset `best` if its weights are installed, else none."""
+    offline: bool = False
+    """Never open a connection: missing weights are an error."""
     out: Path | None = None
     """The run's folder. Default: runs/<date>-<time>-<what>."""
     resume: Path | None = None
@@ -72,12 +79,8 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
         )
         if self.at_once > 1:
             self._check_shared_device()
-        path = self.backbone_path
-        if path and path.suffix not in (".npz", ".safetensors"):
-            raise ValueError(
-                "--backbone must be none or the path of a file of weights (.npz or "
-                f".safetensors), got {self.backbone}"
-            )
+        if self.backbone != AUTO:
+            check_name(self.backbone, "--backbone")
         if self.out and self.resume:
             raise ValueError(
                 "--out and --resume exclude each other: a run keeps its folder"
@@ -119,11 +122,6 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
     def _at(self, image_px: int) -> "FewShot":
         model = dataclasses.replace(self.model, image_px=image_px)
         return dataclasses.replace(self, model=model, texture_px=0)
-
-    @property
-    def backbone_path(self) -> Path | None:
-        """The file with the pretrained network's weights."""
-        return None if self.backbone == "none" else Path(self.backbone)
 
     @classmethod
     def of_preset(cls, name: PresetName, *, has_accelerator: bool = False) -> "FewShot":
@@ -178,6 +176,10 @@ def _default(argv: Sequence[str], *, has_accelerator: bool = False) -> FewShot:
     named = flag_value(argv, "--preset")
     name = cast(PresetName, named) if named in PRESETS else "best"
     of_preset = FewShot.of_preset(name, has_accelerator=has_accelerator)
-    if flag_value(argv, "--model.image-px") is None:
+    if flag_value(argv, "--model.image-px") is not None:
+        return dataclasses.replace(of_preset, texture_px=0)
+    entry = PUBLISHED.get(flag_value(argv, "--backbone") or "")
+    if entry is None or entry.image_px is None:
         return of_preset
-    return dataclasses.replace(of_preset, texture_px=0)
+    model = dataclasses.replace(of_preset.model, image_px=entry.image_px)
+    return dataclasses.replace(of_preset, model=model)

@@ -1,6 +1,6 @@
 """PatchCore on a frozen backbone: the result that a detector has to beat.
 
-    python -m experiments.patchcore --features squeezenet.npz --shots 2
+    python -m experiments.patchcore --features efficientnet_lite0 --shots 2
 
 Nothing is trained. For every category: store the shots' patches in a memory bank, score
 the test images by their distance to the bank, measure, write one line and the pictures.

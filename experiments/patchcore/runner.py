@@ -27,9 +27,10 @@ def read_encoder(settings: PatchCore) -> "tuple[Backbone, View]":
       ValueError: if the weights cannot be used, or a stage does not exist.
     """
     from experiments.patchcore.memory_bank import View, default_stages
+    from experiments.run.backbone_weights import places
     from lfq_jax.backbones import load_backbone
 
-    encoder = load_backbone(settings.features)
+    encoder = load_backbone(settings.features, places(offline=settings.offline))
     stages = settings.stages or default_stages(encoder)
     encoder.check_stages(stages)
     return encoder, View(stages, settings.image_px, settings.unit_length)

@@ -29,7 +29,7 @@ RENAMED_FLAGS = (
     RenamedFlag(
         "--encoder",
         "--backbone",
-        "--backbone none or the path of a file of weights",
+        "--backbone none, the name of a backbone or the path of a file of weights",
     ),
     RenamedFlag("--model.reference", "--model.memory-bank"),
     RenamedFlag("--model.memory-bank.encoder", "--model.memory-bank.backbone"),

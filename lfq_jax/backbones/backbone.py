@@ -41,6 +41,15 @@ class Network(Protocol):
         """All stages, from the first to the last."""
         ...
 
+    @property
+    def default_stages(self) -> tuple[str, ...]:
+        """Names of the stages that a detector compares unless its config names others.
+
+        Of a pyramid, strides 8 and 16: finer features are no better than the filter
+        bank's, and coarser ones do not locate a defect.
+        """
+        ...
+
     def maps(
         self, arrays: Mapping[str, Array], images: Float[Array, "b H W 3"]
     ) -> Iterator[Float[Array, "b h w c"]]:

@@ -1,12 +1,14 @@
 """DINOv2's vision transformers with patches of 14 pixels (Oquab et al. 2024).
 
-The names are those of timm and the authors' release (`blocks.0.attn.qkv.weight`) or of
-Hugging Face (`Dinov2Model`).
+With registers or without (Darcet et al. 2024). The names are those of timm and the
+authors' release (`blocks.0.attn.qkv.weight`) or of Hugging Face (`Dinov2Model`,
+`Dinov2WithRegistersModel`).
 """
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +16,24 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lfq_jax.backbones.backbone import DEVIATION, MEAN, Stage
+from lfq_jax.backbones.transformer import (
+    HEAD,
+    UPPER_HALF,
+    block_maps,
+    grid_of,
+    patches_of,
+    stages_of,
+)
 from lfq_jax.backbones.weights_file import Tensors, imagenet_input
 
-PATCH_PX = 14
-_HEAD = 64  # channels of an attention head
+_PATCH_PX = 14
 _EPSILON = 1e-6  # epsilon of the layer norms
 _CUBIC = -0.75  # kernel parameter of torch's bicubic interpolation, not antialiased
-_NAMES = {(384, 12): "dinov2_vits14", (768, 12): "dinov2_vitb14"}
+_NAMES = {
+    (384, 12): "dinov2_vits14",
+    (768, 12): "dinov2_vitb14",
+    (1024, 24): "dinov2_vitl14",
+}
 _LAYERS = {
     "norm1": ("norm1", "norm1"),
     "attention": ("attn.proj", "attention.output.dense"),
@@ -33,65 +46,55 @@ _SCALES = {
     "scale1": ("ls1.gamma", "layer_scale1.lambda1"),
     "scale2": ("ls2.gamma", "layer_scale2.lambda1"),
 }
-_REGISTERS = ("reg_token", "register_tokens")
 _QKV = tuple(f"attention.attention.{part}" for part in ("query", "key", "value"))
 
 
 @dataclass(frozen=True)
 class VisionTransformer:
-    """Patches, a class token, and attention blocks with layer scale.
+    """Patches, a class token, registers, and attention blocks with layer scale.
 
     An image whose sides are not multiples of 14 is resized to the nearest multiples.
     """
 
     width: int
-    """Channels: 384 in ViT-S, 768 in ViT-B."""
+    """Channels: 384 in ViT-S, 768 in ViT-B, 1024 in ViT-L."""
     blocks: int
     native_patches: int
     """Patches per side that have stored positions; 37 in the published weights."""
     antialias: bool
-    """Whether positions are resized with antialiasing, as in timm; not Hugging Face."""
+    """Whether positions are resized with antialiasing: in timm, and with registers."""
+    registers: int = 0
+    """Tokens without a place, which the published networks with registers have 4 of."""
+    patch_px: int = _PATCH_PX
 
     @property
     def name(self) -> str:
         fallback = f"dinov2_width{self.width}_blocks{self.blocks}"
-        return _NAMES.get((self.width, self.blocks), fallback)
+        name = _NAMES.get((self.width, self.blocks), fallback)
+        return f"{name}_reg" if self.registers else name
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Each block's output, and the last block's output after the final norm."""
-        names = [f"block{number}" for number in range(1, self.blocks + 1)]
-        return tuple(Stage(name, PATCH_PX, self.width) for name in (*names, "norm"))
+        return stages_of(self.blocks, self.patch_px, self.width)
+
+    @property
+    def default_stages(self) -> tuple[str, ...]:
+        return (UPPER_HALF,)
 
     def maps(
         self, arrays: Mapping[str, Array], images: Float[Array, "b H W 3"]
     ) -> Iterator[Float[Array, "b h w c"]]:
-        height, width = (max(1, round(side / PATCH_PX)) for side in images.shape[1:3])
-        x = self._tokens(arrays, images, height, width)
-
-        def as_map(tokens: Array) -> Array:
-            return tokens[:, 1:].reshape(len(x), height, width, self.width)
-
-        for number in range(self.blocks):
-            x = self._block(arrays, f"block{number + 1}", x)
-            yield as_map(x)
-        yield as_map(_norm(arrays, "norm", x))
-
-    def _tokens(
-        self, arrays: Mapping[str, Array], images: Array, height: int, width: int
-    ) -> Float[Array, "b n c"]:
-        """Class token and patches, with their positions added."""
-        size = (len(images), height * PATCH_PX, width * PATCH_PX, 3)
-        if images.shape != size:
-            images = jax.image.resize(images, size, "bilinear")
-        b, _, _, _ = images.shape
-        cells = images.reshape(b, height, PATCH_PX, width, PATCH_PX, 3)
-        patches = cells.transpose(0, 1, 3, 2, 4, 5).reshape(b, height * width, -1)
-        x = _dense(arrays, "patch", patches)
-        positions = self._positions(arrays["positions"], height, width)
+        grid = grid_of(images, self.patch_px)
+        patches = patches_of(arrays, images, self.patch_px)
+        patches = patches + self._positions(arrays["positions"], *grid)
         first = arrays["class_token"] + arrays["class_position"]
-        first = jnp.broadcast_to(first, (b, 1, self.width))
-        return jnp.concatenate([first, x + positions], axis=1)
+        if self.registers:
+            first = jnp.concatenate([first, arrays["registers"]])
+        first = jnp.broadcast_to(first, (len(images), *first.shape))
+        tokens = jnp.concatenate([first, patches], axis=1)
+        yield from block_maps(
+            arrays, tokens, blocks=self.blocks, grid=grid, epsilon=_EPSILON
+        )
 
     def _positions(
         self, native: Float[Array, "s s c"], height: int, width: int
@@ -106,35 +109,6 @@ class VisionTransformer:
                 )
                 native = jnp.einsum("hi,ijc,wj->hwc", down, native, across)
         return native.reshape(height * width, self.width)
-
-    def _block(self, arrays: Mapping[str, Array], name: str, x: Array) -> Array:
-        """One block: two residual branches, each scaled channel by channel."""
-        y = self._attention(arrays, name, _norm(arrays, f"{name}/norm1", x))
-        x = x + arrays[f"{name}/scale1"] * y
-        y = _dense(arrays, f"{name}/mlp1", _norm(arrays, f"{name}/norm2", x))
-        y = _dense(arrays, f"{name}/mlp2", jax.nn.gelu(y, approximate=False))
-        return x + arrays[f"{name}/scale2"] * y
-
-    def _attention(self, arrays: Mapping[str, Array], name: str, x: Array) -> Array:
-        b, n, _ = x.shape
-        heads = self.width // _HEAD
-        qkv = _dense(arrays, f"{name}/qkv", x).reshape(b, n, 3, heads, _HEAD)
-        query, key, value = (qkv[:, :, part] for part in range(3))
-        logits = jnp.einsum("bqhd,bkhd->bhqk", query, key) / math.sqrt(_HEAD)
-        mixed = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits), value)
-        return _dense(arrays, f"{name}/attention", mixed.reshape(b, n, self.width))
-
-
-def _dense(arrays: Mapping[str, Array], name: str, x: Array) -> Array:
-    return x @ arrays[f"{name}/kernel"] + arrays[f"{name}/bias"]
-
-
-def _norm(arrays: Mapping[str, Array], name: str, x: Array) -> Array:
-    """Layer norm of x over the channels."""
-    centred = x - x.mean(-1, keepdims=True)
-    variance = (centred * centred).mean(-1, keepdims=True)
-    normed = centred * jax.lax.rsqrt(variance + _EPSILON)
-    return normed * arrays[f"{name}/kernel"] + arrays[f"{name}/bias"]
 
 
 def _bicubic(size: int, native: int) -> Float[np.ndarray, "size native"]:
@@ -154,6 +128,30 @@ def _bicubic(size: int, native: int) -> Float[np.ndarray, "size native"]:
     return matrix.astype(np.float32)
 
 
+class _Names(NamedTuple):
+    """The names of one library's files."""
+
+    column: int
+    """Column of `_LAYERS` and `_SCALES`."""
+    top: str
+    positions: str
+    patch: str
+    blocks: str
+    final: str
+
+
+_TIMM = _Names(0, "", "pos_embed", "patch_embed.proj", "blocks", "norm")
+_HUGGING_FACE = _Names(
+    1,
+    "embeddings.",
+    "embeddings.position_embeddings",
+    "embeddings.patch_embeddings.projection",
+    "encoder.layer",
+    "layernorm",
+)
+_TIMM_REGISTERS = "reg_token"  # the authors and Hugging Face have `register_tokens`
+
+
 def read_vit(
     tensors: Tensors,
 ) -> tuple[VisionTransformer, dict[str, np.ndarray]] | None:
@@ -163,65 +161,86 @@ def read_vit(
       ValueError: if a tensor is missing, has another shape, or is unknown.
     """
     if "blocks.0.attn.qkv.weight" in tensors:
-        return _read(tensors, is_timm=True)
+        return _read(tensors, _TIMM)
     if "encoder.layer.0.attention.attention.query.weight" in tensors:
-        return _read(tensors, is_timm=False)
+        return _read(tensors, _HUGGING_FACE)
     return None
 
 
 def _read(
-    tensors: Tensors, *, is_timm: bool
+    tensors: Tensors, names: _Names
 ) -> tuple[VisionTransformer, dict[str, np.ndarray]]:
-    top = "" if is_timm else "embeddings."
-    positions_name = "pos_embed" if is_timm else f"{top}position_embeddings"
-    block_name = "blocks" if is_timm else "encoder.layer"
-    network = _network(tensors, f"{top}cls_token", positions_name, block_name, is_timm)
-    width, side = network.width, network.native_patches
-    positions = tensors.take(positions_name, (1, side * side + 1, width))[0]
-    patch = "patch_embed.proj" if is_timm else f"{top}patch_embeddings.projection"
-    kernel = tensors.kernel(f"{patch}.weight", (PATCH_PX, PATCH_PX, 3, width))
+    network = _network(tensors, names)
+    width, px = network.width, network.patch_px
+    kernel = tensors.kernel(f"{names.patch}.weight", (px, px, 3, width))
     mean, deviation = imagenet_input()
     arrays = {
         MEAN: mean,
         DEVIATION: deviation,
-        "class_token": tensors.take(f"{top}cls_token", (1, 1, width))[0],
-        "class_position": positions[:1],
-        "positions": positions[1:].reshape(side, side, width),
+        "class_token": tensors.take(f"{names.top}cls_token", (1, 1, width))[0],
         "patch/kernel": kernel.reshape(-1, width),
-        "patch/bias": tensors.take(f"{patch}.bias", (width,)),
+        "patch/bias": tensors.take(f"{names.patch}.bias", (width,)),
+        "norm/kernel": tensors.take(f"{names.final}.weight", (width,)),
+        "norm/bias": tensors.take(f"{names.final}.bias", (width,)),
     }
-    final = "norm" if is_timm else "layernorm"
-    arrays["norm/kernel"] = tensors.take(f"{final}.weight", (width,))
-    arrays["norm/bias"] = tensors.take(f"{final}.bias", (width,))
+    arrays |= _position_arrays(tensors, names, network)
+    if network.registers:
+        shape = (1, network.registers, width)
+        arrays["registers"] = tensors.take(_registers(tensors, names), shape)[0]
     for number in range(network.blocks):
-        block = _block_arrays(tensors, f"{block_name}.{number}", width, is_timm)
-        arrays |= {f"block{number + 1}/{name}": a for name, a in block.items()}
+        block = f"{names.blocks}.{number}"
+        found = _block_arrays(tensors, block, width, names is _TIMM)
+        arrays |= {f"block{number + 1}/{name}": a for name, a in found.items()}
     tensors.refuse_others(("head.", "mask_token", "embeddings.mask_token"))
     return network, arrays
 
 
-def _network(
-    tensors: Tensors, token: str, positions: str, blocks: str, is_timm: bool
-) -> VisionTransformer:
+def _registers(tensors: Tensors, names: _Names) -> str:
+    """Name of the registers' tensor, which the file may lack."""
+    return (
+        _TIMM_REGISTERS if _TIMM_REGISTERS in tensors else f"{names.top}register_tokens"
+    )
+
+
+def _class_positions(tensors: Tensors) -> int:
+    """Number of stored positions that belong to no patch: the class token's, if any.
+
+    With registers timm has added the position to the token.
+    """
+    return 0 if _TIMM_REGISTERS in tensors else 1
+
+
+def _position_arrays(
+    tensors: Tensors, names: _Names, network: VisionTransformer
+) -> dict[str, np.ndarray]:
+    width, side, more = network.width, network.native_patches, _class_positions(tensors)
+    stored = tensors.take(names.positions, (1, side * side + more, width))[0]
+    first = stored[:more] if more else np.zeros((1, width), np.float32)
+    return {
+        "class_position": first,
+        "positions": stored[more:].reshape(side, side, width),
+    }
+
+
+def _network(tensors: Tensors, names: _Names) -> VisionTransformer:
     """The architecture, inferred from the shapes of the first tensors."""
-    registers = [n for n in tensors.names if n.endswith(_REGISTERS)]
-    if registers:
-        raise ValueError(
-            f"{tensors.path}: the tensor {registers[0]} is unknown to this "
-            "architecture: registers are not read"
-        )
+    token, more = f"{names.top}cls_token", _class_positions(tensors)
     width = tensors.shape(token)[-1]
-    patches = tensors.shape(positions)[1] - 1
+    patches = tensors.shape(names.positions)[1] - more
     side = math.isqrt(max(patches, 1))
-    if width % _HEAD or side * side != patches:
+    if width % HEAD or side * side != patches:
         raise ValueError(
-            f"{tensors.path}: {token} must have a multiple of {_HEAD} channels and "
-            f"{positions} a square of patches and one, got {width} and {patches + 1}"
+            f"{tensors.path}: {token} must have a multiple of {HEAD} channels and "
+            f"{names.positions} a square of patches and {more} more, got {width} and "
+            f"{patches + more}"
         )
-    count = 0
-    while any(name.startswith(f"{blocks}.{count}.") for name in tensors.names):
-        count += 1
-    return VisionTransformer(width, count, side, antialias=is_timm)
+    blocks = 0
+    while any(n.startswith(f"{names.blocks}.{blocks}.") for n in tensors.names):
+        blocks += 1
+    registers = _registers(tensors, names)
+    count = tensors.shape(registers)[1] if registers in tensors else 0
+    antialias = names is _TIMM or count > 0
+    return VisionTransformer(width, blocks, side, antialias, registers=count)
 
 
 def _block_arrays(

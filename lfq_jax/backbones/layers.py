@@ -1,6 +1,7 @@
 """Operations of convolutional backbones. Channels last, kernels [h w in out]."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +14,24 @@ def convolve(
     x: Float[Array, "b h w c"],
     *,
     stride: int = 1,
-    padding: int = 0,
+    padding: int | Literal["SAME"] = 0,
+    depthwise: bool = False,
 ) -> Float[Array, "b i j d"]:
-    """Convolution of x with `name`/kernel, plus `name`/bias."""
+    """Convolution of x with `name`/kernel, plus `name`/bias.
+
+    Args:
+      x: maps of features.
+      padding: cells on every side. `SAME` is TensorFlow's rule: as many cells as give
+        ceil(side / stride) outputs; of an odd number the last side gets one more.
+      depthwise: whether every channel has a kernel of its own.
+    """
     convolved = jax.lax.conv_general_dilated(
         x,
         arrays[f"{name}/kernel"],
         window_strides=(stride, stride),
-        padding=((padding, padding), (padding, padding)),
+        padding=padding if padding == "SAME" else [(padding, padding)] * 2,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1] if depthwise else 1,
     )
     return convolved + arrays[f"{name}/bias"]
 

@@ -1,6 +1,6 @@
-"""Loads a backbone from a weights file. The tensors' names identify its architecture.
+"""Loads a backbone by its name or from a file of weights.
 
-Pickled files (.pth) are not read, since they can run code.
+The tensors' names identify the architecture.
 """
 
 import zipfile
@@ -12,24 +12,41 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from lfq_jax.backbones.architecture import network_from_text
 from lfq_jax.backbones.backbone import Backbone
+from lfq_jax.backbones.published import PUBLISHED
 from lfq_jax.backbones.registry import ARCHITECTURES
+from lfq_jax.backbones.search import Places, find_weights
+from lfq_jax.backbones.torch_pickle import read_torch_file
 from lfq_jax.backbones.weights_file import Tensors
 
-SUFFIXES = (".npz", ".safetensors")
+_TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 
 
-def load_backbone(path: str | Path) -> Backbone:
-    """The backbone in a weights file.
+def load_backbone(name_or_path: str | Path, places: Places | None = None) -> Backbone:
+    """The backbone of this name, or the one in a file of weights.
 
     Args:
-      path: a .npz or .safetensors file.
+      name_or_path: a published name, such as `efficientnet_lite0`, or a .npz,
+        .safetensors, .pth, .pt or .bin file. No code in a file is executed.
+      places: where the weights of a name are searched. Default: the installed packages
+        and the cache of the Hugging Face hub. Missing weights are downloaded.
 
     Raises:
-      ValueError: if the file is missing or damaged, has no supported architecture,
-        lacks a tensor, or has a tensor of another shape.
+      ValueError: if the name is unknown, or the file is damaged, has another hash than
+        the published one, has no supported architecture, lacks a tensor, or has a
+        tensor of another shape.
+      OSError: if the weights of a name are missing and cannot be downloaded.
     """
-    path = Path(path)
+    path = find_weights(name_or_path, places)
+    backbone = _from_file(path)
+    entry = PUBLISHED.get(str(name_or_path))
+    if entry and backbone.network != network_from_text(entry.architecture):
+        raise ValueError(f"{path} holds {backbone.name}, not {entry.name}")
+    return backbone
+
+
+def _from_file(path: Path) -> Backbone:
     tensors = Tensors(path, _read(path))
     for architecture in ARCHITECTURES:
         found = architecture.read(tensors)
@@ -44,12 +61,8 @@ def load_backbone(path: str | Path) -> Backbone:
 
 
 def _read(path: Path) -> Mapping[str, np.ndarray]:
-    if path.suffix not in SUFFIXES:
-        raise ValueError(
-            f"{path} must end in {' or '.join(SUFFIXES)}: no other weights are read"
-        )
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist: it must be a file of weights")
+    if path.suffix in _TORCH_SUFFIXES:
+        return read_torch_file(path)
     try:
         if path.suffix == ".safetensors":
             return safetensors.numpy.load_file(path)

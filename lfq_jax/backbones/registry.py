@@ -11,6 +11,8 @@ import numpy as np
 
 from lfq_jax.backbones.backbone import Network
 from lfq_jax.backbones.dinov2 import VisionTransformer, read_vit
+from lfq_jax.backbones.dinov3 import RotaryTransformer, read_rotary
+from lfq_jax.backbones.efficientnet import EfficientNetLite, read_efficientnet
 from lfq_jax.backbones.resnet import ResNet, read_resnet
 from lfq_jax.backbones.squeezenet import SqueezeNet, read_squeezenet
 from lfq_jax.backbones.weights_file import Tensors
@@ -29,7 +31,13 @@ class Architecture(NamedTuple):
 
 
 ARCHITECTURES = (
+    Architecture(
+        EfficientNetLite,
+        read_efficientnet,
+        "EfficientNet-Lite (efficientnet_lite_pytorch, timm)",
+    ),
     Architecture(SqueezeNet, read_squeezenet, "SqueezeNet 1.1"),
     Architecture(ResNet, read_resnet, "a ResNet (torchvision, timm)"),
     Architecture(VisionTransformer, read_vit, "DINOv2 (timm, Hugging Face)"),
+    Architecture(RotaryTransformer, read_rotary, "DINOv3 (Hugging Face)"),
 )

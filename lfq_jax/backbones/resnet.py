@@ -63,6 +63,10 @@ class ResNet:
             for layer, planes in enumerate(_PLANES, 1)
         )
 
+    @property
+    def default_stages(self) -> tuple[str, ...]:
+        return "layer2", "layer3"
+
     def _outputs(self, planes: int) -> int:
         return 4 * planes if self.is_bottleneck else planes
 
@@ -144,7 +148,12 @@ def read_resnet(tensors: Tensors) -> tuple[ResNet, dict[str, np.ndarray]] | None
     mean, deviation = imagenet_input()
     arrays = {MEAN: mean, DEVIATION: deviation}
     for convolution in network.convolutions():
-        kernel, bias = _folded(tensors, convolution)
+        kernel, bias = tensors.folded(
+            convolution.torch_name,
+            convolution.torch_norm,
+            convolution.kernel,
+            epsilon=_EPSILON,
+        )
         arrays[f"{convolution.name}/kernel"] = kernel
         arrays[f"{convolution.name}/bias"] = bias
     tensors.refuse_others(("fc.",), endings=(".num_batches_tracked",))
@@ -159,16 +168,3 @@ def _blocks(tensors: Tensors) -> tuple[int, ...]:
             count += 1
         found.append(max(1, count))  # so that a missing layer's first tensor is named
     return tuple(found)
-
-
-def _folded(
-    tensors: Tensors, convolution: _Convolution
-) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias equal to convolution and batch norm together, in inference."""
-    kernel = tensors.kernel(f"{convolution.torch_name}.weight", convolution.kernel)
-    gain, bias, mean, variance = (
-        tensors.take(f"{convolution.torch_norm}.{part}", kernel.shape[-1:])
-        for part in ("weight", "bias", "running_mean", "running_var")
-    )
-    scale = gain / np.sqrt(variance + np.float32(_EPSILON))
-    return kernel * scale, bias - mean * scale

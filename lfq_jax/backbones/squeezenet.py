@@ -38,6 +38,10 @@ class SqueezeNet:
             for fire, channels in _EXPANDED.items()
         )
 
+    @property
+    def default_stages(self) -> tuple[str, ...]:
+        return "fire5", "fire6", "fire9"
+
     def maps(
         self, arrays: Mapping[str, Array], images: Float[Array, "b H W 3"]
     ) -> Iterator[Float[Array, "b h w c"]]:

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+from lfq_jax.backbones.published import IMAGENET
 
 
 class Tensors:
@@ -63,6 +62,25 @@ class Tensors:
         torch_kernel = self.take(name, (outputs, inputs, height, width))
         return torch_kernel.transpose(2, 3, 1, 0)
 
+    def folded(
+        self, name: str, norm: str, shape: tuple[int, ...], *, epsilon: float
+    ) -> tuple[Float[np.ndarray, "h w i o"], Float[np.ndarray, "o"]]:
+        """Kernel and bias equal to a convolution and its batch norm, in inference.
+
+        Args:
+          name: the convolution, which has a weight and no bias.
+          norm: the batch norm.
+          shape: shape of the kernel, as for `kernel`.
+          epsilon: the batch norm's, which is added to the variance.
+        """
+        kernel = self.kernel(f"{name}.weight", shape)
+        gain, bias, mean, variance = (
+            self.take(f"{norm}.{part}", kernel.shape[-1:])
+            for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = gain / np.sqrt(variance + np.float32(epsilon))
+        return kernel * scale, bias - mean * scale
+
     def refuse_others(
         self, ignored: tuple[str, ...], *, endings: tuple[str, ...] = ()
     ) -> None:
@@ -89,5 +107,5 @@ class Tensors:
 
 def imagenet_input() -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
     """Mean and standard deviation of ImageNet's channels, RGB in [0, 1]."""
-    mean = np.asarray(IMAGENET_MEAN, np.float32)
-    return mean, np.asarray(IMAGENET_DEVIATION, np.float32)
+    mean, deviation = (np.asarray(values, np.float32) for values in IMAGENET)
+    return mean, deviation

@@ -3,6 +3,7 @@
 Standard library only.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ class BackboneConfig:
     """A frozen pretrained network whose features are compared as well."""
 
     path: Path
-    """The file of weights, `.npz` or `.safetensors`, that the run loaded."""
+    """The file of weights that the run loaded."""
     network: str
     """The network in the file, as `lfq_jax.backbones.network_as_text` writes it."""
     stages: tuple[str, ...]
@@ -24,6 +25,11 @@ class BackboneConfig:
     reconstructed: int = 8
     """Principal components of each stage, the widest, that pass through the bottleneck
     with the image. The discriminator sees their reconstruction error. 0: none."""
+
+    @property
+    def patch_px(self) -> int:
+        """What the sides of an image must be multiples of; 1 for most networks."""
+        return json.loads(self.network).get("patch_px", 1)
 
     def __post_init__(self) -> None:
         check(bool(self.stages), "backbone.stages", self.stages, "one stage or more")

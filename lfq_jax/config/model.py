@@ -56,12 +56,25 @@ class ModelConfig:
             divisor = 2 ** (self.memory_bank.levels - 1)
             rule = f"a multiple of {divisor}, for memory_bank.levels"
             check(self.image_px % divisor == 0, "image_px", self.image_px, rule)
+        if self._patch_px > 1:
+            divisor = self.px_divisor
+            smaller = max(1, self.image_px // divisor) * divisor
+            rule = (
+                f"a multiple of {divisor}, since the backbone has patches of "
+                f"{self._patch_px} px, such as {smaller} or {smaller + divisor}"
+            )
+            check(self.image_px % divisor == 0, "image_px", self.image_px, rule)
 
     @property
     def px_divisor(self) -> int:
         """What image_px must be a multiple of."""
         levels = self.memory_bank.levels if self.memory_bank else 1
-        return math.lcm(self.divisor, 2 ** (levels - 1))
+        return math.lcm(self.divisor, 2 ** (levels - 1), self._patch_px)
+
+    @property
+    def _patch_px(self) -> int:
+        has_backbone = self.memory_bank and self.memory_bank.backbone
+        return has_backbone.patch_px if has_backbone else 1
 
     @property
     def divisor(self) -> int:

@@ -19,6 +19,9 @@ class Preset:
     texture_px: int = 0
     """Largest side in pixels of the square images of textures. Textures keep the
     photographs' resolution up to this side. 0: the same side as objects."""
+    backbone: str = "none"
+    """Name of the pretrained backbone if the user names none, and if its weights are
+    installed."""
 
 
 _PAPER = Preset(ModelConfig(), TrainConfig(), ScoreConfig())
@@ -60,7 +63,7 @@ _CPU = Preset(
 # The best preset in measurements on two cores. At 256 px, a texture's cracks and
 # scratches are only a pixel wide. Above 256 px, the edges of slightly rotated objects
 # cause false alarms.
-_BEST = dataclasses.replace(_CPU, texture_px=384)
+_BEST = dataclasses.replace(_CPU, texture_px=384, backbone="efficientnet_lite0")
 
 
 PRESETS: dict[str, Preset] = {"best": _BEST, "cpu": _CPU, "paper": _PAPER}

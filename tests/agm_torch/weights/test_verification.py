@@ -8,6 +8,7 @@ import pytest
 from agm_torch.model_config import WeightsConfig
 from agm_torch.weights import verification
 from agm_torch.weights.search import find_checkpoint
+from datasets.weights import verification as hashes
 from tests.agm_torch.weights.conftest import PAYLOAD, SHA256
 
 
@@ -18,10 +19,8 @@ def test_a_hash_is_computed_once_and_again_when_the_file_changed(
     path.write_bytes(PAYLOAD)
     config = WeightsConfig(folder=tmp_path / "weights", offline=True)
     hashed = []
-    real = verification.file_sha256
-    monkeypatch.setattr(
-        verification, "file_sha256", lambda p: hashed.append(p) or real(p)
-    )
+    real = hashes.file_sha256
+    monkeypatch.setattr(hashes, "file_sha256", lambda p: hashed.append(p) or real(p))
     first = find_checkpoint(str(path), config=config)
     assert find_checkpoint(str(path), config=config) == first
     assert len(hashed) == 1

@@ -23,7 +23,7 @@ def test_the_datasets_package_is_this_projects_own():
         (["--dataset", "render_ad"], "rendered_ad"),
         (["--categories", "capsul"], "did you mean capsule"),
         (["--preset", "cpuu"], "cpu"),
-        (["--backbone", "resnet"], "--backbone must be none or the path of a file of"),
+        (["--backbone", "resnet"], "--backbone must be one of efficientnet_lite0, "),
         (["--texture-px", "-1"], "--texture-px must be at least 0, got -1"),
         (["--shot", "2"], "--shots"),
         (["--shots", "0"], "shots must be at least 1, got 0"),

@@ -21,7 +21,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     [
         ([], "--features"),
         (["--features", "nowhere.npz"], "nowhere.npz does not exist"),
-        (["--features", "net.pth"], "must end in .npz or .safetensors"),
+        (["--features", "net.pth"], "does not exist: it must be a file of weights"),
         (["--feature", "net.npz"], "--features"),
         (["--features", "W", "--stages", "layer2"], "stages must be some of fire2"),
         (["--features", "W", "--coreset", "0"], "--coreset must be in (0, 1], got 0"),

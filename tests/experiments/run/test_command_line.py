@@ -92,8 +92,8 @@ class Renamed:
     [
         (
             "--encoder pretrained:net.npz",
-            "--encoder is now --backbone: --backbone none or the path of a file of "
-            "weights",
+            "--encoder is now --backbone: --backbone none, the name of a backbone or "
+            "the path of a file of weights",
         ),
         (
             "--model.reference.levels=2",

@@ -12,7 +12,9 @@ from lfq_jax.backbones import load_backbone
 @pytest.mark.parametrize(
     ("name", "content", "rule"),
     [
-        ("weights.pth", b"x", "must end in .npz or .safetensors"),
+        ("weights.h5", b"x", r"a file of weights \(.npz, .*got .*weights.h5"),
+        ("weights.pth", b"x", "is damaged or not a torch file"),
+        ("weights.bin", None, "does not exist"),
         ("weights.npz", None, "does not exist"),
         ("weights.npz", b"", "is damaged"),
         ("weights.npz", b"not an archive", "is damaged"),

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from agm_torch.weights.download import download
-from tests.agm_torch.weights.conftest import PAYLOAD, SHA256
+from datasets.weights.download import download
+from tests.file_server import PAYLOAD, SHA256, server
+
+__all__ = ["server"]  # a fixture
 
 
 def test_a_broken_download_resumes(server, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Fetch one file from a plain URL: resumable, verified, never half a file.
 
-The checkpoints of the paper are on ordinary servers. The public functions of
-huggingface_hub take only files of its hub, and those of torch.hub cannot resume.
+The checkpoints of the paper and torchvision's are on ordinary servers. The public
+functions of huggingface_hub take only files of its hub, and torch.hub cannot resume.
 """
 
 import hashlib
@@ -23,6 +23,16 @@ logger = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30
+
+
+def may_connect(*, offline: bool) -> bool:
+    """Whether a missing file may be downloaded.
+
+    Args:
+      offline: whether the user forbids connections. HF_HUB_OFFLINE forbids them, too.
+    """
+    hub = os.environ.get("HF_HUB_OFFLINE", "").upper()
+    return not offline and hub not in {"1", "ON", "YES", "TRUE"}
 
 
 def download(
@@ -67,12 +77,26 @@ def _one_process_at_a_time(path: Path) -> Iterator[None]:
 
 def _check_disk_space(part: Path, size_bytes: int | None) -> None:
     have = part.stat().st_size if part.exists() else 0
-    need = (size_bytes or 0) - have
-    free = shutil.disk_usage(part.parent).free
-    if need > free:
+    require_space(part.parent, (size_bytes or 0) - have, what=part.stem)
+
+
+def require_space(folder: Path, size_bytes: int, *, what: str) -> None:
+    """Refuse a download for which the disk of `folder` has too little space.
+
+    Args:
+      folder: where the file will be. It may not exist yet.
+      size_bytes: bytes that are still to be written.
+      what: the file's name, for the message.
+
+    Raises:
+      OSError: names the folder, the free space and the space that is needed.
+    """
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if size_bytes > free:
         raise OSError(
-            f"{part.parent} has {free / 1e9:.1f} GB free, {part.stem} needs "
-            f"{need / 1e9:.1f} GB more"
+            f"{folder} has {free / 1e9:.1f} GB free, {what} needs "
+            f"{size_bytes / 1e9:.1f} GB more"
         )
 
 
