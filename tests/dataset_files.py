@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from datasets.builder import GOOD
+from datasets.elpv.table import LABELS, PHOTOGRAPHS, TYPES, listed
+
 SIDE = 12
 
 
@@ -102,3 +105,27 @@ def packed(folder: Path, archive: Path, *, mode: str = "w:xz") -> Path:
         for path in sorted(folder.iterdir()):
             tar.add(path, path.name)
     return archive
+
+
+def elpv_labels(root: Path) -> Path:
+    """Write labels.csv in ELPV's form: the listed cells, and others up to 2,624."""
+    rows = {
+        row.file: (int(row.defect != GOOD), category)
+        for category in TYPES
+        for row in listed(category)
+    }
+    others = (f"images/other{i:04d}.png" for i in range(PHOTOGRAPHS - len(rows)))
+    rows |= dict.fromkeys(others, (0.3333333333333333, "mono"))
+    path = root / LABELS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (f"{file}  {float(p):<18}  {kind}\n" for file, (p, kind) in rows.items())
+    path.write_text("".join(lines))
+    return path
+
+
+def elpv_folder(root: Path, category: str, *, side: int = 6) -> Path:
+    """Write labels.csv and the listed photographs of one category."""
+    elpv_labels(root)
+    for i, row in enumerate(listed(category)):
+        save(root / row.file, pixels(i, side=side), "L")
+    return root
