@@ -2,6 +2,7 @@
 
 import csv
 import tarfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -123,9 +124,17 @@ def elpv_labels(root: Path) -> Path:
     return path
 
 
-def elpv_folder(root: Path, category: str, *, side: int = 6) -> Path:
-    """Write labels.csv and the listed photographs of one category."""
+def elpv_folder(root: Path, category: str, *, side: int = 6, most: int = 120) -> Path:
+    """Write labels.csv and the listed photographs of one category.
+
+    Args:
+      most: largest number of photographs of one split and label.
+    """
     elpv_labels(root)
+    counts: Counter[tuple[str, str]] = Counter()
     for i, row in enumerate(listed(category)):
+        counts[row.split, row.defect] += 1
+        if counts[row.split, row.defect] > most:
+            continue
         save(root / row.file, pixels(i, side=side), "L")
     return root

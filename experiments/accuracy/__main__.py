@@ -139,19 +139,28 @@ def show(results: Mapping[str, Result], baseline: Mapping[str, Result]) -> None:
 
 
 def _all_jobs(settings: Accuracy) -> dict[str, Job]:
-    """What is measured, without data and seed, by the name of its folder."""
+    """What is measured, without data and seed, by the name of its folder.
+
+    Raises:
+      ValueError: if two jobs have one name.
+    """
     jobs: dict[str, Job] = {}
     for candidate in settings.candidates:
+        more: Mapping[str, Job]
         if candidate == "main":
-            jobs |= main_jobs(
+            more = main_jobs(
                 settings.flags,
                 backbones=settings.backbones,
                 methods=settings.methods,
             )
         else:
-            jobs[candidate] = candidate_job(
-                candidate, settings.flags, settings.features
+            job = candidate_job(candidate, settings.flags, settings.features)
+            more = {candidate: job}
+        if twice := jobs.keys() & more.keys():
+            raise ValueError(
+                f"--candidates and --backbones with --methods both name {min(twice)}"
             )
+        jobs |= more
     return jobs
 
 

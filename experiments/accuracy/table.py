@@ -84,8 +84,22 @@ def candidate_table(name: str, result: Result, baseline: Result | None) -> str:
         lines.append([*cells, f"{figures['seconds'] or 0:.0f}"])
     seeds = ", ".join(map(str, result.seeds))
     title = f"{name}: {', '.join(result.settings)}, mean over seeds {seeds}"
-    note = [f"no change is shown: {reason}"] if reason else []
-    return "\n".join([title, "", aligned(heads, lines), *note])
+    notes = [f"no change is shown: {reason}"] if reason else []
+    notes += _partial_means(result)
+    return "\n".join([title, "", aligned(heads, lines), *notes])
+
+
+def _partial_means(result: Result) -> list[str]:
+    """A line on the metrics that some data sets lack, if there are any."""
+    of_sets = [row for name, row in set_means(result).items() if name != ALL]
+    lacking = [
+        short
+        for short, key in _COLUMNS
+        if 0 < sum(row[key] is None for row in of_sets) < len(of_sets)
+    ]
+    if not lacking:
+        return []
+    return [f"mean of {', '.join(lacking)}: over the data sets that have it"]
 
 
 def defect_table(result: Result) -> str:

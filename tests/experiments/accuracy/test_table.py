@@ -73,6 +73,16 @@ def test_a_mean_ignores_a_metric_that_was_not_computed():
     assert _line(alone, "leather")[1] == "-"
 
 
+def test_the_mean_over_data_sets_says_which_have_no_pixel_figures():
+    images_alone = {"metrics": dict.fromkeys(ROWS[0]["metrics"]) | {"image_auroc": 0.5}}
+    rows = [*ROWS, row("elpv", "mono", 0, 0.5) | images_alone]
+    rows += [row("elpv", "mono", 1, 0.5) | images_alone]
+    table = candidate_table("main", result(rows), None)
+    assert _line(table, "elpv")[1:9:2] == ["0.500", "-", "-", "-"]
+    assert "mean of P-AUROC, P-AP, PRO: over the data sets that have it" in table
+    assert "over the data sets" not in candidate_table("main", result(), None)
+
+
 def test_changes_are_computed_from_the_same_candidate():
     better = [r | {"metrics": {k: 0.99 for k in r["metrics"]}} for r in ROWS]
     table = candidate_table("main", result(better), result())
