@@ -16,7 +16,7 @@ from datasets.elpv.table import LABELS, TYPES, read_category
 from datasets.photographs import Category
 from datasets.published import PublishedBuilder
 
-COUNTS = dict.fromkeys(TYPES, Counts(60, 80, 120))
+COUNTS: dict[str, Counts] = {name: Counts(60, 80, 120) for name in TYPES}
 
 
 class Elpv(PublishedBuilder):

@@ -18,6 +18,13 @@ from experiments.run.folder import RunFolder
 from lfq_jax.config import from_json
 
 PROG = "python -m experiments.accuracy"
+CHANGEABLE = (
+    *("candidates", "backbones", "methods", "features", "seeds", "data_sets"),
+    *FOLDER_SETTINGS,
+    "cache_dir",
+)
+"""Settings of an evaluation that `--resume` may change: they say which runs there are,
+and each run keeps its own settings."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,9 @@ class Accuracy:
     out: Path | None = None
     """The evaluation's folder. Default: runs/<date>-<time>-accuracy."""
     resume: Path | None = None
-    """Resume the evaluation in this folder, with the settings it was started with."""
+    """Resume the evaluation in this folder, with the settings it was started with.
+    Flags that say what is measured (candidates, backbones, methods, seeds, data sets
+    and their folders) may be given again. Finished runs are not computed again."""
     cache_dir: Path = field(default_factory=cache_folder)
     """Prepared data and synthetic anomalies are stored here for the next run."""
     baseline: Path = BASELINE
@@ -124,18 +133,21 @@ def read_settings(argv: Sequence[str]) -> Accuracy:
 def resumed_settings(settings: Accuracy, argv: Sequence[str]) -> Accuracy:
     """The settings of the evaluation that `--resume` names; `settings` without it.
 
-    The baseline flags come from the command line, and so does `--cache-dir` if it is
-    given there.
+    The baseline flags come from the command line, and so do `--cache-dir` and what is
+    measured (`CHANGEABLE`) if they are given there.
     """
     if not settings.resume:
         return settings
     config = RunFolder.open(settings.resume, "accuracy").config
     started = from_json(Accuracy, config)
-    is_named = names(argv, "cache_dir")
+    own_flags = argv[: argv.index("--")] if "--" in argv else argv
+    named = {
+        name: getattr(settings, name) for name in CHANGEABLE if names(own_flags, name)
+    }
     return dataclasses.replace(
         started,
+        **named,
         out=None,
-        cache_dir=settings.cache_dir if is_named else started.cache_dir,
         resume=settings.resume,
         baseline=settings.baseline,
         write_baseline=settings.write_baseline,

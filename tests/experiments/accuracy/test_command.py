@@ -10,11 +10,11 @@ from experiments.accuracy import candidates
 from experiments.accuracy.baseline import read_baseline
 from experiments.accuracy.candidates import as_draem, main_job, main_jobs, open_run
 from experiments.accuracy.data_sets import find_sets
-from experiments.accuracy.settings import read_settings
+from experiments.accuracy.settings import read_settings, resumed_settings
 from experiments.few_shot.settings import FewShot
 from experiments.patchcore import runner
 from experiments.run.folder import RunFolder
-from lfq_jax.config import ModelConfig
+from lfq_jax.config import ModelConfig, as_json
 from lfq_jax.quantizers.config import NoneConfig
 from tests.tiny_encoder import write_squeezenet
 from tests.tiny_run import TINY, elsewhere, parts
@@ -227,6 +227,16 @@ def test_a_run_without_results_records_the_commit_at_which_it_continues(
     assert commit_after(place.config_path) == now
     (place.path / "leather").mkdir()
     assert commit_after(place.config_path) == "an earlier one"[:7]
+
+
+def test_a_resumed_evaluation_may_measure_more(tmp_path):
+    started = read_settings(["--seeds", "0", "--shots", "1", "--", "--pictures", "3"])
+    RunFolder.create(tmp_path / "run", as_json(started), "cpu", command="accuracy")
+    argv = ["--resume", str(tmp_path / "run"), "--backbones", "none", "resnet18"]
+    argv += ["--shots", "4", "--", "--seeds", "7"]
+    resumed = resumed_settings(read_settings(argv), argv)
+    assert resumed.backbones == ("none", "resnet18")
+    assert (resumed.seeds, resumed.shots, resumed.flags) == ((0,), 1, started.flags)
 
 
 def _must_not_run(*_arguments, **_options):
