@@ -20,14 +20,9 @@ from experiments.accuracy.baseline import (
     summarise,
     write_baseline,
 )
-from experiments.accuracy.candidates import (
-    Job,
-    candidate_job,
-    main_jobs,
-    open_run,
-    run_jobs,
-)
+from experiments.accuracy.candidates import Job, candidate_job, open_run, run_jobs
 from experiments.accuracy.data_sets import DataSet, find_sets
+from experiments.accuracy.grid import main_jobs
 from experiments.accuracy.settings import (
     PROG,
     Accuracy,

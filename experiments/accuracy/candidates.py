@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from experiments.few_shot.runner import Run, run_together
 from experiments.few_shot.settings import FewShot, read_settings
 from experiments.patchcore import runner as patchcore
 from experiments.patchcore.settings import PatchCore
-from experiments.run.command_line import flag_value
 from experiments.run.data_options import pick_shots
 from experiments.run.folder import RunFolder
 from lfq_jax.config import as_json
@@ -100,49 +98,6 @@ def candidate_job(
     job = PatchCore(features=features, unit_length=candidate == "patchcore_unit")
     patchcore.read_encoder(job)  # refuses a wrong file before anything runs
     return job
-
-
-def main_jobs(
-    flags: Sequence[str], *, backbones: Sequence[str], methods: Sequence[str]
-) -> dict[str, FewShot]:
-    """The main job with every backbone and every method, by the names of both.
-
-    Without `backbones` and `methods` it is the main job as `flags` ask for it, by the
-    name `main`.
-
-    Args:
-      backbones: values of the main job's --backbone.
-      methods: values of the main job's --method.
-
-    Raises:
-      ValueError: if `flags` also name the backbone or the method, or two backbones
-        have one name.
-    """
-    jobs: dict[str, FewShot] = {}
-    for choices in itertools.product(
-        _choices("backbone", backbones, flags), _choices("method", methods, flags)
-    ):
-        name = "-".join(_choice_name(value) for _, value in choices if value) or "main"
-        more = [word for choice in choices if choice[1] for word in choice]
-        if name in jobs:
-            raise ValueError(f"--backbones must have different names, got {name} twice")
-        jobs[name] = main_job([*flags, *more])
-    return jobs
-
-
-def _choices(
-    setting: str, values: Sequence[str], flags: Sequence[str]
-) -> list[tuple[str, str]]:
-    """The flag with each of the values; with an empty value if there are none."""
-    flag = f"--{setting}"
-    if values and flag_value(flags, flag) is not None:
-        raise ValueError(f"{flag} must not follow --: --{setting}s sets it")
-    return [(flag, value) for value in values] or [(flag, "")]
-
-
-def _choice_name(value: str) -> str:
-    """A backbone's or method's name for folders and tables; of a file, its stem."""
-    return Path(value).stem if "/" in value or Path(value).is_file() else value
 
 
 def open_run(job: Job, place: Path) -> RunFolder:

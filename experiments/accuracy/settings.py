@@ -37,12 +37,6 @@ class Accuracy:
     quantizer and without memory bank, trained on DRAEM's anomalies for as many steps.
     `patchcore`: PatchCore on the frozen backbone of `--features`. `patchcore_unit`:
     PatchCore with features scaled to length 1."""
-    backbones: tuple[str, ...] = ()
-    """Backbones to measure `main` with: values of the main job's --backbone. Default:
-    the main job's."""
-    methods: tuple[str, ...] = ()
-    """Methods to measure `main` with, each on every backbone: values of the main job's
-    --method. Default: the main job's."""
     features: Path | None = None
     """Weights file of PatchCore's frozen backbone."""
     leather_dir: Path | None = None
@@ -62,6 +56,12 @@ class Accuracy:
     """Data sets to run. Default: all that are available."""
     categories: tuple[str, ...] = ()
     """Categories to run. Default: all of them."""
+    backbones: tuple[str, ...] = ()
+    """Backbones to measure `main` with: values of the main job's --backbone. Default:
+    the main job's."""
+    methods: tuple[str, ...] = ()
+    """Methods to measure `main` with, each on every backbone: values of the main job's
+    --method. Default: the main job's."""
     shots: int = 2
     """Good parts to learn from, per category."""
     seeds: tuple[int, ...] = (0, 1, 2)

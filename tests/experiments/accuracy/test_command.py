@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 
 from experiments.accuracy import __main__ as accuracy
-from experiments.accuracy import candidates
 from experiments.accuracy.baseline import read_baseline
-from experiments.accuracy.candidates import as_draem, main_job, main_jobs, open_run
+from experiments.accuracy.candidates import as_draem, main_job, open_run
 from experiments.accuracy.data_sets import find_sets
-from experiments.accuracy.settings import read_settings, resumed_settings
+from experiments.accuracy.settings import read_settings
 from experiments.few_shot.settings import FewShot
 from experiments.patchcore import runner
 from experiments.run.folder import RunFolder
-from lfq_jax.config import ModelConfig, as_json
+from lfq_jax.config import ModelConfig
 from lfq_jax.quantizers.config import NoneConfig
 from tests.tiny_encoder import write_squeezenet
 from tests.tiny_run import TINY, elsewhere, parts
@@ -108,29 +107,6 @@ def test_a_pretrained_backbone_is_used_by_the_main_job_and_not_by_draem(weights)
     draem = as_draem(job)
     assert draem.backbone == "none"
     assert draem.model.memory_bank is None
-
-
-def test_the_main_job_is_measured_with_every_backbone(weights):
-    assert list(main_jobs(["--preset", "cpu"], backbones=(), methods=())) == ["main"]
-    jobs = main_jobs(["--preset", "cpu"], backbones=("none", weights), methods=())
-    assert list(jobs) == ["none", "s"]
-    assert [job.backbone for job in jobs.values()] == ["none", weights]
-    assert {job.preset for job in jobs.values()} == {"cpu"}
-    with pytest.raises(ValueError, match="different names, got s twice"):
-        main_jobs([], backbones=(weights, f"./{weights}"), methods=())
-
-
-def test_backbones_and_methods_become_flags_of_the_main_job(monkeypatch):
-    monkeypatch.setattr(candidates, "main_job", lambda flags: flags)
-    jobs = main_jobs(
-        ["--pictures", "3"], backbones=("none", "resnet18"), methods=("knn", "subspace")
-    )
-    assert jobs["resnet18-knn"] == (
-        ["--pictures", "3", "--backbone", "resnet18", "--method", "knn"]
-    )
-    names = ["none-knn", "none-subspace", "resnet18-knn", "resnet18-subspace"]
-    assert list(jobs) == names
-    assert list(main_jobs([], backbones=(), methods=("knn",))) == ["knn"]
 
 
 def test_flags_after_the_dashes_are_the_main_jobs():
@@ -227,16 +203,6 @@ def test_a_run_without_results_records_the_commit_at_which_it_continues(
     assert commit_after(place.config_path) == now
     (place.path / "leather").mkdir()
     assert commit_after(place.config_path) == "an earlier one"[:7]
-
-
-def test_a_resumed_evaluation_may_measure_more(tmp_path):
-    started = read_settings(["--seeds", "0", "--shots", "1", "--", "--pictures", "3"])
-    RunFolder.create(tmp_path / "run", as_json(started), "cpu", command="accuracy")
-    argv = ["--resume", str(tmp_path / "run"), "--backbones", "none", "resnet18"]
-    argv += ["--shots", "4", "--", "--seeds", "7"]
-    resumed = resumed_settings(read_settings(argv), argv)
-    assert resumed.backbones == ("none", "resnet18")
-    assert (resumed.seeds, resumed.shots, resumed.flags) == ((0,), 1, started.flags)
 
 
 def _must_not_run(*_arguments, **_options):
