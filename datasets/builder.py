@@ -69,6 +69,8 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    HAS_MASKS: ClassVar = True
+    """Whether the data set marks where defects are."""
     shows_progress = True
 
     def __init__(self, **options: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import tensorflow_datasets as tfds
 
+from datasets.elpv.builder import Elpv
 from datasets.examples import Examples, read_examples
 from datasets.file_names import printable, require_plain
 from datasets.folder.builder import Folder, FolderConfig
@@ -34,7 +35,11 @@ log = logging.getLogger(__name__)
 _UNFINISHED = "incomplete.*"  # TFDS renames such a folder when it is complete
 _STDOUT_LOCK = threading.RLock()  # stdout is global to the process
 Split = Literal["train", "test"]
-PUBLISHED: dict[str, type[PublishedBuilder]] = {"mvtec_ad": MvtecAd, "visa": Visa}
+PUBLISHED: dict[str, type[PublishedBuilder]] = {
+    "mvtec_ad": MvtecAd,
+    "visa": Visa,
+    "elpv": Elpv,
+}
 
 
 def _check_one_of(value: str, known: Sequence[str], name: str) -> None:
@@ -92,7 +97,7 @@ def _published_builder(
     builder_class = PUBLISHED[dataset]
     found = builder_class.find(
         category,
-        _require_data_dir(dataset, data_dir),
+        data_dir or builder_class.default_data_dir(),
         scratch=cache_dir,
         allow_partial=allow_partial,
         progress=progress,
@@ -149,6 +154,7 @@ def load(
 
     Args:
       data_dir: the folder with the data; `folder`, `mvtec_ad` and `visa` need it.
+        Without it, `elpv` is read from its package.
       cache_dir: the folder for the prepared copy.
       kind: for `folder`: texture, object, or auto.
       progress: show the progress of the preparation.
@@ -190,7 +196,13 @@ def _check_test_split(
     category: str, builder: Any, test: Examples, on_leak: OnLeak
 ) -> None:
     """Warn of defects without a mask, and handle exact copies of training images."""
-    _warn_of_unmasked(category, test)
+    if builder.HAS_MASKS:
+        _warn_of_unmasked(category, test)
+    else:
+        warn_once(
+            f"{builder.name} has image labels alone, no masks: only image-level "
+            "metrics are computed"
+        )
     if on_leak != "ignore":
         report_leaks(exact_leaks(read_examples(builder, "train"), test), on_leak)
 

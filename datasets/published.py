@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from datasets.builder import SPLITS, AnomalyDatasetBuilder, Counts, Record
 from datasets.photographs import Category, read_record
-from datasets.source import Official
 
 ALLOW_PARTIAL = "To use it anyway, set allow_partial (--allow-partial)"
 
@@ -20,7 +19,6 @@ class PublishedBuilder(AnomalyDatasetBuilder, skip_registration=True):
         published numbers.
     """
 
-    OFFICIAL: ClassVar[Official]
     COUNTS: ClassVar[Mapping[str, Counts]]
 
     def __init__(self, *, allow_partial: bool = False, **options: Any) -> None:
@@ -48,6 +46,15 @@ class PublishedBuilder(AnomalyDatasetBuilder, skip_registration=True):
         """
 
     @classmethod
+    def default_data_dir(cls) -> Path:
+        """The folder that is read if no other one is named.
+
+        Raises:
+          ValueError: there is none.
+        """
+        raise ValueError(f"--dataset {cls.name} needs --data-dir")
+
+    @classmethod
     @abc.abstractmethod
     def kind(cls, category: str) -> str:
         """The category's kind: texture or object."""
@@ -72,7 +79,7 @@ class PublishedBuilder(AnomalyDatasetBuilder, skip_registration=True):
             if category not in self._found:
                 found = self.find(
                     category,
-                    Path(dl_manager.manual_dir),
+                    self._manual_dir(dl_manager),
                     scratch=Path(self.data_dir_root),
                     allow_partial=self.allow_partial,
                     progress=self.shows_progress,
@@ -80,6 +87,10 @@ class PublishedBuilder(AnomalyDatasetBuilder, skip_registration=True):
                 self.check(found, allow_partial=self.allow_partial)
                 self.use(found)
         return super()._split_generators(dl_manager)
+
+    def _manual_dir(self, dl_manager: Any) -> Path:
+        """TFDS's folder of files that the user has put there."""
+        return Path(dl_manager.manual_dir)
 
     def _splits(self) -> tuple[str, ...]:
         tests = any(found.test for found in self._found.values())

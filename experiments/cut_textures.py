@@ -9,6 +9,7 @@ defect. The code that draws the defects is not the generator that detectors are 
 with, so that no detector has seen similar anomalies.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ _LEAST_PIXEL_CHANGE = 4.0  # grey levels; other pixels are not part of a defect
 _DRAWS = 100  # attempts to draw a visible defect
 _OVERSAMPLING = 4  # lines are drawn at this factor and averaged
 
-Image8 = UInt8[np.ndarray, "s s 3"]
+Image8 = UInt8[np.ndarray, "h w 3"]
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,12 @@ class CutTextures:
     out: Path
     """The data set's new folder."""
     side_px: int = 200
-    """Side of the squares to cut. A photograph's longer side must be at least twice as
-    long. Its shorter side must be at least as long, plus a quarter for every shot but
-    the first."""
+    """Width of the parts to cut. A photograph's longer side must be at least twice as
+    long."""
+    proportion: float = 1.0
+    """Height of a part divided by its width: 1 cuts squares, 2.5 tall parts. A
+    photograph's shorter side must be at least a part's height, plus a quarter of it for
+    every shot but the first."""
     shots: int = 2
     """Good parts to learn from, per category."""
     good: int = 10
@@ -53,7 +57,8 @@ class CutTextures:
     """Chooses the places to cut and the defects."""
 
     def __post_init__(self) -> None:
-        require_at_least(self, side_px=LEAST_PX, shots=1, good=1, defects=1, seed=0)
+        require_at_least(self, side_px=LEAST_PX, proportion=1, shots=1, good=1)
+        require_at_least(self, defects=1, seed=0)
         if any(path.is_dir() for path in self.photographs):
             return  # checked again with the files of the folder
         stems = [path.stem for path in self.photographs]
@@ -65,26 +70,38 @@ class CutTextures:
                 f"of one are put on another, got {got}"
             )
 
+    @property
+    def part_shape(self) -> tuple[int, int]:
+        """Height and width of a part."""
+        return round(self.side_px * self.proportion), self.side_px
+
 
 class Defective(NamedTuple):
     """An image of a part with a defect, and the defect's mask."""
 
     image: Image8
-    mask: Bool[np.ndarray, "s s"]
+    mask: Bool[np.ndarray, "h w"]
 
 
-Grey = Float32[np.ndarray, "s s 3"]
+Grey = Float32[np.ndarray, "h w 3"]
 """Grey levels that are not rounded yet."""
 DrawDefect = Callable[[Image8, Image8, np.random.Generator], Grey]
 
 
-def spot(side: int, rng: np.random.Generator) -> Float32[np.ndarray, "s s"]:
-    """1 in a ragged blob that covers 1 to 5 % of a square, 0 outside."""
+def _scale(image: Image8) -> float:
+    """The side of a square of the image's area, in pixels. Defects have this scale."""
+    height, width = image.shape[:2]
+    return math.sqrt(height * width)
+
+
+def spot(image: Image8, rng: np.random.Generator) -> Float32[np.ndarray, "h w"]:
+    """1 in a ragged blob that covers 1 to 5 % of an image, 0 outside."""
     from scipy import ndimage
 
-    rows, columns = np.mgrid[:side, :side] / side
-    row, column = rng.uniform(0.2, 0.8, 2)
-    ragged = ndimage.gaussian_filter(rng.standard_normal((side, side)), side / 14)
+    shape, scale = image.shape[:2], _scale(image)
+    rows, columns = np.mgrid[: shape[0], : shape[1]] / scale
+    row, column = rng.uniform(0.2, 0.8, 2) * (np.array(shape) / scale)
+    ragged = ndimage.gaussian_filter(rng.standard_normal(shape), scale / 14)
     height = 0.04 * ragged / ragged.std() - np.hypot(rows - row, columns - column)
     inside = height >= np.quantile(height, 1 - rng.uniform(0.01, 0.05))
     return inside.astype(np.float32)
@@ -94,7 +111,7 @@ def foreign(image: Image8, other: Image8, rng: np.random.Generator) -> Grey:
     """A spot of another texture, opaque or translucent."""
     from scipy import ndimage
 
-    share = ndimage.gaussian_filter(spot(len(image), rng), 1.0)[..., None]
+    share = ndimage.gaussian_filter(spot(image, rng), 1.0)[..., None]
     share *= np.float32(rng.uniform(0.5, 1.0))
     return image + share * (other.astype(np.float32) - image)
 
@@ -103,7 +120,7 @@ def stain(image: Image8, other: Image8, rng: np.random.Generator) -> Grey:
     """A darker or brighter spot with a soft rim."""
     from scipy import ndimage
 
-    share = ndimage.gaussian_filter(spot(len(image), rng), 2.0)[..., None]
+    share = ndimage.gaussian_filter(spot(image, rng), 2.0)[..., None]
     share *= np.float32(rng.choice([-1, 1]) * rng.uniform(0.25, 0.5))
     return image * (1 + share)
 
@@ -112,16 +129,17 @@ def scratch(image: Image8, other: Image8, rng: np.random.Generator) -> Grey:
     """A winding line, dark or bright, 1 to 3 pixels wide; wider above 256 px."""
     from PIL import Image, ImageDraw
 
-    side = len(image) * _OVERSAMPLING
-    canvas = Image.new("L", (side, side))
-    point, heading = rng.uniform(0.15, 0.85, 2) * side, rng.uniform(0, 2 * np.pi)
+    size = np.array(image.shape[1::-1]) * _OVERSAMPLING  # width and height
+    side = _scale(image) * _OVERSAMPLING
+    canvas = Image.new("L", tuple(size.tolist()))
+    point, heading = rng.uniform(0.15, 0.85, 2) * size, rng.uniform(0, 2 * np.pi)
     points = [tuple(point)]
     for _ in range(12):
         heading += rng.normal(0, 0.25)
         step = np.array([np.cos(heading), np.sin(heading)])
         point = point + step * side * rng.uniform(0.02, 0.05)
         points.append(tuple(point))
-    width = round(_OVERSAMPLING * rng.uniform(1, 3) * max(1.0, len(image) / 256))
+    width = round(_OVERSAMPLING * rng.uniform(1, 3) * max(1.0, _scale(image) / 256))
     ImageDraw.Draw(canvas).line(points, fill=255, width=width, joint="curve")
     line = np.asarray(canvas.reduce(_OVERSAMPLING), np.float32)[..., None] / 255
     line *= np.float32(rng.uniform(0.5, 0.9))
@@ -159,21 +177,22 @@ class Texture(NamedTuple):
 
     def shots(self, settings: CutTextures) -> Iterator[Image8]:
         """The shots, cut from the left side, evenly spaced from top to bottom."""
-        side = settings.side_px
-        tops = np.linspace(0, self.image.shape[0] - side, settings.shots)
-        return (self._cut(round(top), 0, side) for top in tops)
+        height, width = settings.part_shape
+        tops = np.linspace(0, self.image.shape[0] - height, settings.shots)
+        return (self._cut(round(top), 0, height, width) for top in tops)
 
     def part(self, settings: CutTextures, rng: np.random.Generator) -> Image8:
         """One part, cut at random to the right of the shots."""
-        side, (height, width) = settings.side_px, self.image.shape[:2]
-        top = int(rng.integers(height - side + 1))
-        return self._cut(top, int(rng.integers(side, width - side + 1)), side)
+        height, width = settings.part_shape
+        top = int(rng.integers(self.image.shape[0] - height + 1))
+        left = int(rng.integers(width, self.image.shape[1] - width + 1))
+        return self._cut(top, left, height, width)
 
-    def _cut(self, top: int, left: int, side: int) -> Image8:
-        return self.image[top : top + side, left : left + side]
+    def _cut(self, top: int, left: int, height: int, width: int) -> Image8:
+        return self.image[top : top + height, left : left + width]
 
 
-def read_texture(path: Path, *, side_px: int, shots: int) -> Texture:
+def read_texture(path: Path, settings: CutTextures) -> Texture:
     """The photograph, turned so that its longer side is horizontal.
 
     Raises:
@@ -185,11 +204,14 @@ def read_texture(path: Path, *, side_px: int, shots: int) -> Texture:
         raise ValueError(f"--photographs {path} does not exist")
     image = read_image(path)
     height, width = image.shape[:2]
-    length, least = 2 * side_px, side_px + (shots - 1) * -(-side_px // 4)
+    part_height, part_width = settings.part_shape
+    length = 2 * part_width
+    least = part_height + (settings.shots - 1) * -(-part_height // 4)
     if max(height, width) < length or min(height, width) < least:
         raise ValueError(
             f"--photographs {path} must be at least {length} x {least} pixels for "
-            f"{shots} shots of --side-px {side_px}, got {width} x {height}"
+            f"{settings.shots} shots of {part_width} x {part_height} px (--side-px, "
+            f"--proportion), got {width} x {height}"
         )
     is_landscape = width >= height
     return Texture(path, image if is_landscape else image.transpose(1, 0, 2))
@@ -227,8 +249,22 @@ def files(
             yield f"ground_truth/{kind}/{i:03}_mask.png", mask
 
 
+def cut(settings: CutTextures) -> None:
+    """Read the photographs and write the data set.
+
+    Raises:
+      ValueError: if a photograph cannot be used.
+      FileExistsError: if the data set's folder exists.
+    """
+    write([read_texture(path, settings) for path in settings.photographs], settings)
+
+
 def write(textures: Sequence[Texture], settings: CutTextures) -> None:
-    """Write the data set. Its folder gets its final name after the last file."""
+    """Write the data set. Its folder gets its final name after the last file.
+
+    Raises:
+      FileExistsError: if the folder exists.
+    """
     from PIL import Image
 
     from datasets.files import filled_atomically
@@ -260,8 +296,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if settings.out.exists():
             raise ValueError(f"--out {settings.out} exists: choose another folder")
         settings = _with_files(settings)
-        sizes = {"side_px": settings.side_px, "shots": settings.shots}
-        write([read_texture(path, **sizes) for path in settings.photographs], settings)
+        cut(settings)
         print(settings.out)
 
 

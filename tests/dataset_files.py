@@ -2,11 +2,15 @@
 
 import csv
 import tarfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from datasets.builder import GOOD
+from datasets.elpv.table import LABELS, PHOTOGRAPHS, TYPES, listed
 
 SIDE = 12
 
@@ -102,3 +106,35 @@ def packed(folder: Path, archive: Path, *, mode: str = "w:xz") -> Path:
         for path in sorted(folder.iterdir()):
             tar.add(path, path.name)
     return archive
+
+
+def elpv_labels(root: Path) -> Path:
+    """Write labels.csv in ELPV's form: the listed cells, and others up to 2,624."""
+    rows = {
+        row.file: (int(row.defect != GOOD), category)
+        for category in TYPES
+        for row in listed(category)
+    }
+    others = (f"images/other{i:04d}.png" for i in range(PHOTOGRAPHS - len(rows)))
+    rows |= dict.fromkeys(others, (0.3333333333333333, "mono"))
+    path = root / LABELS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (f"{file}  {float(p):<18}  {kind}\n" for file, (p, kind) in rows.items())
+    path.write_text("".join(lines))
+    return path
+
+
+def elpv_folder(root: Path, category: str, *, side: int = 6, most: int = 120) -> Path:
+    """Write labels.csv and the listed photographs of one category.
+
+    Args:
+      most: largest number of photographs of one split and label.
+    """
+    elpv_labels(root)
+    counts: Counter[tuple[str, str]] = Counter()
+    for i, row in enumerate(listed(category)):
+        counts[row.split, row.defect] += 1
+        if counts[row.split, row.defect] > most:
+            continue
+        save(root / row.file, pixels(i, side=side), "L")
+    return root

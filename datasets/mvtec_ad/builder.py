@@ -49,7 +49,6 @@ class MvtecAd(PublishedBuilder):
         "and put the archive, or the folders it contains, into manual_dir."
     )
     BUILDER_CONFIGS: ClassVar = configurations(COUNTS)
-    OFFICIAL: ClassVar = OFFICIAL
     COUNTS: ClassVar = COUNTS
 
     @classmethod

@@ -44,7 +44,6 @@ class Visa(PublishedBuilder):
         "archive, or the folders it contains, into manual_dir."
     )
     BUILDER_CONFIGS: ClassVar = configurations(COUNTS)
-    OFFICIAL: ClassVar = OFFICIAL
     COUNTS: ClassVar = COUNTS
 
     @classmethod

@@ -1,1 +1,1 @@
-"""The fixed evaluation: candidates measured on three data sets over several seeds."""
+"""The fixed evaluation: candidates measured on seven data sets over several seeds."""

@@ -1,7 +1,8 @@
-"""The fixed, small evaluation that decides what is kept: 2-shot, three data sets.
+"""The fixed, small evaluation that decides what is kept: 2-shot, seven data sets.
 
-    python -m experiments.accuracy --leather-dir DIR --tiles-dir DIR
+    python -m experiments.accuracy --leather-dir DIR --tiles-dir DIR --dtd-dir DIR
     python -m experiments.accuracy --seeds 0 --categories gear -- --train.epochs 20
+    python -m experiments.accuracy --backbones none squeezenet.npz --methods knn lfquiad
 
 Every candidate is given the same shots and is measured by the same code. Flags after
 `--` are the main job's own. Finished runs are skipped.
@@ -11,6 +12,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from experiments.accuracy.baseline import (
     Result,
@@ -20,13 +22,19 @@ from experiments.accuracy.baseline import (
 )
 from experiments.accuracy.candidates import Job, candidate_job, open_run, run_jobs
 from experiments.accuracy.data_sets import DataSet, find_sets
+from experiments.accuracy.grid import main_jobs
 from experiments.accuracy.settings import (
     PROG,
     Accuracy,
     read_settings,
     resumed_settings,
 )
-from experiments.accuracy.table import candidate_table, defect_table, summary
+from experiments.accuracy.table import (
+    candidate_table,
+    defect_table,
+    spread_table,
+    summary,
+)
 from experiments.run.compile_cache import keep_compiled
 from experiments.run.folder import make_or_open
 from experiments.run.interruption import resumable, stopped
@@ -56,13 +64,27 @@ def _select_categories(
     return [data for data in kept if data.categories]
 
 
+class Measured(NamedTuple):
+    """The rows of all runs of one candidate."""
+
+    rows: list[dict[str, Any]]
+    """Rows of results.jsonl, each with the name of its data set as `part`."""
+    commits: list[str]
+    """Commits at which the rows were measured."""
+
+    @property
+    def result(self) -> Result:
+        """Means over the seeds."""
+        return summarise(self.rows, self.commits)
+
+
 def run(
     settings: Accuracy,
     jobs: Mapping[str, Job],
     sets: Sequence[DataSet],
     folder: Path,
-) -> dict[str, Result]:
-    """Results of every candidate, after the runs that `folder` lacks."""
+) -> dict[str, Measured]:
+    """The rows of every candidate, after the runs that `folder` lacks."""
     return {
         candidate: _run_candidate(settings, job, sets, folder / candidate)
         for candidate, job in jobs.items()
@@ -71,8 +93,8 @@ def run(
 
 def _run_candidate(
     settings: Accuracy, job: Job, sets: Sequence[DataSet], folder: Path
-) -> Result:
-    """The result of one candidate; one run per data set and seed, in `folder`."""
+) -> Measured:
+    """The rows of one candidate; one run per data set and seed, in `folder`."""
     jobs, data_set_of = {}, {}  # by the name of the run
     for data in sets:
         for seed in settings.seeds:
@@ -84,6 +106,7 @@ def _run_candidate(
                 seed=seed,
                 dataset=data.dataset,
                 data_dir=data.data_dir,
+                kind=data.kind,
                 categories=data.categories,
                 cache_dir=settings.cache_dir,
             )
@@ -96,7 +119,7 @@ def _run_candidate(
         for row in run_folder.results()
     ]
     commits = [run_folder.commit for run_folder in folders.values()]
-    return summarise(rows, commits)
+    return Measured(rows, commits)
 
 
 def show(results: Mapping[str, Result], baseline: Mapping[str, Result]) -> None:
@@ -110,6 +133,54 @@ def show(results: Mapping[str, Result], baseline: Mapping[str, Result]) -> None:
     print(f"\n{summary(results, baseline)}")
 
 
+def _all_jobs(settings: Accuracy) -> dict[str, Job]:
+    """What is measured, without data and seed, by the name of its folder.
+
+    Raises:
+      ValueError: if two jobs have one name.
+    """
+    jobs: dict[str, Job] = {}
+    for candidate in settings.candidates:
+        more: Mapping[str, Job]
+        if candidate == "main":
+            more = main_jobs(
+                settings.flags,
+                backbones=settings.backbones,
+                methods=settings.methods,
+            )
+        else:
+            job = candidate_job(candidate, settings.flags, settings.features)
+            more = {candidate: job}
+        if twice := jobs.keys() & more.keys():
+            raise ValueError(
+                f"--candidates and --backbones with --methods both name {min(twice)}"
+            )
+        jobs |= more
+    return jobs
+
+
+def _check_baseline_sets(
+    baseline: Mapping[str, Result],
+    jobs: Mapping[str, Job],
+    sets: Sequence[DataSet],
+    skipped: Sequence[str],
+) -> None:
+    """Refuse to write a baseline that loses a data set of the previous one.
+
+    Raises:
+      ValueError: names a data set that would be lost.
+    """
+    measured = {data.name for data in sets}
+    for name in jobs.keys() & baseline.keys():
+        for part in baseline[name].figures:
+            if part not in measured:
+                reasons = [line for line in skipped if line.startswith(f"{part} ")]
+                reason = reasons[0] if reasons else f"{part} is not among --data-sets"
+                raise ValueError(
+                    f"--write-baseline needs every data set of the baseline; {reason}"
+                )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command. Returns only if the evaluation is complete."""
     argv = sys.argv[1:] if argv is None else argv
@@ -118,18 +189,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with one_line_errors():
         settings = resumed_settings(settings, argv)
-        jobs = {
-            candidate: candidate_job(candidate, settings.flags, settings.features)
-            for candidate in settings.candidates
-        }
+        jobs = _all_jobs(settings)
         baseline = read_baseline(settings.baseline)
         sets, skipped = find_sets(
-            settings.leather_dir,
-            settings.tiles_dir,
+            settings.folders,
             cache_dir=settings.cache_dir / "accuracy",
+            names=settings.data_sets,
         )
-        if settings.write_baseline and skipped:
-            raise ValueError(f"--write-baseline needs every data set; {skipped[0]}")
+        if settings.write_baseline:
+            _check_baseline_sets(baseline, jobs, sets, skipped)
         sets = _select_categories(sets, settings.categories)
         keep_compiled(settings.cache_dir)
         folder = make_or_open(
@@ -142,8 +210,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         for line in skipped:
             print(line)
         with resumable(stopped(PROG, folder.path)), folder.in_use():
-            results = run(settings, jobs, sets, folder.path)
+            measured = run(settings, jobs, sets, folder.path)
+        results = {name: found.result for name, found in measured.items()}
         show(results, baseline)
+        rows = {name: found.rows for name, found in measured.items()}
+        print(f"\n{spread_table(rows)}")
         print(f"\nruns      {folder.path}/<candidate>/<data set>-seed<seed>")
         if settings.write_baseline:
             write_baseline(settings.baseline, results)

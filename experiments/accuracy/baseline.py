@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.accuracy.data_sets import RENDERED
 from experiments.report.results_table import common_settings
 from experiments.run.json_files import read_json
 
@@ -56,7 +57,7 @@ def summarise(rows: Sequence[dict[str, Any]], commits: Sequence[str]) -> Result:
         values = {name: row["metrics"].get(name) for name in METRICS}
         seconds = {"seconds": row["seconds"]["total"]}
         part.setdefault(row["category"], []).append(values | seconds)
-        if row["dataset"] == "folder":
+        if row["dataset"] != RENDERED:
             for defect, defect_values in row["per_defect"].items():
                 part_defects = defects.setdefault(row["part"], {})
                 part_defects.setdefault(defect, []).append(defect_values)

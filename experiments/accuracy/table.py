@@ -1,9 +1,11 @@
 """The tables that an evaluation prints: every candidate's metrics and their changes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from experiments.accuracy.baseline import Figures, Result, mean_figures
 from experiments.report.results_table import NOT_COMPUTED, aligned, figure
+from experiments.report.spread import cell, spread
 
 _COLUMNS = (
     ("I-AUROC", "image_auroc"),
@@ -82,8 +84,22 @@ def candidate_table(name: str, result: Result, baseline: Result | None) -> str:
         lines.append([*cells, f"{figures['seconds'] or 0:.0f}"])
     seeds = ", ".join(map(str, result.seeds))
     title = f"{name}: {', '.join(result.settings)}, mean over seeds {seeds}"
-    note = [f"no change is shown: {reason}"] if reason else []
-    return "\n".join([title, "", aligned(heads, lines), *note])
+    notes = [f"no change is shown: {reason}"] if reason else []
+    notes += _partial_means(result)
+    return "\n".join([title, "", aligned(heads, lines), *notes])
+
+
+def _partial_means(result: Result) -> list[str]:
+    """A line on the metrics that some data sets lack, if there are any."""
+    of_sets = [row for name, row in set_means(result).items() if name != ALL]
+    lacking = [
+        short
+        for short, key in _COLUMNS
+        if 0 < sum(row[key] is None for row in of_sets) < len(of_sets)
+    ]
+    if not lacking:
+        return []
+    return [f"mean of {', '.join(lacking)}: over the data sets that have it"]
 
 
 def defect_table(result: Result) -> str:
@@ -122,3 +138,38 @@ def _summary_cell(figures: Figures | None) -> str:
     if figures is None:
         return NOT_COMPUTED
     return " / ".join(figure(figures[key]) for key in _SUMMARY_METRICS)
+
+
+def spread_table(rows: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Mean and deviation over the seeds, by data set, backbone and method.
+
+    Args:
+      rows: rows of results.jsonl by candidate, each with its data set as `part`.
+    """
+    parts = dict.fromkeys(row["part"] for found in rows.values() for row in found)
+    lines = []
+    for part in parts:
+        for candidate, found in rows.items():
+            of_part = [row for row in found if row["part"] == part]
+            if not of_part:
+                continue
+            cells = [
+                cell(spread(of_part, ("metrics", key)), 3) for key in _SUMMARY_METRICS
+            ]
+            seconds = cell(spread(of_part, ("seconds", "total")), 0)
+            backbone = str(of_part[0]["backbone"])
+            lines.append(
+                [part, backbone, _method(candidate, of_part[0]), *cells, seconds]
+            )
+    heads = ["data set", "backbone", "method", "I-AUROC", "P-AUROC", "PRO", "seconds"]
+    note = (
+        "mean over the categories and seeds, ± standard deviation over the seeds; "
+        "seconds per category"
+    )
+    return f"{aligned(heads, lines)}\n{note}"
+
+
+def _method(candidate: str, row: Mapping[str, Any]) -> str:
+    """The method of a row: what the row says, or else the candidate's."""
+    is_yardstick = candidate in ("draem", "patchcore", "patchcore_unit")
+    return candidate if is_yardstick else str(row.get("method") or "lfquiad")

@@ -19,6 +19,7 @@ METRICS = (
     "pro",
 )
 
+NO_MASKS = "no defective test image has a mask"
 BOOTSTRAP = BootstrapConfig()
 """How the intervals of a category's metrics are computed."""
 
@@ -69,13 +70,24 @@ def measure(
         }
     return Measured(
         metrics={name: getattr(overall, name) for name in METRICS},
-        not_computed=dict(overall.not_computed),
+        not_computed=_reasons(overall, truths),
         image_auroc_by_score=by_score,
         per_defect=per_defect,
         intervals={
             name: (low, high) for name, (low, high) in overall.intervals.items()
         },
     )
+
+
+def _reasons(overall: Evaluation, truths: Sequence[GroundTruth]) -> dict[str, str]:
+    """Why metrics are missing, by metric."""
+    defective = [truth for truth in truths if truth.label]
+    if not defective or any(truth.has_mask for truth in defective):
+        return dict(overall.not_computed)
+    return {
+        name: reason if name.startswith("image") else NO_MASKS
+        for name, reason in overall.not_computed.items()
+    }
 
 
 def _evaluated(

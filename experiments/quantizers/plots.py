@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.quantizers.settings import row_folder
-from experiments.quantizers.table import pareto_front, spread, variants_of
+from experiments.quantizers.table import pareto_front, variants_of
 from experiments.report.plotting import new_figure, write_figure
+from experiments.report.spread import spread
 from experiments.run.training_log import Series, TrainingLog
 
 PSNR = ("reconstruction", "psnr_good")

@@ -20,7 +20,7 @@ class DataOptions:
     """Name of a data set, or `folder` for your own images."""
     data_dir: Path | None = None
     """Folder or archive that holds the data. For `folder`: a folder in MVTec layout,
-    with one sub-folder per category."""
+    with one sub-folder per category. `elpv` is read from its package by default."""
     kind: Literal["auto", "texture", "object"] = "auto"
     """For `folder`: whether the images show a texture or an object."""
     categories: tuple[str, ...] = ()

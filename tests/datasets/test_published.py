@@ -323,7 +323,7 @@ def test_preparation_without_progress_prints_nothing(tmp_path, mvtec, capsys, ca
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
 
 
-@pytest.mark.parametrize("name", ["mvtec_ad", "visa", "dtd", "folder", "rendered_ad"])
+@pytest.mark.parametrize("name", [*datasets.NAMES, "dtd"])
 def test_every_data_set_has_a_description_and_a_citation(name):
     folder = Path(datasets.__file__).parent / name
     metadata = dataset_metadata.load(epath.Path(folder))

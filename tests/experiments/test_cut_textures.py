@@ -8,7 +8,7 @@ from PIL import Image
 
 import datasets
 from experiments import cut_textures
-from experiments.cut_textures import DEFECTS, defective, read_texture
+from experiments.cut_textures import DEFECTS, CutTextures, defective, read_texture
 
 SIDE = 64
 
@@ -80,10 +80,24 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
     assert first != bytes_of("c", 4)
 
 
+def test_parts_can_be_taller_than_wide(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / "sand.png", tmp_path / "moss.png"]
+    for path in paths:
+        Image.fromarray(rng.integers(60, 200, (240, 300, 3), np.uint8)).save(path)
+    flags = ["--photographs", *paths, "--proportion", 2.5, "--defects", 1]
+    out = cut(tmp_path / "cut", *flags)
+    where = {"data_dir": out, "cache_dir": tmp_path / "cache"}
+    test = list(datasets.load("folder", "moss", "test", **where))
+    assert {example.image.shape for example in test} == {(160, SIDE, 3)}
+    assert all(example.mask.any() == bool(example.label) for example in test)
+
+
+@pytest.mark.parametrize("shape", [(96, 96, 3), (160, 64, 3)], ids=["square", "tall"])
 @pytest.mark.parametrize("kind", DEFECTS)
-def test_a_mask_marks_the_changed_pixels_and_the_change_is_visible(kind):
+def test_a_mask_marks_the_changed_pixels_and_the_change_is_visible(kind, shape):
     rng = np.random.default_rng(1)
-    image, other = rng.integers(60, 200, (2, 96, 96, 3), np.uint8)
+    image, other = rng.integers(60, 200, (2, *shape), np.uint8)
     for _ in range(8):
         part = defective(DEFECTS[kind], image, other, rng)
         assert part is not None
@@ -95,7 +109,8 @@ def test_a_mask_marks_the_changed_pixels_and_the_change_is_visible(kind):
 
 
 def test_a_photograph_in_portrait_format_is_cut_along_its_length(photographs):
-    upright = read_texture(photographs[1], side_px=SIDE, shots=2)
+    settings = CutTextures(tuple(photographs), Path("cut"), side_px=SIDE)
+    upright = read_texture(photographs[1], settings)
     assert upright.image.shape == (90, 190, 3)
 
 
@@ -121,6 +136,8 @@ def test_a_texture_that_shows_no_defect_is_refused_without_leaving_files(
         (["sand.png", "low.png"], "got 200 x 70"),
         (["sand.png", "text.png"], "text.png cannot be read as an image"),
         (["sand.png", "moss.png", "--side-px", "8"], "--side-px must be at least 64"),
+        (["sand.png", "moss.png", "--proportion", "0.5"], "--proportion must be at"),
+        (["sand.png", "moss.png", "--proportion", "2"], "2 shots of 64 x 128 px"),
         (["sand.png", "moss.png", "--shots", "0"], "--shots must be at least 1, got 0"),
         (["sand.png", "moss.png", "--defect", "3"], "--defect"),
     ],

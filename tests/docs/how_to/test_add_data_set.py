@@ -29,7 +29,9 @@ def test_the_smallest_builder_works(tmp_path, monkeypatch):
 
 
 def test_tfds_finds_the_builders_by_name(tmp_path):
-    for name in ("mvtec_ad/screw", "visa/all", "rendered_ad/gear", "dtd/woven"):
+    for name in (
+        *("mvtec_ad/screw", "visa/all", "elpv/poly", "rendered_ad/gear", "dtd/woven"),
+    ):
         builder = tfds.builder(name, data_dir=tmp_path)
         assert f"{builder.name}/{builder.builder_config.name}" == name  # type: ignore
         assert type(builder).__module__.startswith(f"{datasets.__name__}.")
@@ -38,5 +40,5 @@ def test_tfds_finds_the_builders_by_name(tmp_path):
 def test_every_table_row_names_a_builder():
     text = (PROJECT / PAGE).read_text()
     rows = [line for line in text.splitlines() if line.startswith("| `")]
-    named = {row.split("`")[1] for row in rows[:5]}
+    named = {row.split("`")[1] for row in rows[:6]}
     assert named == {*datasets.NAMES, "dtd"}

@@ -8,7 +8,7 @@ import pytest
 from experiments.accuracy import __main__ as accuracy
 from experiments.accuracy.baseline import read_baseline
 from experiments.accuracy.candidates import as_draem, main_job, open_run
-from experiments.accuracy.data_sets import find_sets, sampled
+from experiments.accuracy.data_sets import find_sets
 from experiments.accuracy.settings import read_settings
 from experiments.few_shot.settings import FewShot
 from experiments.patchcore import runner
@@ -52,10 +52,21 @@ def real(parts: Path) -> Path:
         (["--shots", "0"], "--shots must be at least 1, got 0"),
         (["--leather-dir", "nowhere"], "--leather-dir nowhere does not exist"),
         (["--tiles-dir", "nowhere"], "--tiles-dir nowhere does not exist"),
+        (["--cookies-dir", "nowhere"], "--cookies-dir nowhere does not exist"),
+        (["--dtd-dir", "nowhere"], "--dtd-dir nowhere does not exist"),
+        (["--elpv-dir", "nowhere"], "--elpv-dir nowhere does not exist"),
+        (["--data-sets", "cooky"], "got cooky; did you mean cookie?"),
+        (
+            ["--data-sets", "cookie"],
+            "--data-sets cookie is not available: --cookies-dir",
+        ),
+        (["--backbones", "none", "none"], "--backbones must be one or more different"),
+        (["--methods", "knn", "--candidates", "draem"], "--methods needs main among"),
+        (["--backbones", "none", "--", "--backbone", "x.npz"], "--backbones sets it"),
         (["--categories", "gaer"], "--categories must be some of"),
         (["--resume", "nothing"], "nothing holds no run"),
         (["--write-baseline", "--categories", "gear"], "needs every category"),
-        (["--write-baseline"], "needs every data set; leather is skipped"),
+        (["--write-baseline"], "needs every data set of the baseline; leather is"),
         (["--", "--seed", "3"], "--seed must not follow --: the evaluation sets it"),
         (["--", "--cache-dir", "x"], "--cache-dir must not follow --: the"),
         (["--", "--dataset", "visa"], "--dataset must not follow --: the"),
@@ -72,44 +83,6 @@ def test_a_mistake_prints_one_line_and_exits_with_2(
     assert expected in message
     assert "Traceback" not in message
     assert not (tmp_path / "runs").exists()
-
-
-def test_a_folder_without_the_category_is_refused_by_the_flags_name(capsys, parts):
-    with pytest.raises(SystemExit):
-        accuracy.main(["--tiles-dir", str(parts)])
-    message = capsys.readouterr().err
-    assert f"--tiles-dir {parts} must be or contain a folder magnetic_tile" in message
-
-
-def test_data_sets_without_a_folder_are_skipped_with_a_line(real, tmp_path):
-    found, skipped = find_sets(None, real, cache_dir=tmp_path)
-    assert [data.name for data in found] == ["rendered_ad", "magnetic_tile"]
-    assert skipped == ["leather is skipped: --leather-dir is not given"]
-    by_category_folder, _ = find_sets(real / "leather", None, cache_dir=tmp_path)
-    assert by_category_folder[1].categories == ("leather",)
-
-
-def test_the_sample_is_always_the_same_and_includes_the_masks(real, tmp_path):
-    root = real / "magnetic_tile"
-    samples = [
-        {
-            str(path.relative_to(folder))
-            for path in folder.rglob("*.png")
-            if "train" not in path.parts
-        }
-        for folder in (
-            sampled(root, count=4, cache_dir=tmp_path / "a"),
-            sampled(root, count=4, cache_dir=tmp_path / "b"),
-        )
-    ]
-    assert samples[0] == samples[1]
-    images = [name for name in samples[0] if "/test/" in name]
-    defects = {Path(name).stem for name in images if "/hole/" in name}
-    masks = {Path(name).stem for name in samples[0] if "/ground_truth/" in name}
-    assert len(images) == 4
-    assert masks == {f"{stem}_mask" for stem in defects}
-    everything = sampled(root, count=100, cache_dir=tmp_path / "c")
-    assert len(list(everything.rglob("test/*/*.png"))) == 6
 
 
 def test_draem_has_the_main_jobs_steps_but_no_quantizer_and_no_memory_bank():

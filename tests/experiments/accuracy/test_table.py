@@ -17,6 +17,7 @@ from experiments.accuracy.table import (
     candidate_table,
     defect_table,
     set_means,
+    spread_table,
     summary,
 )
 
@@ -72,6 +73,16 @@ def test_a_mean_ignores_a_metric_that_was_not_computed():
     assert _line(alone, "leather")[1] == "-"
 
 
+def test_the_mean_over_data_sets_says_which_have_no_pixel_figures():
+    images_alone = {"metrics": dict.fromkeys(ROWS[0]["metrics"]) | {"image_auroc": 0.5}}
+    rows = [*ROWS, row("elpv", "mono", 0, 0.5) | images_alone]
+    rows += [row("elpv", "mono", 1, 0.5) | images_alone]
+    table = candidate_table("main", result(rows), None)
+    assert _line(table, "elpv")[1:9:2] == ["0.500", "-", "-", "-"]
+    assert "mean of P-AUROC, P-AP, PRO: over the data sets that have it" in table
+    assert "over the data sets" not in candidate_table("main", result(), None)
+
+
 def test_changes_are_computed_from_the_same_candidate():
     better = [r | {"metrics": {k: 0.99 for k in r["metrics"]}} for r in ROWS]
     table = candidate_table("main", result(better), result())
@@ -108,6 +119,36 @@ def test_the_summary_also_shows_the_baselines_candidates():
     assert _line(table, "main")[1:6] == ["0.750", "/", "0.750", "/", "0.750"]
     assert _line(table, "draem, baseline")[2:7] == ["0.750", "/", "0.750", "/", "0.750"]
     assert "baseline of draem: seeds 0, 1" in table
+
+
+def test_one_row_for_each_data_set_backbone_and_method():
+    features = {"backbone": "squeezenet1_1", "method": "knn"}
+    images_alone = {"metrics": {"image_auroc": 0.75, "pixel_auroc": None, "pro": None}}
+    rows = {
+        "none-lfquiad": ROWS,
+        "squeezenet1_1-knn": [row("leather", "leather", 0, 0.9) | features],
+        "draem": [row("elpv", "mono", 0, 0.5) | images_alone | {"method": "lfquiad"}],
+    }
+    lines = [line.split() for line in spread_table(rows).splitlines()]
+    rendered = ["rendered_ad", "none", "lfquiad"]
+    assert lines[2] == [*rendered, *(["0.750", "±0.141"] * 3), "15", "±7"]
+    assert lines[3] == [
+        "leather",
+        "none",
+        "lfquiad",
+        *(["0.960", "±0.014"] * 3),
+        *lines[3][-2:],
+    ]
+    assert lines[4] == [
+        "leather",
+        "squeezenet1_1",
+        "knn",
+        "0.900",
+        "0.900",
+        "0.900",
+        "10",
+    ]
+    assert lines[5] == ["elpv", "none", "draem", "0.750", "-", "-", "10"]
 
 
 def test_a_baseline_keeps_the_candidates_that_were_not_measured(tmp_path: Path):

@@ -12,6 +12,7 @@ from experiments.few_shot import category
 from experiments.few_shot.__main__ import main
 from experiments.few_shot.settings import FewShot
 from lfq_jax.training import loop
+from tests.dataset_files import elpv_folder
 from tests.tiny_run import TINY, elsewhere, parts, read, without_times
 
 __all__ = ["elsewhere", "parts", "read"]  # fixtures
@@ -80,3 +81,19 @@ def test_shots_of_one_part_count_as_one_for_the_thresholds(tmp_path, monkeypatch
         should_stop=lambda: False,
     )
     assert configs[0].parts == 1
+
+
+@pytest.mark.slow
+def test_image_labels_alone_are_trained_on_and_leave_pixel_metrics_out(
+    capsys, tmp_path
+):
+    data = elpv_folder(tmp_path / "elpv", "mono", side=40, most=3)
+    where = ("--dataset", "elpv", "--data-dir", str(data), "--allow-partial")
+    flags = (*where, *TINY, "--categories", "mono", "--out", str(tmp_path / "run"))
+    main(list(flags))
+    (line,) = without_times(tmp_path / "run")
+    assert line["metrics"]["image_auroc"] is not None
+    assert line["not_computed"]["pro"] == "no defective test image has a mask"
+    assert line["kind"] == "texture"
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert "not computed" in capsys.readouterr().out

@@ -78,3 +78,21 @@ def test_few_maps_and_masks_have_full_size_at_the_same_time(tmp_path, monkeypatc
     assert len(accessed) >= 2 * 23 * 3, "maps and masks: metrics, intervals, curves"
     # Those of an image and of the previous one, and what beartype inspected.
     assert max(alive) <= 10
+
+
+def test_image_labels_alone_leave_the_pixel_metrics_out_with_their_reason():
+    examples = [
+        example("cell", defect, number)
+        for defect in ("defective", "good")
+        for number in range(3)
+    ]
+    examples = [each._replace(mask=np.zeros_like(each.mask)) for each in examples]
+    truths = [GroundTruth.of(each) for each in examples]
+    predictions = [prediction(each, 0.9 if each.label else 0.1) for each in examples]
+    found = measure(truths, predictions, image_score="max")
+    assert found.metrics["image_auroc"] == 1.0
+    pixel = [name for name in METRICS if not name.startswith("image")]
+    assert [found.metrics[name] for name in pixel] == [None] * len(pixel)
+    reasons = {found.not_computed[name] for name in pixel}
+    assert reasons == {"no defective test image has a mask"}
+    assert found.per_defect["defective"]["pixel_auroc"] is None

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from experiments.patchcore import __main__ as patchcore
+from tests.dataset_files import elpv_folder
 from tests.tiny_encoder import write_squeezenet
 from tests.tiny_run import elsewhere, parts, read
 
@@ -82,3 +83,24 @@ def test_a_run_writes_rows_table_pictures_and_report(
         assert list(row["per_defect"]) == ["hole"]
         assert list((out / row["category"] / "pictures").iterdir())
     assert "squeezenet1_1" in (out / "report.html").read_text()
+
+
+def test_a_data_set_with_image_labels_alone_has_a_table_and_a_report(
+    capsys, tmp_path, weights
+):
+    data, out = (
+        elpv_folder(tmp_path / "elpv", "mono", side=40, most=3),
+        tmp_path / "run",
+    )
+    where = ("--dataset", "elpv", "--data-dir", str(data), "--allow-partial")
+    small = ("--image-px", "32", "--categories", "mono", "--pictures", "2")
+    patchcore.main(["--features", weights, *where, *small, "--out", str(out)])
+    output = capsys.readouterr().out
+    (line,) = [x for x in output.splitlines() if x.startswith("mono ")]
+    assert line.split()[4:8] == ["-"] * 4
+    message = "P-AUROC, P-AP, P-F1max, PRO not computed: no defective test image has a"
+    assert message in " ".join(output.split())
+    assert (out / "report.html").is_file()
+    row = json.loads((out / "results.jsonl").read_text())
+    assert row["metrics"]["image_auroc"] is not None
+    assert row["metrics"]["pro"] is None and row["kind"] == "texture"

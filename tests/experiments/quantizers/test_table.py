@@ -1,16 +1,8 @@
 """The tables of a comparison, computed by hand."""
 
-import math
-
 import pytest
 
-from experiments.quantizers.table import (
-    Spread,
-    cell,
-    comparison_table,
-    pareto_front,
-    spread,
-)
+from experiments.quantizers.table import comparison_table, pareto_front
 
 
 def row(variant: str, seed: int, category: str, psnr: float | None) -> dict:
@@ -23,24 +15,6 @@ def row(variant: str, seed: int, category: str, psnr: float | None) -> dict:
         "steps": 10,
         "reconstruction": {"psnr_good": psnr},
     }
-
-
-def test_the_spread_is_over_seeds_of_means_over_categories():
-    path = ("reconstruction", "psnr_good")
-    rows = [
-        row("lfq", 0, "bolt", 10.0),
-        row("lfq", 0, "gear", 20.0),
-        row("lfq", 1, "bolt", 12.0),
-        row("lfq", 1, "gear", 22.0),
-    ]
-    assert spread(rows, path) == pytest.approx((16.0, math.sqrt(2)))
-    # an incomplete seed is ignored: its mean would be over other images
-    assert spread([*rows, row("lfq", 2, "bolt", 99.0)], path) == spread(rows, path)
-    assert spread(rows[:1], path) == Spread(10.0, None)
-    assert spread([row("lfq", 0, "bolt", None)], path) is None
-    assert cell(Spread(1.234, 0.5), 2) == "1.23 ±0.50"
-    assert cell(Spread(1.234, None), 1) == "1.2"
-    assert cell(None, 1) == "-"
 
 
 def test_the_table_has_one_line_per_variant():

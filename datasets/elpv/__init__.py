@@ -1,0 +1,1 @@
+"""ELPV: electroluminescence photographs of solar cells, with image labels."""
