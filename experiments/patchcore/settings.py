@@ -13,7 +13,9 @@ from experiments.run.data_options import CheckedDataOptions
 
 @dataclass(frozen=True, kw_only=True)
 class PatchCore(CheckedDataOptions):
-    """Measure PatchCore on a few good parts, and draw its anomaly maps."""
+    """Measure PatchCore as published on a few good parts, and draw its anomaly maps.
+    For a nearest-neighbour detector to use afterwards, see `experiments.few_shot
+    --method knn`: cosine distance, rotated shots, mean of the highest 1 %."""
 
     features: Path
     """Weights of the frozen backbone: a .npz or .safetensors file."""
