@@ -34,6 +34,11 @@ def config(method: Method) -> TrainingFreeConfig:
 def fitted_anew(method: Method, *, seed: int = 0, count: int = 2) -> Trained:
     """A detector of `count` grained parts."""
     shots = np.stack([part(i, px=PX) for i in range(count)])
+    return fitted_to(shots, method, seed=seed)
+
+
+def fitted_to(shots: np.ndarray, method: Method, *, seed: int = 0) -> Trained:
+    """A detector of shots of PX x PX px."""
     return fit(
         shots,
         config(method),

@@ -10,8 +10,6 @@ import pytest
 from datasets.rendered_ad import cloth
 from lfq_jax.backbones import default_stages, load_backbone, network_as_text
 from lfq_jax.config import (
-    TRAINING_FREE_SCORE,
-    AugmentConfig,
     BackboneConfig,
     KnnConfig,
     TrainingFreeConfig,
@@ -19,7 +17,6 @@ from lfq_jax.config import (
 from lfq_jax.inference.predictor import Predictor
 from lfq_jax.memory_bank.distances import empty_maps
 from lfq_jax.memory_bank.map_channels import MapChannels
-from lfq_jax.training.fit import fit
 from lfq_jax.training_free.model import TrainingFree, TrainingFreeVariables
 from lfq_jax.training_free.patch_features import (
     fit_patch_extractor,
@@ -28,9 +25,10 @@ from lfq_jax.training_free.patch_features import (
 )
 from tests.tiny_detector import part
 from tests.tiny_encoder import write_squeezenet
-from tests.tiny_training_free import PX, config, fitted, record
+from tests.tiny_training_free import PX, config, fitted, fitted_to, record
 
 METHODS = ("knn", "subspace")
+features_of = jax.jit(patch_features, static_argnums=2)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +48,7 @@ def test_features_have_length_1_in_every_cell(on_backbone):
     images = jnp.asarray(part(5, px=PX)[None] / 255.0, jnp.float32)
     for each, network in ((with_backbone, backbone), (config("knn"), None)):
         extractor = fit_patch_extractor(shots, each, backbone=network)
-        found = patch_features(extractor, images, each)
+        found = features_of(extractor, images, each)
         np.testing.assert_allclose(jnp.linalg.norm(found, axis=-1), 1, atol=1e-5)
     assert found.shape[1:3] == (8, 8)  # cells of 8 px
 
@@ -60,8 +58,9 @@ def test_stages_are_joined_on_the_finest_grid_with_equal_weight(on_backbone):
     image = part(0, px=PX)
     extractor = fit_patch_extractor(image[None], with_backbone, backbone=backbone)
     images = jnp.asarray(image[None] / 255.0, jnp.float32)
-    found = patch_features(extractor, images, with_backbone)
-    stages = backbone.features(images, with_backbone.backbone.stages)
+    found = features_of(extractor, images, with_backbone)
+    names = with_backbone.backbone.stages
+    stages = jax.jit(lambda x: backbone.features(x, names))(images)
     assert found.shape == (1, *stages[0].shape[1:3], sum(x.shape[-1] for x in stages))
     fine = np.linalg.norm(np.asarray(found)[..., : stages[0].shape[-1]], axis=-1)
     # The finest stage is not interpolated, which makes the others a little shorter.
@@ -81,9 +80,7 @@ def test_rotation_by_0_changes_nothing_and_by_90_permutes_the_cells():
     shot, each = part(0, px=PX), config("knn")
     extractor = fit_patch_extractor(shot[None], each)
     upright, turned = rotated_patches(extractor, shot, [0.0, 90.0], each)
-    plain = patch_features(
-        extractor, jnp.asarray(shot[None] / 255.0, jnp.float32), each
-    )
+    plain = features_of(extractor, jnp.asarray(shot[None] / 255.0, jnp.float32), each)
     np.testing.assert_allclose(upright, plain.reshape(upright.shape), atol=1e-4)
     by_hand = np.ascontiguousarray(np.rot90(shot))
     (expected,) = rotated_patches(extractor, by_hand, [0.0], each)
@@ -120,19 +117,10 @@ def test_a_planted_spot_is_located_and_scores_higher(method):
 def test_defects_of_a_rendered_texture_score_higher_than_its_good_parts(method):
     def cut(number: int, defect: str) -> np.ndarray:
         rng = np.random.default_rng((number, len(defect)))
-        image, _ = cloth.render(rng, defect=defect, image_px=96)
+        image, _ = cloth.render(rng, defect=defect, image_px=PX)
         return np.ascontiguousarray(image)
 
-    each = dataclasses.replace(config(method), image_px=96, levels=3)
-    shots = np.stack([cut(0, "good"), cut(1, "good")])
-    trained = fit(
-        shots,
-        each,
-        TRAINING_FREE_SCORE,
-        is_texture=True,
-        seed=0,
-        augment=AugmentConfig(brightness=0.05),
-    )
+    trained = fitted_to(np.stack([cut(0, "good"), cut(1, "good")]), method)
     images = [cut(i, "good") for i in (2, 3)] + [cut(i, "hole") for i in (4, 5)]
     scores = trained.scorer(trained.variables, jnp.asarray(np.stack(images))).scores
     values = np.asarray(scores["top_k_mean"])
