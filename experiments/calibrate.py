@@ -282,9 +282,15 @@ def _image_score(
     if defective is not None:
         what = "the photographs of the calibration"
         return chosen_score(good, defective, preferred=before.image_score, what=what)
+    anomalous = before.calibration_scores["synthetic_anomalous"]
+    if not any(anomalous.values()):
+        raise ValueError(
+            "--image-score auto needs --defective: this detector was fitted without "
+            "synthetic anomalies"
+        )
     return chosen_score(
         before.calibration_scores["synthetic_good"],
-        before.calibration_scores["synthetic_anomalous"],
+        anomalous,
         preferred=before.image_score,
         what="the training's synthetic anomalies",
     )

@@ -14,12 +14,13 @@ from experiments.few_shot.runner import Run, run_together
 from experiments.few_shot.settings import FewShot, read_settings
 from experiments.patchcore import runner as patchcore
 from experiments.patchcore.settings import PatchCore
+from experiments.run.command_line import flag_value
 from experiments.run.data_options import pick_shots
 from experiments.run.folder import RunFolder
 from lfq_jax.config import as_json
 from lfq_jax.quantizers.config import NoneConfig
 
-Candidate = Literal["main", "draem", "patchcore", "patchcore_unit"]
+Candidate = Literal["main", "knn", "subspace", "draem", "patchcore", "patchcore_unit"]
 Job = FewShot | PatchCore
 RESERVED_FLAGS = (
     *("shots", "seed", "dataset", "data_dir", "kind", "categories"),
@@ -91,6 +92,8 @@ def candidate_job(
     """
     if candidate == "main":
         return main_job(flags)
+    if candidate in ("knn", "subspace"):
+        return _training_free_job(candidate, flags)
     if candidate == "draem":
         return as_draem(main_job(flags))
     if features is None:
@@ -98,6 +101,13 @@ def candidate_job(
     job = PatchCore(features=features, unit_length=candidate == "patchcore_unit")
     patchcore.read_encoder(job)  # refuses a wrong file before anything runs
     return job
+
+
+def _training_free_job(method: str, flags: Sequence[str]) -> FewShot:
+    """The main job with another method. The training's flags do not apply to it."""
+    if flag_value(flags, "--method") is not None:
+        raise ValueError(f"--method must not follow --: --candidates {method} sets it")
+    return main_job(["--method", method, *flags])
 
 
 def open_run(job: Job, place: Path) -> RunFolder:

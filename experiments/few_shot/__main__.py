@@ -5,6 +5,7 @@
 `main` below is the experiment. It checks everything first, so that a mistake costs
 seconds. Then it runs every category (`category.run_category`): generate anomalies from
 the shots, train, score the test images, measure, write the results and the pictures.
+With `--method knn` or `subspace`, a detector is fitted to the shots instead.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 
 from experiments.few_shot.checks import check_machine, check_networks
 from experiments.few_shot.hosts import temporary_folder
+from experiments.few_shot.method_flags import refuse_unused
 from experiments.few_shot.resume import check_categories, how_to_resume, resumed
 from experiments.few_shot.runner import run
 from experiments.few_shot.settings import FewShot, read_settings
@@ -36,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings = resumed(settings, argv)
         if settings.offline:
             forbid_connections()
+        refuse_unused(settings.method, argv)
         settings = with_backbone(settings)
         keep_compiled(settings.cache_dir)
         check_machine(settings)
@@ -57,6 +60,8 @@ def _folder(settings: FewShot, categories: Sequence[str]) -> RunFolder:
     if settings.hosts.index:
         return temporary_folder(settings.resume)
     name = f"{settings.dataset}-{settings.shots}shot-seed{settings.seed}"
+    if settings.method != "lfquiad":
+        name = f"{name}-{settings.method}"
     settings = dataclasses.replace(settings, categories=tuple(categories))
     return make_or_open(
         as_json(settings),

@@ -1,24 +1,44 @@
-"""One category: generate anomalies, train, score the test images, measure, draw."""
+"""One category: make a detector, score the test images, measure, draw.
+
+LFQUIAD is trained on synthetic anomalies. A training-free detector is fitted to the
+shots.
+"""
 
 import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.few_shot.settings import FewShot
 from experiments.run.concurrency import shows_bars
 from experiments.run.data_options import load_test_images
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from datasets import Shots
     from datasets.example import Example
     from experiments.measure.category_metrics import Measured
     from experiments.measure.ground_truths import GroundTruth
+    from lfq_jax.config import TrainingFreeConfig
     from lfq_jax.inference.predictor import Predictor, RawPrediction
     from lfq_jax.training.data import Photographs
-    from lfq_jax.training.loop import OnStep, Trained
+    from lfq_jax.training.loop import OnStep
+    from lfq_jax.training.trained import Trained
+
+
+class Made(NamedTuple):
+    """A detector, and how it was made."""
+
+    trained: "Trained"
+    normals: "np.ndarray"
+    """u8 [k h w 3]: the shots at the detector's input size."""
+    inputs: dict[str, Any]
+    """Hashes of what it was made from."""
+    seconds: dict[str, float]
+    """Duration of each stage."""
 
 
 def run_category(
@@ -31,26 +51,17 @@ def run_category(
 ) -> dict[str, Any]:
     """Run one category, and return its line of results.jsonl."""
     from datasets.files import make_folder
-    from experiments.report.pictures import training_curves
 
     started = time.monotonic()
     settings = settings.for_shots(shots)
     make_folder(folder)
-    data, held_out, inputs = _generate(settings, shots, should_stop)
-    generated = time.monotonic() - started
-
-    trained = _train(
-        settings,
-        data,
-        held_out,
-        shots=shots,
-        inputs=inputs,
-        folder=folder,
-        should_stop=should_stop,
-    )
-    predictor = _save(settings, category, trained, data, shots=shots, folder=folder)
-    del data, held_out  # all anomalies, which scoring does not need
-    training_curves(folder / "metrics.jsonl", folder / "training_curves.png")
+    if (config := settings.training_free) is not None:
+        made = _fit(settings, config, shots)
+    else:
+        made = _generate_and_train(
+            settings, shots, folder=folder, should_stop=should_stop
+        )
+    predictor = _save(settings, category, made, shots=shots, folder=folder)
 
     test = load_test_images(settings, category)
     scoring_started = time.monotonic()
@@ -61,18 +72,69 @@ def run_category(
     measured = _measure(settings, predictor, test, truths, predictions, folder=folder)
 
     seconds = {
-        "generate": generated,
-        "train": trained.seconds,
+        **made.seconds,
         "predict": scored,
         "total": time.monotonic() - started,
     }
     return {
         **_settings_of_line(settings, category, shots),
         **measured._asdict(),
-        **_detector_of_line(trained),
-        "inputs": {**inputs, "test_images": len(test)},
+        **_detector_of_line(made.trained, is_trained=settings.training_free is None),
+        "inputs": {**made.inputs, "test_images": len(test)},
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
+
+
+def _fit(settings: FewShot, config: "TrainingFreeConfig", shots: "Shots") -> Made:
+    """Fit a training-free detector to the shots."""
+    import numpy as np
+
+    from datasets.images import to_square
+    from lfq_jax.backbones import load_backbone
+    from lfq_jax.training.fit import fit
+
+    path = settings.backbone_path
+    images = [each.image for each in shots.examples]
+    normals = np.stack([to_square(image, config.image_px) for image in images])
+    trained = fit(
+        normals,
+        config,
+        settings.score,
+        is_texture=shots.examples[0].kind == "texture",
+        seed=settings.seed,
+        augment=settings.train.augment,
+        parts=shots.part_count,
+        backbone=load_backbone(path) if path else None,
+    )
+    inputs = {"shots": shots.by_key}
+    return Made(trained, normals, inputs, {"fit": trained.seconds})
+
+
+def _generate_and_train(
+    settings: FewShot,
+    shots: "Shots",
+    *,
+    folder: Path,
+    should_stop: Callable[[], bool],
+) -> Made:
+    """Generate anomalies from the shots, train on them, and draw the curves."""
+    from experiments.report.pictures import training_curves
+
+    started = time.monotonic()
+    data, held_out, inputs = _generate(settings, shots, should_stop)
+    generated = time.monotonic() - started
+    trained = _train(
+        settings,
+        data,
+        held_out,
+        shots=shots,
+        inputs=inputs,
+        folder=folder,
+        should_stop=should_stop,
+    )
+    training_curves(folder / "metrics.jsonl", folder / "training_curves.png")
+    seconds = {"generate": generated, "train": trained.seconds}
+    return Made(trained, data.normals, inputs, seconds)
 
 
 def _generate(
@@ -169,8 +231,7 @@ def _training_bar(category: str, *, is_shown: bool) -> "Iterator[OnStep]":
 def _save(
     settings: FewShot,
     category: str,
-    trained: "Trained",
-    data: "Photographs",
+    made: Made,
     *,
     shots: "Shots",
     folder: Path,
@@ -192,18 +253,18 @@ def _save(
         seed=settings.seed,
         photograph_px=(height, width),
         bit_depth=datasets.camera_bits(settings.dataset, category, settings.data_dir),
-        model=settings.model,
+        model=settings.training_free or settings.model,
         score=settings.score,
-        appearance=appearance(data.normals),
-        variables=trained.variables,
+        appearance=appearance(made.normals),
+        variables=made.trained.variables,
         shot_sha256s=shots.sha256s,
         shot_looks=np.stack([look.grey for look in shots.looks]),
     )
     save_detector(
         folder / DETECTOR,
         record,
-        thresholds=trained.thresholds,
-        validation=trained.validation_images,
+        thresholds=made.trained.thresholds,
+        validation=made.trained.validation_images,
     )
     return Predictor(record)
 
@@ -260,7 +321,8 @@ def _measure(
         image_score=image_score,
         limit=settings.pictures,
     )
-    draw_codes_of_test(folder, predictor, examples, truths)
+    if settings.training_free is None:
+        draw_codes_of_test(folder, predictor, examples, truths)
     return measured
 
 
@@ -271,8 +333,9 @@ def _settings_of_line(
     from experiments.few_shot.backbone_option import backbone_name
     from lfq_jax.quantizers import name_of
 
-    return {
+    line = {
         "dataset": settings.dataset,
+        "method": settings.method,
         "preset": settings.preset,
         "category": category,
         "kind": shots.examples[0].kind,
@@ -280,20 +343,25 @@ def _settings_of_line(
         "shots": settings.shots,
         "seed": settings.seed,
         "backbone": backbone_name(settings.model),
-        "quantizer": name_of(settings.model.quantizer),
         "image_score": settings.score.image_score,
     }
+    if settings.training_free is None:
+        line["quantizer"] = name_of(settings.model.quantizer)
+    return line
 
 
-def _detector_of_line(trained: "Trained") -> dict[str, Any]:
-    """The fields of a line of results.jsonl that describe the trained detector."""
+def _detector_of_line(trained: "Trained", *, is_trained: bool) -> dict[str, Any]:
+    """The fields of a line of results.jsonl that describe the detector.
+
+    A training-free one has no validation and no steps.
+    """
+    training = {"validation": trained.validation, "best_step": trained.step}
     return {
-        "validation": trained.validation,
+        **(training if is_trained else {}),
         "threshold": trained.thresholds.image_threshold,
         "threshold_rule": trained.thresholds.rule,
         "thresholds": {
             rule: dataclasses.asdict(threshold)
             for rule, threshold in trained.thresholds.image.items()
         },
-        "best_step": trained.step,
     }

@@ -17,10 +17,13 @@ def check_machine(settings: FewShot) -> None:
 
 
 def check_networks(settings: FewShot, shots: "Iterable[Shots]") -> None:
-    """Refuse networks that cannot be trained on these shots.
+    """Refuse detectors that cannot be made of these shots.
 
-    Several categories at the same time also need enough memory.
+    Several trainings at the same time also need enough memory.
     """
+    if settings.method != "lfquiad":
+        _check_training_free(settings, shots)
+        return
     from lfq_jax.model.lfquiad import Model
     from lfq_jax.training.memory_budget import require_memory
     from lfq_jax.training.step import Trainer
@@ -43,3 +46,9 @@ def check_networks(settings: FewShot, shots: "Iterable[Shots]") -> None:
             anomalies=settings.anomalies + settings.validation_anomalies,
             shots=settings.shots,
         )
+
+
+def _check_training_free(settings: FewShot, shots: "Iterable[Shots]") -> None:
+    """Build the config of every category, which refuses impossible sizes."""
+    for chosen in shots:
+        _ = settings.for_shots(chosen).training_free

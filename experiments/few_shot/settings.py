@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from experiments.few_shot.hosts import HostsConfig, join, share_cores
 from experiments.run.anomaly_options import AnomalyOptions
@@ -16,7 +16,16 @@ from experiments.run.command_line import (
 from experiments.run.data_options import CheckedDataOptions
 from lfq_jax.backbones.published import PUBLISHED
 from lfq_jax.backbones.search import check_name
-from lfq_jax.config import PRESETS, ModelConfig, ScoreConfig, TrainConfig
+from lfq_jax.config import (
+    PRESETS,
+    TRAINING_FREE_SCORE,
+    KnnConfig,
+    ModelConfig,
+    ScoreConfig,
+    SubspaceConfig,
+    TrainConfig,
+    TrainingFreeConfig,
+)
 
 if TYPE_CHECKING:  # imports jax, which --help must not wait for
     from datasets import Shots
@@ -24,6 +33,8 @@ if TYPE_CHECKING:  # imports jax, which --help must not wait for
 PresetName = Literal["best", "cpu", "paper"]
 AUTO = "auto"
 """The preset's own backbone."""
+Method = Literal["lfquiad", "knn", "subspace"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +45,11 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
     """Good images to learn from, per category."""
     seed: int = 0
     """Seed of the shots, the anomalies, the initial weights and every random draw."""
+    method: Method = "lfquiad"
+    """How a detector is made. `lfquiad`: networks are trained on synthetic anomalies.
+    `knn` and `subspace` train nothing. They compare features with those of the shots:
+    by the nearest patch (AnomalyDINO, PatchCore), or by the residual outside the
+    principal subspace (SubspaceAD)."""
     preset: PresetName = "best"
     """`best`: the most accurate settings so far. `cpu`: as `best`, with textures at 256
     px. `paper`: the paper's sizes and schedule, trained from scratch."""
@@ -71,6 +87,10 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
     """The optimisation."""
     score: ScoreConfig = PRESETS["best"].score
     """From anomaly maps to decisions."""
+    knn: KnnConfig = field(default_factory=KnnConfig)
+    """Nearest neighbours, for `--method knn`."""
+    subspace: SubspaceConfig = field(default_factory=SubspaceConfig)
+    """The principal subspace, for `--method subspace`."""
 
     def __post_init__(self) -> None:
         require_at_least(self, shots=1, anomalies=1, validation_anomalies=1, at_once=1)
@@ -81,6 +101,11 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
             self._check_shared_device()
         if self.backbone != AUTO:
             check_name(self.backbone, "--backbone")
+        if self.method != "lfquiad" and self.model.memory_bank is None:
+            raise ValueError(
+                f"--method {self.method} needs a preset that compares images with the "
+                "shots, best or cpu: --preset paper does not"
+            )
         if self.out and self.resume:
             raise ValueError(
                 "--out and --resume exclude each other: a run keeps its folder"
@@ -123,19 +148,43 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
         model = dataclasses.replace(self.model, image_px=image_px)
         return dataclasses.replace(self, model=model, texture_px=0)
 
+    @property
+    def training_free(self) -> TrainingFreeConfig | None:
+        """The detector of `--method knn` or `subspace`; None for `lfquiad`.
+
+        It has the backbone and the image size of the networks that it is measured
+        beside.
+        """
+        bank = self.model.memory_bank
+        if self.method == "lfquiad" or bank is None:
+            return None
+        return TrainingFreeConfig(
+            image_px=self.model.image_px,
+            levels=bank.levels,
+            backbone=bank.backbone,
+            comparison=self.knn if self.method == "knn" else self.subspace,
+        )
+
     @classmethod
-    def of_preset(cls, name: PresetName, *, has_accelerator: bool = False) -> "FewShot":
+    def of_preset(
+        cls,
+        name: PresetName,
+        *,
+        method: Method = "lfquiad",
+        has_accelerator: bool = False,
+    ) -> "FewShot":
         """The default settings of a preset; with bfloat16 on an accelerator."""
         preset = PRESETS[name]
         model = preset.model
         if has_accelerator:
             model = dataclasses.replace(model, compute_dtype="bfloat16")
         return cls(
+            method=method,
             preset=name,
             texture_px=preset.texture_px,
             model=model,
             train=preset.train,
-            score=preset.score,
+            score=preset.score if method == "lfquiad" else TRAINING_FREE_SCORE,
         )
 
 
@@ -172,10 +221,18 @@ def read_settings(
 
 
 def _default(argv: Sequence[str], *, has_accelerator: bool = False) -> FewShot:
-    """The settings of the preset that `argv` names."""
+    """The settings of the preset and the method that `argv` names."""
     named = flag_value(argv, "--preset")
     name = cast(PresetName, named) if named in PRESETS else "best"
-    of_preset = FewShot.of_preset(name, has_accelerator=has_accelerator)
+    method = flag_value(argv, "--method")
+    of_preset = FewShot.of_preset(
+        name,
+        # A training-free method has no preset `paper`: `FewShot` refuses both together.
+        method=cast(Method, method)
+        if method in METHODS and name != "paper"
+        else "lfquiad",
+        has_accelerator=has_accelerator,
+    )
     if flag_value(argv, "--model.image-px") is not None:
         return dataclasses.replace(of_preset, texture_px=0)
     entry = PUBLISHED.get(flag_value(argv, "--backbone") or "")

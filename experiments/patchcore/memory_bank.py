@@ -11,11 +11,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int32, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from datasets.images import to_square
 from lfq_jax.backbones import Backbone
 from lfq_jax.inference.predictor import RawPrediction
+from lfq_jax.memory_bank.subsampling import coreset
 from lfq_jax.ops.gaussian import gaussian_smooth
 from lfq_jax.ops.precision import exact_products
 
@@ -23,9 +24,6 @@ MAX = "max"
 REWEIGHTED = "reweighted"
 """Names of the image scores. `max`: the largest distance of a patch. `reweighted`: that
 distance times a weight, larger if the nearest patch is rare in the memory bank."""
-PROJECTED = 128
-"""Dimensions of the random projection in which the coreset is searched, as in the
-official implementation."""
 _TINY = 1e-6
 _WINDOW_SIGMAS = 4.0  # half width of the Gaussian window, as in scipy's filter
 
@@ -78,42 +76,6 @@ def patch_features(
         for x in maps
     ]
     return jnp.concatenate(resized, axis=-1)
-
-
-@functools.partial(jax.jit, static_argnames="count")
-@exact_products
-def farthest_first(
-    points: Float[Array, "n f"], first: Int32[Array, ""], *, count: int
-) -> Int32[Array, "m"]:
-    """Indices of `count` points, each the farthest from the previous ones (alg. 1)."""
-
-    def squared_distances_to(index: Array) -> Array:
-        difference = points - points[index]
-        return (difference * difference).sum(-1)
-
-    def add(position: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        chosen, nearest = state
-        index = nearest.argmax().astype(jnp.int32)
-        return chosen.at[position].set(index), jnp.minimum(
-            nearest, squared_distances_to(index)
-        )
-
-    chosen = jnp.full(count, first, jnp.int32)
-    return jax.lax.fori_loop(1, count, add, (chosen, squared_distances_to(first)))[0]
-
-
-def coreset(
-    patches: Float[Array, "n f"], share: float, seed: int
-) -> Float[Array, "m f"]:
-    """A share of the patches that covers all of them (searched in a projection)."""
-    if share >= 1:
-        return patches
-    first_key, projection_key = jax.random.split(jax.random.key(seed))
-    width = patches.shape[1]
-    projection = jax.random.normal(projection_key, (width, min(PROJECTED, width)))
-    first = jax.random.randint(first_key, (), 0, len(patches))
-    count = max(1, round(share * len(patches)))
-    return patches[farthest_first(patches @ projection, first, count=count)]
 
 
 class PatchMemory(NamedTuple):

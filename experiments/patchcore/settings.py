@@ -20,7 +20,9 @@ from lfq_jax.backbones.search import check_name
 
 @dataclass(frozen=True, kw_only=True)
 class PatchCore(CheckedDataOptions):
-    """Measure PatchCore on a few good parts, and draw its anomaly maps."""
+    """Measure PatchCore as published on a few good parts, and draw its anomaly maps.
+    For a nearest-neighbour detector to use afterwards, see `experiments.few_shot
+    --method knn`: cosine distance, rotated shots, mean of the highest 1 %."""
 
     features: str
     """The frozen backbone: a name that `python -m experiments.backbones` lists, or a

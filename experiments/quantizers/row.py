@@ -62,7 +62,7 @@ def train_and_measure(
         )
     predictor = _predictor(trained, config, data, name=variant)
     row = _measure(predictor, held_out, test, folder=folder, title=variant)
-    cost = _cost(trained.scorer.model, config.train.batch_size)
+    cost = _cost(predictor.networks, config.train.batch_size)
     return {
         "variant": variant,
         "quantizer": name_of(config.model.quantizer),
@@ -104,7 +104,7 @@ def _measure(
     title: str,
 ) -> dict[str, Any]:
     """Reconstruction, detection and use of codes. Draws the codes into `folder`."""
-    quantizer = predictor.scorer.model.quantizer
+    quantizer = predictor.networks.quantizer
     images, masks = squares(test, predictor.image_px)
     reconstructed = predictor.reconstruct(images)
     truths, metrics = _detection(predictor, test)

@@ -63,7 +63,7 @@ def draw_codes_of_test(
     reconstructed = predictor.reconstruct(images)
     title = f"{len(picked)} test images"
     picked_truths = [truths[i] for i in picked]
-    quantizer = predictor.scorer.model.quantizer
+    quantizer = predictor.networks.quantizer
     draw_codes(folder, quantizer, reconstructed, masks, picked_truths, title=title)
 
 

@@ -1,6 +1,7 @@
-"""Rows of four panels, as in the paper's figure 3.
+"""Rows of panels, as in the paper's figure 3.
 
-The panels are image, reconstruction, heat map over the image, and ground truth.
+The panels are image, reconstruction, heat map over the image, and ground truth. A
+detector that reconstructs nothing has rows without the second panel.
 """
 
 import functools
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 PANELS = ("image", "reconstruction", "heat map", "ground truth")
+WITHOUT_RECONSTRUCTION = ("image", "heat map", "ground truth")
 GAP_PX = 4
 BACKGROUND = (24, 24, 24)
 ABSENT = (60, 60, 60)
@@ -75,8 +77,9 @@ def panel_row(
     """One row: image, reconstruction, heat map over the image, ground truth.
 
     Each panel is a square of `panel_px`, with GAP_PX between two panels. An image that
-    is not square keeps its aspect ratio, and the four panels are aligned to the pixel.
-    An argument that is None gives an empty panel that names what is missing.
+    is not square keeps its aspect ratio, and the panels are aligned to the pixel.
+    Without a reconstruction the row has three panels. Without a mask the last panel is
+    empty and names what is missing.
 
     Raises:
       ValueError: if the map is not in [0, 1], the mask has not the size of the image,
@@ -95,20 +98,44 @@ def panel_row(
     small = _resized(image, size, Image.Resampling.LANCZOS)
     small_map = _resized(heat_map.astype(np.float32), size, Image.Resampling.BILINEAR)
     coloured = overlay(np.asarray(small), np.clip(np.asarray(small_map), 0.0, 1.0))
-    panels = (
-        small,
-        None
-        if reconstruction is None
-        else _resized(reconstruction, size, Image.Resampling.LANCZOS),
-        Image.fromarray(coloured),
-        None if mask is None else _resized_mask(mask, size),
-    )
-    row = Image.new("RGB", (4 * panel_px + 3 * GAP_PX, panel_px), BACKGROUND)
-    for i, (name, panel) in enumerate(zip(PANELS, panels, strict=True)):
+    panels = {
+        "image": small,
+        "heat map": Image.fromarray(coloured),
+        "ground truth": None if mask is None else _resized_mask(mask, size),
+    }
+    names = WITHOUT_RECONSTRUCTION
+    if reconstruction is not None:
+        names = PANELS
+        resized = _resized(reconstruction, size, Image.Resampling.LANCZOS)
+        panels["reconstruction"] = resized
+    row = Image.new("RGB", (_row_px(len(names), panel_px), panel_px), BACKGROUND)
+    for i, name in enumerate(names):
+        panel = panels[name]
         content = absent_panel(name, panel_px) if panel is None else panel
         left = i * (panel_px + GAP_PX) + (panel_px - content.width) // 2
         row.paste(content.convert("RGB"), (left, (panel_px - content.height) // 2))
     return row
+
+
+def _row_px(count: int, panel_px: int) -> int:
+    """Width of a row of panels."""
+    return count * panel_px + (count - 1) * GAP_PX
+
+
+def panel_names(size: tuple[int, int]) -> tuple[str, ...]:
+    """The names of the panels in a row of `size` (width, height).
+
+    Raises:
+      ValueError: if `panel_row` returns no row of this size.
+    """
+    width, side = size
+    for names in (PANELS, WITHOUT_RECONSTRUCTION):
+        if width == _row_px(len(names), side):
+            return names
+    raise ValueError(
+        f"row must be three or four square panels with {GAP_PX} px between two of "
+        f"them, got {width} x {side} px"
+    )
 
 
 def _resized(
@@ -134,18 +161,14 @@ def absent_panel(name: str, side_px: int) -> Image.Image:
 
 
 def split_panel_row(row: Image.Image) -> dict[str, Image.Image]:
-    """The panels of a row that `panel_row` returned, by their names in PANELS.
+    """The panels of a row that `panel_row` returned, by their names.
 
     Raises:
       ValueError: if the size of the picture is not that of such a row.
     """
     side = row.height
-    if row.width != 4 * side + 3 * GAP_PX:
-        raise ValueError(
-            f"row must be four square panels with {GAP_PX} px between two of them, "
-            f"got {row.width} x {row.height} px"
-        )
-    lefts = {name: i * (side + GAP_PX) for i, name in enumerate(PANELS)}
+    names = panel_names(row.size)
+    lefts = {name: i * (side + GAP_PX) for i, name in enumerate(names)}
     return {n: row.crop((left, 0, left + side, side)) for n, left in lefts.items()}
 
 
@@ -156,7 +179,7 @@ def contact_sheet(rows: Sequence[tuple[str, Image.Image]]) -> Image.Image:
       rows: title and picture of each row; all pictures have one size.
 
     Raises:
-      ValueError: if there is no row, or if their sizes differ.
+      ValueError: if there is no row, or if their sizes differ or are no row's.
     """
     if not rows:
         raise ValueError("rows must hold at least one picture, got none")
@@ -168,7 +191,7 @@ def contact_sheet(rows: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     font, line = ImageFont.load_default(text_px), round(1.5 * text_px)
     sheet = Image.new("RGB", (width, line + len(rows) * (line + height)), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    for i, name in enumerate(PANELS):
+    for i, name in enumerate(panel_names(sizes[0])):
         at = (i * (height + GAP_PX) + height / 2, line / 2)
         draw.text(at, name, fill=TEXT, font=font, anchor="mm")
     for i, (title, picture) in enumerate(rows):

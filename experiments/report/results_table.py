@@ -31,12 +31,20 @@ SETTINGS = (
     ("dataset", "{}"),
     ("shots", "{}-shot"),
     ("seed", "seed {}"),
-    ("method", "{}"),
+    ("method", "method {}"),
     ("preset", "preset {}"),
     ("backbone", "backbone {}"),
     ("quantizer", "quantizer {}"),
     ("image_score", "image score {}"),
 )
+
+
+def setting_of(row: dict[str, Any], key: str) -> Any:
+    """A setting from a row of results.jsonl; None if it does not apply.
+
+    Rows without a method are of earlier versions, which had only LFQUIAD.
+    """
+    return row.get(key, "lfquiad" if key == "method" else None)
 
 
 def value_of(row: dict[str, Any], key: str) -> float | None:
@@ -55,7 +63,7 @@ def common_settings(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[str
     """The settings that all rows share, in words, and the keys of those that differ."""
     shared, differing = [], []
     for key, words in SETTINGS:
-        values = {row.get(key) for row in rows}
+        values = {setting_of(row, key) for row in rows}
         if len(values) > 1:
             differing.append(key)
         elif (value := values.pop()) is not None:
@@ -105,7 +113,11 @@ def _is_partial(rows: Sequence[dict[str, Any]], key: str) -> bool:
 def _label(row: dict[str, Any], differing: Sequence[str]) -> str:
     """The category, and the settings in which the rows differ."""
     words = dict(SETTINGS)
-    parts = [words[key].format(row.get(key, NOT_COMPUTED)) for key in differing]
+    settings = {key: setting_of(row, key) for key in differing}
+    parts = [
+        words[key].format(NOT_COMPUTED if value is None else value)
+        for key, value in settings.items()
+    ]
     return ", ".join([str(row["category"]), *parts])
 
 

@@ -6,19 +6,29 @@ from lfq_jax.config.presets import PRESETS, Preset
 from lfq_jax.config.scoring import IMAGE_SCORES, ImageScore, ScoreConfig
 from lfq_jax.config.serialization import as_json, from_json
 from lfq_jax.config.training import AugmentConfig, LossConfig, TrainConfig
+from lfq_jax.config.training_free import (
+    TRAINING_FREE_SCORE,
+    KnnConfig,
+    SubspaceConfig,
+    TrainingFreeConfig,
+)
 
 __all__ = [
     "IMAGE_SCORES",
     "PRESETS",
+    "TRAINING_FREE_SCORE",
     "AugmentConfig",
     "BackboneConfig",
     "ImageScore",
+    "KnnConfig",
     "LossConfig",
     "MemoryBankConfig",
     "ModelConfig",
     "Preset",
     "ScoreConfig",
+    "SubspaceConfig",
     "TrainConfig",
+    "TrainingFreeConfig",
     "as_json",
     "from_json",
 ]

@@ -13,14 +13,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets.files import filled_atomically
+from lfq_jax.config import ModelConfig
 from lfq_jax.export.formats import GRAPH_FILES, WRITERS, Format, Program, open_export
 from lfq_jax.inference.detector import Detector
 from lfq_jax.inference.detector_files import DetectorRecord, read_validation
+from lfq_jax.model.variables import Variables
 
 TOLERANCE = 1e-4
 """Largest allowed float32 difference of a map or score from the detector's."""
 SCHEMA_VERSION = 1
 _ASSETS = Path(__file__).resolve().parent / "assets"
+_MAPS = {
+    "lfquiad": "probability of an anomaly",
+    "knn": "half the cosine distance from the nearest patch of the shots",
+    "subspace": "a quarter of the squared residual outside the shots' subspace",
+}
+"""What the values of the map are, by the detector's method. All are in [0, 1]."""
 _WITH_SCRIPT = ("onnx", "stablehlo")
 """Formats with a script that runs the export without this project."""
 
@@ -167,7 +175,7 @@ def _about(detector: Detector, format: Format, batch_size: int) -> dict[str, Any
         },
         "input": {"images": f"uint8 [batch, {px}, {px}, 3]"},
         "outputs": {
-            "map": f"float32 [batch, {px}, {px}]: probability of an anomaly; resize "
+            "map": f"float32 [batch, {px}, {px}]: {_MAPS[saved.method]}; resize "
             "bilinearly (half-pixel centres) to the photograph",
             "score": f"float32 [batch]: {thresholds.image_score} of {_scored(saved)}",
             "calibrated": "float32 [batch]: share of good parts that score lower",
@@ -185,8 +193,11 @@ def _about(detector: Detector, format: Format, batch_size: int) -> dict[str, Any
 
 def _scored(saved: DetectorRecord) -> str:
     """The map that the image score is computed from."""
-    config, memory = saved.model.memory_bank, saved.variables.memory_bank
     scored = "the map before smoothing"
+    if not isinstance(saved.variables, Variables):
+        return scored
+    assert isinstance(saved.model, ModelConfig)
+    config, memory = saved.model.memory_bank, saved.variables.memory_bank
     if config is None or memory is None:
         return scored
     if saved.variables.logistic_head is not None:

@@ -6,8 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from lfq_jax.inference.scoring_models import DetectorVariables
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.variables import Variables
+from lfq_jax.training_free.model import TrainingFree, TrainingFreeVariables
 
 
 def by_path(tree: Any) -> dict[str, np.ndarray]:
@@ -20,15 +22,36 @@ def _name(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def variables_from_arrays(model: Model, arrays: dict[str, np.ndarray]) -> Variables:
+def variables_from_arrays(
+    model: Model | TrainingFree, arrays: dict[str, np.ndarray]
+) -> DetectorVariables:
     """The variables of `model` from arrays by path.
 
-    The networks' arrays must have the model's shapes. The memory bank and the logistic
-    head are accepted in any shape, because their sizes depend on the shots.
+    The networks' arrays must have the model's shapes. What is fitted to the shots is
+    accepted in any shape, because its size depends on the shots.
 
     Raises:
       ValueError: if an array is missing, unknown or of another shape.
     """
+    if isinstance(model, TrainingFree):
+        return _training_free_variables(model, arrays)
+    return _network_variables(model, arrays)
+
+
+def _training_free_variables(
+    model: TrainingFree, arrays: dict[str, np.ndarray]
+) -> TrainingFreeVariables:
+    hints = typing.get_type_hints(TrainingFreeVariables)
+    read = {name: _under(hints[name], name, arrays) for name in hints}
+    _refuse_unknown(arrays, read)
+    fitted = "patches" if model.config.method == "knn" else "subspace"
+    for name in ("extractor", fitted):
+        if read[name] is None:
+            raise ValueError(f"{name} is missing: another version wrote it")
+    return TrainingFreeVariables(**read)
+
+
+def _network_variables(model: Model, arrays: dict[str, np.ndarray]) -> Variables:
     expected = jax.eval_shape(model.init, jax.random.key(0))
     paths, tree = jax.tree_util.tree_flatten_with_path(expected)
     leaves = []
@@ -47,11 +70,16 @@ def variables_from_arrays(model: Model, arrays: dict[str, np.ndarray]) -> Variab
         for name in Variables._fields
         if getattr(expected, name) is None
     }
-    known = {*_names(networks), *_names(rest)}
+    _refuse_unknown(arrays, networks, rest)
+    return networks._replace(**rest)
+
+
+def _refuse_unknown(arrays: dict[str, np.ndarray], *trees: Any) -> None:
+    """Refuse arrays that are in none of the trees."""
+    known = {name for tree in trees for name in _names(tree)}
     unknown = sorted(set(arrays) - known)
     if unknown:
         raise ValueError(f"{unknown[0]} is unknown: another version wrote it")
-    return networks._replace(**rest)
 
 
 def _names(tree: Any) -> list[str]:

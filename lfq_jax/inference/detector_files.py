@@ -1,7 +1,7 @@
 """The folder of a trained detector, with exactly what scoring needs.
 
     detector/config.json            category, networks, scoring, good parts' appearance
-    detector/weights.safetensors    all arrays of `Variables`, by path
+    detector/weights.safetensors    all arrays of the detector's variables, by path
     detector/validation.safetensors held-out images, to check an export with
     detector/shots.safetensors      small versions of the shots, to recognise copies
     detector/thresholds.json        thresholds (see `lfq_jax.calibration.thresholds`)
@@ -21,15 +21,22 @@ from jaxtyping import Float32, UInt8
 
 from datasets.files import filled_atomically, write_atomically
 from lfq_jax.calibration.thresholds import Thresholds
-from lfq_jax.config import ModelConfig, ScoreConfig, as_json, from_json
+from lfq_jax.config import ScoreConfig, as_json, from_json
 from lfq_jax.inference.appearance import Appearance
 from lfq_jax.inference.array_tree import by_path, variables_from_arrays
-from lfq_jax.model.lfquiad import Model
-from lfq_jax.model.variables import Variables
+from lfq_jax.inference.scoring_models import (
+    CONFIGS,
+    LFQUIAD,
+    DetectorModel,
+    DetectorVariables,
+    method_of,
+    scoring_model,
+)
 
-SCHEMA_VERSION = 9
-READABLE_VERSIONS = (8, SCHEMA_VERSION)
-"""Version 8 does not store what copies of the shots are recognised by."""
+SCHEMA_VERSION = 10
+READABLE_VERSIONS = (8, 9, SCHEMA_VERSION)
+"""Version 8 does not store what copies of the shots are recognised by. Versions 8 and 9
+have no `method`: it is `lfquiad`."""
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.safetensors"
@@ -49,14 +56,19 @@ class DetectorRecord(NamedTuple):
     """Height and width of the first shot's photograph, before resizing."""
     bit_depth: int
     """Bits per value of the camera that took the shots. 8 for ordinary files."""
-    model: ModelConfig
+    model: DetectorModel
     score: ScoreConfig
     appearance: Appearance
-    variables: Variables
+    variables: DetectorVariables
     shot_sha256s: tuple[str, ...] = ()
     """Hashes of the size and pixels of the shots' photographs, if they are known."""
     shot_looks: Float32[np.ndarray, "k 64 64"] | None = None
     """Small versions of the shots' photographs, in the same order."""
+
+    @property
+    def method(self) -> str:
+        """How the detector was made: `lfquiad`, `knn` or `subspace`."""
+        return method_of(self.model)
 
     @property
     def wide_bit_depth(self) -> int:
@@ -77,6 +89,7 @@ def save_detector(
     """Write a detector to `folder`, and replace an older one."""
     config = {
         "schema_version": SCHEMA_VERSION,
+        "method": record.method,
         "category": record.category,
         "kind": record.kind,
         "shots": record.shots,
@@ -108,7 +121,7 @@ def read_detector(folder: Path) -> DetectorRecord:
     """
     config = _read_config(folder)
     try:
-        model = from_json(ModelConfig, config["model"])
+        model = _model_config(config)
         score = from_json(ScoreConfig, config["score"])
         kind = config["kind"]
         mean = tuple(config["appearance"]["mean"])
@@ -123,7 +136,7 @@ def read_detector(folder: Path) -> DetectorRecord:
     arrays = _read_arrays(folder / WEIGHTS)
     try:
         variables = variables_from_arrays(
-            Model(model, is_texture=kind == "texture"), arrays
+            scoring_model(model, is_texture=kind == "texture"), arrays
         )
     except ValueError as error:
         raise ValueError(f"{folder / WEIGHTS}: {error}") from error
@@ -138,6 +151,17 @@ def read_detector(folder: Path) -> DetectorRecord:
         shot_looks=_read_looks(folder),
         **copied,
     )
+
+
+def _model_config(config: dict[str, Any]) -> DetectorModel:
+    """The model's config, of the class of the detector's method."""
+    method = config.get("method", LFQUIAD)
+    if method not in CONFIGS:
+        raise ValueError(f"method must be one of {', '.join(CONFIGS)}, got {method}")
+    model = from_json(CONFIGS[method], config["model"])
+    if method_of(model) != method:
+        raise ValueError(f"method is {method}, but the model is {method_of(model)}")
+    return model
 
 
 def read_validation(folder: Path) -> UInt8[np.ndarray, "n h w 3"]:

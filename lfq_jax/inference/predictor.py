@@ -18,11 +18,11 @@ from datasets.images import to_square
 from datasets.remarks import Remarks
 from lfq_jax.calibration.scores import Scores
 from lfq_jax.inference.detector_files import DetectorRecord
+from lfq_jax.inference.scoring_models import DetectorVariables, scoring_model
 from lfq_jax.inference.tiling import Mosaic, tiles
 from lfq_jax.memory_bank.distances import DistanceMaps
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.scoring import Scored, Scorer
-from lfq_jax.model.variables import Variables
 from lfq_jax.ops.batches import filled
 from lfq_jax.ops.resize import to_mask_resolution
 
@@ -34,13 +34,13 @@ class RawPrediction(NamedTuple):
     """What the networks compute from one photograph, before any decision."""
 
     map: Float[np.ndarray, "h w"]
-    """Probability of an anomaly, in [0, 1]: at the networks' resolution, or at the
+    """How anomalous each pixel is, in [0, 1]: at the networks' resolution, or at the
     photograph's own where it was tiled."""
     scores: dict[str, float]
     """Every image score by its name."""
     reconstruction: UInt8[np.ndarray, "p p 3"] | None = None
-    """At the networks' resolution. None for tiled photographs, and unless
-    `reconstructs` is set."""
+    """At the networks' resolution. None for tiled photographs, for a model without
+    decoder, and unless `reconstructs` is set."""
     map_max: float = 0.0
     """Maximum of the map; of a tiled photograph, the largest of its tiles."""
 
@@ -70,9 +70,9 @@ class Predictor:
 
     def __init__(self, record: DetectorRecord) -> None:
         self.record = record
-        model = Model(record.model, is_texture=record.kind == "texture")
+        model = scoring_model(record.model, is_texture=record.kind == "texture")
         self.scorer = Scorer(model, record.score)
-        self.variables: Variables = jax.device_put(record.variables)
+        self.variables: DetectorVariables = jax.device_put(record.variables)
         self._compiled: set[int] = set()
         self._compiling = threading.Lock()
         self.remarks = Remarks(_warn)
@@ -82,6 +82,20 @@ class Predictor:
     def image_px(self) -> int:
         """Side of the square that the networks see."""
         return self.record.model.image_px
+
+    @property
+    def networks(self) -> Model:
+        """LFQUIAD's networks.
+
+        Raises:
+          ValueError: if the detector is training-free.
+        """
+        if not isinstance(self.scorer.model, Model):
+            raise ValueError(
+                f"a detector of method {self.record.method} has no networks and "
+                "reconstructs nothing"
+            )
+        return self.scorer.model
 
     def tile_size(self, tile_px: int) -> tuple[int, int]:
         """Height and width of tiles `tile_px` wide, in the shots' own proportions."""
@@ -151,7 +165,7 @@ class Predictor:
         scored = self._score(np.stack(squares))
         maps, scores = jax.device_get((scored.maps, _with_map_max(scored)))
         reconstructions = None
-        if reconstructs:
+        if reconstructs and scored.reconstructions is not None:
             reconstructions = np.round(np.asarray(scored.reconstructions) * 255)
         map_max = scores.pop("map_max")
         for i in range(count):
@@ -184,14 +198,13 @@ class Predictor:
         """Reconstruct images of the networks' size, in batches.
 
         Raises:
-          ValueError: if there is no image.
+          ValueError: if there is no image, or the detector is training-free.
         """
         _require_images(images)
         count, size = len(images), _RECONSTRUCTED_AT_ONCE
+        networks = self.networks
         parts = [
-            jax.device_get(
-                _reconstruct(self.scorer.model, self.variables, images[batch])
-            )
+            jax.device_get(_reconstruct(networks, self.variables, images[batch]))
             for batch, _ in filled(range(count), size)
         ]
         fields = (np.concatenate(each)[:count] for each in zip(*parts, strict=True))
@@ -220,9 +233,7 @@ def scoring_program(scorer: Scorer) -> Callable[..., Any]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _reconstruct(
-    model: Model, variables: Variables, images: jax.Array
-) -> Reconstruction:
+def _reconstruct(model: Model, variables: Any, images: jax.Array) -> Reconstruction:
     unit = images.astype(jnp.float32) / 255.0
     outputs, _ = model.apply(variables, unit, training=False)
     clipped = jnp.clip(outputs.reconstruction, 0.0, 1.0)
@@ -231,7 +242,7 @@ def _reconstruct(
 
 def score_in_batches(
     scorer: Scorer,
-    variables: Variables,
+    variables: DetectorVariables,
     images: UInt8[np.ndarray, "n h w 3"],
     distance_maps: DistanceMaps | None,
 ) -> tuple[Float[np.ndarray, "n h w"], Scores]:

@@ -126,6 +126,14 @@ def _on_grid(
     return jnp.concatenate(resized, axis=-1)
 
 
+def joined_stages(
+    weights: dict[str, Array], images: Float[Array, "b H W 3"], config: BackboneConfig
+) -> Float[Array, "b h w f"]:
+    """Features of all stages, each of one length, on the grid of the finest stage."""
+    stages = _stage_features(weights, images, config)
+    return _on_grid(stages, max(stage.shape[1:3] for stage in stages))
+
+
 @exact_products
 def fit_feature_extractor(
     shots: UInt8[np.ndarray, "k h w 3"],

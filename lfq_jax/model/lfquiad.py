@@ -25,7 +25,7 @@ from lfq_jax.model.discriminator import Discriminator
 from lfq_jax.model.fusion import fuse
 from lfq_jax.model.initializers import draw_kernels
 from lfq_jax.model.residuals import PIXEL_RESIDUALS, feature_residual, pixel_residual
-from lfq_jax.model.variables import Outputs, Variables
+from lfq_jax.model.variables import AnomalyMaps, Outputs, Variables
 from lfq_jax.quantizers.protocol import Quantizer
 
 
@@ -164,6 +164,20 @@ class Model:
         statistics = nnx.to_pure_dict(nnx.state(modules, nnx.BatchStat))
         return outputs, variables._replace(
             statistics=statistics, quantizer=quantized.state
+        )
+
+    def anomaly_maps(
+        self,
+        variables: Variables,
+        images: Float[Array, "b h w 3"],
+        distance_maps: DistanceMaps | None = None,
+    ) -> AnomalyMaps:
+        """What images are scored by; see `apply`."""
+        outputs, _ = self.apply(variables, images, distance_maps, training=False)
+        return AnomalyMaps(
+            maps=outputs.probability,
+            score_maps=outputs.score_probability,
+            reconstructions=outputs.reconstruction,
         )
 
     def _distance_maps(

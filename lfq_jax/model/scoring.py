@@ -2,7 +2,7 @@
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,7 @@ from jaxtyping import Array, Float, UInt8
 
 from lfq_jax.config import ImageScore, ScoreConfig
 from lfq_jax.memory_bank.distances import DistanceMaps
-from lfq_jax.model.lfquiad import Model
-from lfq_jax.model.variables import Variables
+from lfq_jax.model.variables import AnomalyMaps
 from lfq_jax.ops.gaussian import gaussian_smooth
 from lfq_jax.ops.precision import exact_products
 
@@ -48,37 +47,59 @@ def image_scores(
     }
 
 
+@runtime_checkable
+class ScoringModel(Protocol):
+    """A model that images can be scored with. Hashable; equal models score equally."""
+
+    @property
+    def config(self) -> Any:
+        """The model's configuration."""
+        ...
+
+    def anomaly_maps(
+        self,
+        variables: Any,
+        images: Float[Array, "b h w 3"],
+        distance_maps: DistanceMaps | None = None,
+    ) -> AnomalyMaps:
+        """Anomaly maps of images in [0, 1]; `distance_maps` as in `Model.apply`."""
+        ...
+
+
 class Scored(NamedTuple):
     """Maps, scores and reconstructions of a batch of images."""
 
     maps: Float[Array, "b h w"]
-    """Probability of an anomaly in each pixel, smoothed as configured; in [0, 1]."""
+    """How anomalous each pixel is, smoothed as configured; in [0, 1]."""
     scores: dict[ImageScore, Float[Array, "b"]]
     """All image scores, by name."""
-    reconstructions: Float[Array, "b h w 3"]
-    """Output of the decoder, clipped to [0, 1]."""
+    reconstructions: Float[Array, "b h w 3"] | None
+    """Output of the decoder, clipped to [0, 1]. None for a model without decoder."""
 
 
 @dataclass(frozen=True)
 class Scorer:
     """The compiled scoring function of one model. Equal scorers share it."""
 
-    model: Model
+    model: ScoringModel
     config: ScoreConfig
 
     @functools.partial(jax.jit, static_argnums=0)
     @exact_products
     def __call__(
         self,
-        variables: Variables,
+        variables: Any,
         images: UInt8[Array, "b h w 3"],
         distance_maps: DistanceMaps | None = None,
     ) -> Scored:
         """Score images of the input size; `distance_maps` as in `Model.apply`."""
         unit = images.astype(jnp.float32) / 255.0
-        outputs, _ = self.model.apply(variables, unit, distance_maps, training=False)
+        found = self.model.anomaly_maps(variables, unit, distance_maps)
+        reconstructions = found.reconstructions
+        if reconstructions is not None:
+            reconstructions = jnp.clip(reconstructions, 0.0, 1.0)
         return Scored(
-            maps=smooth(outputs.probability, self.config.smoothing_sigma),
-            scores=image_scores(outputs.score_probability, self.config),
-            reconstructions=jnp.clip(outputs.reconstruction, 0.0, 1.0),
+            maps=smooth(found.maps, self.config.smoothing_sigma),
+            scores=image_scores(found.score_maps, self.config),
+            reconstructions=reconstructions,
         )

@@ -54,6 +54,17 @@ class Outputs(NamedTuple):
         return anomaly_probability(self.score_logits)
 
 
+class AnomalyMaps(NamedTuple):
+    """What a model computes from images to score them, before any smoothing."""
+
+    maps: Float[Array, "b h w"]
+    """How anomalous a pixel is, in [0, 1]. LFQUIAD's are probabilities."""
+    score_maps: Float[Array, "b h w"]
+    """What the image score is computed from, in [0, 1]."""
+    reconstructions: Float[Array, "b h w 3"] | None = None
+    """Output of the decoder. None for a model without decoder."""
+
+
 def parameter_count(params: Tree) -> int:
     """Number of trained scalars."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

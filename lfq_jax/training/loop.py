@@ -15,11 +15,9 @@ import numpy as np
 from datasets.files import make_folder
 from lfq_jax.backbones import Backbone
 from lfq_jax.calibration.calibrate import thresholds_after_training
-from lfq_jax.calibration.thresholds import Thresholds
 from lfq_jax.config import ModelConfig, ScoreConfig, TrainConfig, as_json
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.scoring import Scorer
-from lfq_jax.model.variables import Variables
 from lfq_jax.training.checkpoint import Checkpoints, Progress
 from lfq_jax.training.data import Photographs
 from lfq_jax.training.data_feed import DeviceFeed, Feed, HostFeed
@@ -30,6 +28,7 @@ from lfq_jax.training.random_streams import random_streams
 from lfq_jax.training.sharding import any_host, local, make_mesh, place
 from lfq_jax.training.step import Trainer
 from lfq_jax.training.step_summary import require_finite
+from lfq_jax.training.trained import Trained
 from lfq_jax.training.validation import Validation, score_for_calibration, validate
 
 log = logging.getLogger(__name__)
@@ -81,22 +80,6 @@ class Hooks(NamedTuple):
 
 ONE_DEVICE = Machine()
 NO_HOOKS = Hooks()
-
-
-class Trained(NamedTuple):
-    """The best detector of a run."""
-
-    variables: Variables
-    scorer: Scorer
-    validation: dict[str, float | None]
-    """Metrics on synthetic anomalies that training never saw."""
-    thresholds: Thresholds
-    """From scores to decisions (paper 3.5)."""
-    step: int
-    """The step of the best validation."""
-    seconds: float
-    validation_images: np.ndarray
-    """u8 [n h w 3]: the images that an export is checked with."""
 
 
 def train(

@@ -136,7 +136,9 @@ function openPicture(image, images, view) {
 
 function large(image, view, at, count) {
   const { panels } = image;
-  const names = ["image", "reconstruction", "heat map", "ground truth"];
+  const names = ["image", "reconstruction", "heat map", "ground truth"].filter(
+    (name) => name !== "reconstruction" || panels?.reconstruction,
+  );
   const scores = Object.entries(image.scores).map(([name, value]) =>
     element("li", {}, `${words(name)} ${threeDigits(value)}`),
   );

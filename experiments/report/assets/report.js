@@ -417,7 +417,27 @@ function grouped(images) {
   return groups;
 }
 
+// What a detector does that has no training to show.
+const TRAINING_FREE = {
+  knn: "compares each patch with the nearest patch of the shots",
+  subspace: "measures what lies outside the principal subspace of the shots' patches",
+};
+
 function trainingParts(category) {
+  const work = TRAINING_FREE[category.result.method];
+  if (work) {
+    const text =
+      `Method ${category.result.method} ${work}. Nothing was trained and nothing is ` +
+      "reconstructed, so there are no training curves, no code usage and no reconstructions.";
+    return [
+      element(
+        "section",
+        {},
+        element("h3", {}, "Training"),
+        element("p", { class: "note" }, text),
+      ),
+    ];
+  }
   const { losses, validation, quantizer } = category.log;
   const best = category.result.best_step;
   const mark = best ? { x: best, text: `best validation: step ${best}` } : null;
@@ -460,8 +480,8 @@ function trainingParts(category) {
 }
 
 function inputsAndTimes({ result }) {
-  const { kind, best_step, validation, inputs, seconds } = result;
-  const content = { kind, best_step, validation, inputs, seconds };
+  const { method, kind, best_step, validation, inputs, seconds } = result;
+  const content = { method, kind, best_step, validation, inputs, seconds };
   return details("Inputs and times", content);
 }
 

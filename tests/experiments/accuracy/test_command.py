@@ -7,7 +7,12 @@ import pytest
 
 from experiments.accuracy import __main__ as accuracy
 from experiments.accuracy.baseline import read_baseline
-from experiments.accuracy.candidates import as_draem, main_job, open_run
+from experiments.accuracy.candidates import (
+    as_draem,
+    candidate_job,
+    main_job,
+    open_run,
+)
 from experiments.accuracy.data_sets import find_sets
 from experiments.accuracy.settings import read_settings
 from experiments.few_shot.settings import FewShot
@@ -153,7 +158,7 @@ def test_an_evaluation_prints_tables_resumes_and_becomes_a_baseline(
     resumed = ["--resume", str(out), "--baseline", str(baseline)]
     accuracy.main(resumed)
     output = capsys.readouterr().out
-    assert "patchcore: 2-shot, PatchCore, backbone squeezenet1_1" in output
+    assert "patchcore: 2-shot, method PatchCore, backbone squeezenet1_1" in output
     assert "magnetic_tile, hole" in output
     assert "the baseline does not contain this candidate" in output
     monkeypatch.setattr(runner, "run_category", _must_not_run)
@@ -178,7 +183,10 @@ def test_draem_runs_like_the_main_job_with_two_runs_at_once(
         ]
     )
     out, err = capsys.readouterr()
-    assert "draem: 2-shot, preset cpu, backbone none, quantizer none" in out
+    assert (
+        "draem: 2-shot, method lfquiad, preset cpu, backbone none, quantizer none"
+        in out
+    )
     assert "finished, 1 of 2 categories left" in err
     for seed in (0, 1):
         assert f"leather-seed{seed} leather: finished" in err
@@ -230,3 +238,15 @@ def test_a_run_that_was_started_with_other_settings_is_refused(
         accuracy.main(["--resume", str(out), "--baseline", str(tmp_path / "none.json")])
     assert stopped.value.code == 2
     assert "was started with other settings" in capsys.readouterr().err
+
+
+def test_training_free_candidates_are_the_main_job_with_another_method(weights):
+    flags = ["--preset", "cpu", "--backbone", weights, "--train.epochs", "9"]
+    for method in ("knn", "subspace"):
+        job = candidate_job(method, flags, None)
+        assert isinstance(job, FewShot)
+        assert job.method == method
+        assert job.training_free is not None
+        assert job.training_free.backbone == main_job(flags).model.memory_bank.backbone
+        with pytest.raises(ValueError, match=f"--candidates {method} sets it"):
+            candidate_job(method, ["--method", "lfquiad"], None)

@@ -68,7 +68,7 @@ def test_a_run_writes_rows_table_pictures_and_report(
         ]
     )
     output = capsys.readouterr().out
-    assert "PatchCore, backbone squeezenet1_1" in output
+    assert "method PatchCore, backbone squeezenet1_1" in output
     rows = [
         json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()
     ]

@@ -7,9 +7,7 @@ import pytest
 from experiments.patchcore.memory_bank import (
     PatchMemory,
     View,
-    coreset,
     default_stages,
-    farthest_first,
     patch_features,
     predict_patches,
     remember,
@@ -66,27 +64,6 @@ def test_with_unit_length_every_stage_has_the_same_weight(encoder: Backbone):
     found = patch_features(encoder, image, VIEW._replace(unit_length=True))
     fine = np.linalg.norm(np.asarray(found)[..., :256], axis=-1)
     np.testing.assert_allclose(fine, 1.0, atol=1e-3)
-
-
-def test_every_point_of_the_coreset_is_the_farthest_from_those_before():
-    points = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-    found = np.asarray(farthest_first(jnp.asarray(points), jnp.asarray(7), count=9))
-    chosen = [7]
-    for _ in range(8):
-        gaps = np.linalg.norm(points[:, None] - points[chosen], axis=-1).min(1)
-        chosen.append(int(gaps.argmax()))
-    assert found.tolist() == chosen
-
-
-def test_a_coreset_contains_rare_points_that_a_random_choice_would_miss():
-    rng = np.random.default_rng(0)
-    frequent = rng.normal(0, 0.01, (990, 200))
-    rare = rng.normal(0, 1, (10, 200)) * 5
-    points = jnp.asarray(np.concatenate([frequent, rare]), jnp.float32)
-    kept = coreset(points, 0.02, 0)
-    assert kept.shape == (20, 200)
-    lengths = np.linalg.norm(np.asarray(kept), axis=-1)
-    assert (lengths > 10).sum() == 10
 
 
 def test_a_share_of_1_keeps_every_patch(encoder: Backbone):

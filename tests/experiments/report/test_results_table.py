@@ -66,7 +66,7 @@ def test_nan_counts_as_not_computed():
 
 def test_settings_that_all_rows_share_are_the_first_line():
     table = results_table([line("gear"), line("bolt")])
-    assert table.startswith("rendered_ad, 2-shot, seed 0, preset cpu, ")
+    assert table.startswith("rendered_ad, 2-shot, seed 0, method lfquiad, preset cpu, ")
 
 
 def test_settings_that_differ_are_named_in_the_rows():
@@ -99,3 +99,12 @@ def test_the_times_are_summed():
 def test_a_table_without_rows_is_refused():
     with pytest.raises(ValueError, match="rows must hold at least one result"):
         results_table([])
+
+
+def test_rows_without_a_method_are_of_lfquiad():
+    old, new = line("gear"), line("gear", method="knn")
+    del old["quantizer"], new["quantizer"]
+    assert "method lfquiad" in results_table([old])
+    both = results_table([old, new])
+    assert "gear, method lfquiad " in both
+    assert "gear, method knn " in both

@@ -1,0 +1,26 @@
+"""What a training, or the fitting of a training-free detector, results in."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lfq_jax.calibration.thresholds import Thresholds
+from lfq_jax.inference.scoring_models import DetectorVariables
+from lfq_jax.model.scoring import Scorer
+
+
+class Trained(NamedTuple):
+    """The best detector of a run."""
+
+    variables: DetectorVariables
+    scorer: Scorer
+    validation: dict[str, float | None]
+    """Metrics on synthetic anomalies that training never saw. Empty for a training-free
+    detector."""
+    thresholds: Thresholds
+    """From scores to decisions (paper 3.5)."""
+    step: int
+    """The step of the best validation. 0 for a training-free detector."""
+    seconds: float
+    validation_images: np.ndarray
+    """u8 [n h w 3]: the images that an export is checked with."""
