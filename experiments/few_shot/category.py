@@ -84,13 +84,15 @@ def _generate(
       The data to train on, the held-out data, and hashes of what both were made from.
     """
     from experiments.run.anomaly_process import shards_for_shots
+    from lfq_jax.inference.preprocessing import framing_of
     from lfq_jax.training.data import load_shards, split
 
+    is_texture = shots.examples[0].kind == "texture"
     shards = shards_for_shots(
         settings,
         shots,
         seed=settings.seed,
-        image_px=settings.model.image_px,
+        framing=framing_of(settings.model, is_texture=is_texture),
         cache_dir=settings.cache_dir,
         show_progress=shows_bars(settings.at_once),
         should_stop=should_stop,
@@ -230,7 +232,7 @@ def _score(
     )
     truths: list[GroundTruth] = []
     checked = checked_for_leaks(shots.examples, progress, on_leak=settings.on_leak)
-    images = photographs(checked, truths)
+    images = photographs(checked, truths, predictor.framing)
     predictions = predictor.predict(images, reconstructs=True, pads=True)
     return truths, list(predictions)
 
@@ -278,6 +280,7 @@ def _settings_of_line(
         "category": category,
         "kind": shots.examples[0].kind,
         "image_px": settings.model.image_px,
+        "size_px": [*settings.model.size],
         "shots": settings.shots,
         "seed": settings.seed,
         "backbone": backbone_name(settings.model),

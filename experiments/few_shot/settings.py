@@ -14,6 +14,7 @@ from experiments.run.command_line import (
     require_at_least,
 )
 from experiments.run.data_options import CheckedDataOptions
+from experiments.run.image_size import sized_for_shots
 from lfq_jax.config import PRESETS, ModelConfig, ScoreConfig, TrainConfig
 
 if TYPE_CHECKING:  # imports jax, which --help must not wait for
@@ -55,9 +56,11 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
     pictures: int = 40
     """Largest number of test images to draw, per category."""
     texture_px: int = PRESETS["best"].texture_px
-    """Textures are resized to the size of their shots, but to at most this side of the
-    square. Objects, and textures with smaller shots, are resized to --model.image-px.
-    If this is 0 or --model.image-px is given, every category is."""
+    """Textures are seen at the size of their shots, but with at most the area of a
+    square of this side, and with at least that of --model.image-px. 0, and the default
+    where --model.image-px is given: --model.image-px."""
+    object_px: int = PRESETS["best"].object_px
+    """The same of objects."""
     model: ModelConfig = PRESETS["best"].model
     """The networks."""
     train: TrainConfig = PRESETS["best"].train
@@ -70,6 +73,7 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
         require_at_least(
             self, agm_workers=1, seed=0, devices=0, texture_px=0, pictures=0
         )
+        require_at_least(self, object_px=0)
         if self.at_once > 1:
             self._check_shared_device()
         path = self.backbone_path
@@ -96,29 +100,16 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
                     f"--at-once must be 1 with {given}, got {self.at_once}"
                 )
 
-    def for_category(self, kind: str, sides_px: Sequence[int]) -> "FewShot":
-        """The settings for one category: with its image size.
-
-        Args:
-          kind: `texture` or `object`.
-          sides_px: heights and widths of all shots.
-        """
-        if kind != "texture":
-            return self
-        px = min(self.texture_px, *sides_px)
-        px -= px % self.model.px_divisor
-        return self._at(max(px, self.model.image_px))
-
     def for_shots(self, shots: "Shots") -> "FewShot":
-        """The settings for the category that `shots` show."""
-        sides_px = [
-            side for example in shots.examples for side in example.image.shape[:2]
-        ]
-        return self.for_category(shots.examples[0].kind, sides_px)
+        """The settings for the category that `shots` show: with its image size.
 
-    def _at(self, image_px: int) -> "FewShot":
-        model = dataclasses.replace(self.model, image_px=image_px)
-        return dataclasses.replace(self, model=model, texture_px=0)
+        Raises:
+          ValueError: the shots are too elongated.
+        """
+        is_texture = shots.examples[0].kind == "texture"
+        largest_px = self.texture_px if is_texture else self.object_px
+        model = sized_for_shots(self.model, shots, largest_px=largest_px)
+        return dataclasses.replace(self, model=model, texture_px=0, object_px=0)
 
     @property
     def backbone_path(self) -> Path | None:
@@ -135,6 +126,7 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
         return cls(
             preset=name,
             texture_px=preset.texture_px,
+            object_px=preset.object_px,
             model=model,
             train=preset.train,
             score=preset.score,
@@ -180,4 +172,4 @@ def _default(argv: Sequence[str], *, has_accelerator: bool = False) -> FewShot:
     of_preset = FewShot.of_preset(name, has_accelerator=has_accelerator)
     if flag_value(argv, "--model.image-px") is None:
         return of_preset
-    return dataclasses.replace(of_preset, texture_px=0)
+    return dataclasses.replace(of_preset, texture_px=0, object_px=0)

@@ -27,9 +27,11 @@ from lfq_jax.inference.array_tree import by_path, variables_from_arrays
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.variables import Variables
 
-SCHEMA_VERSION = 9
-READABLE_VERSIONS = (8, SCHEMA_VERSION)
-"""Version 8 does not store what copies of the shots are recognised by."""
+SCHEMA_VERSION = 10
+READABLE_VERSIONS = (8, 9, SCHEMA_VERSION)
+"""Version 8 does not store what copies of the shots are recognised by. Detectors of
+versions 8 and 9 see every photograph as a square."""
+_FIRST_IN_PROPORTION = 10
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.safetensors"
@@ -108,7 +110,10 @@ def read_detector(folder: Path) -> DetectorRecord:
     """
     config = _read_config(folder)
     try:
-        model = from_json(ModelConfig, config["model"])
+        networks = config["model"]
+        if config["schema_version"] < _FIRST_IN_PROPORTION:
+            networks = {"fit": "square", **networks}
+        model = from_json(ModelConfig, networks)
         score = from_json(ScoreConfig, config["score"])
         kind = config["kind"]
         mean = tuple(config["appearance"]["mean"])
