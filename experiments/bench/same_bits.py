@@ -58,7 +58,7 @@ CASES = {
     "scratch": Case(("brushed_metal", "bolt"), WITH_MEMORY_BANK),
     "pretrained": Case(
         ("bolt",),
-        (*WITH_MEMORY_BANK, "--backbone", f"pretrained:{BACKBONE}"),
+        (*WITH_MEMORY_BANK, "--backbone", BACKBONE),
     ),
     "paper": Case(("bolt",), ("--preset", "paper", "--model.image-px", "32")),
 }

@@ -30,9 +30,7 @@ from lfq_jax.ops.resize import to_mask_resolution
 
 log = logging.getLogger(__name__)
 _FEW = 2  # photographs up to which one at a time is cheaper than a padded batch
-_MOST_WAITING = (
-    8  # batches of photographs of other sizes that are held for a full batch
-)
+_MOST_WAITING = 8  # batches of photographs that are held until one size is full
 _RECONSTRUCTED_AT_ONCE = 8
 
 
@@ -105,7 +103,9 @@ class Predictor:
         reconstructs: bool = False,
         pads: bool = False,
     ) -> Iterator[RawPrediction]:
-        """Predictions in the photographs' order. Holds one batch in memory.
+        """Predictions in the photographs' order.
+
+        Holds one batch in memory; of photographs of several sizes, up to eight.
 
         Args:
           tile_px: width of the tiles that are scored one by one; 0: no tiles.
@@ -113,6 +113,9 @@ class Predictor:
             reconstructions.
           pads: whether one or two photographs, too, are scored as a full batch. One
             program then computes all scores. Default: one by one, which is faster.
+
+        Raises:
+          ValueError: a photograph is too elongated; see `datasets.framing`.
         """
         if tile_px:
             for photograph in photographs:
@@ -168,10 +171,7 @@ class Predictor:
         reconstructs: bool = False,
         pads: bool = False,
     ) -> Iterator[RawPrediction]:
-        """Predictions in order. Images of one size are scored together.
-
-        Images of other sizes wait for a full batch; see `_MOST_WAITING`.
-        """
+        """Predictions in order. Images of one size wait for a full batch of it."""
         size = self.record.score.batch_size
         waiting: dict[Any, list[tuple[int, _Framed]]] = {}
         done: dict[int, RawPrediction] = {}
