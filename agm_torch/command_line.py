@@ -26,7 +26,12 @@ class Images:
     kind: Kind = "object"
     """texture: anomalies anywhere. object: on the part."""
     image_px: int = 256
-    """Side of the square images that are written."""
+    """Size of the images that are written: the side of a square with at least their
+    area."""
+    fit: Literal["proportion", "square"] = "proportion"
+    """proportion: the images keep their proportion. square: they are squeezed."""
+    size_px: tuple[int, int] | None = None
+    """Height and width of the images that are written. Default: by the flags above."""
     seed: int = 0
     """Another seed gives other anomalies."""
     config: Path | None = None

@@ -218,7 +218,7 @@ def job_identity(
     kind: Kind,
     count: int,
     seed: int,
-    image_px: int,
+    size: tuple[int, int],
     images: Sequence[str],
 ) -> dict[str, Any]:
     """What decides the bytes of a shard folder. Its hash is the folder's name.
@@ -226,15 +226,17 @@ def job_identity(
     Complete for the generator without weights; see `GeneratorConfig.identity`.
 
     Args:
-      images: sha256 of every normal image, in order.
+      size: height and width of the anomalous images.
+      images: sha256 of every normal image at that size, in order.
     """
+    height, width = size
     return {
         "config": config.identity(kind),
         "category": category,
         "kind": kind,
         "count": count,
         "seed": seed,
-        "image_px": image_px,
+        **({"image_px": height} if height == width else {"size_px": [*size]}),
         "images": list(images),
     }
 

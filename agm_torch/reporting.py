@@ -195,6 +195,8 @@ def read_job(command: Images, *, count: int) -> Job:
         count=count,
         seed=command.seed,
         image_px=command.image_px,
+        fit=command.fit,
+        size_px=command.size_px,
         config=_config(command),
     )
 

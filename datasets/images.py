@@ -194,19 +194,23 @@ def decode(data: bytes) -> np.ndarray:
         return np.asarray(image)
 
 
-def to_square(
-    image: UInt8[np.ndarray, "h w 3"], image_px: int
-) -> UInt8[np.ndarray, "p p 3"]:
-    """Resize an image of any size and aspect ratio to a square.
+def to_size(
+    image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Resize an image of any height and width to `size`, without cutting anything off.
 
-    Averages areas if both sides are at least `image_px`, else interpolates bilinearly.
+    Averages areas if neither side grows, else interpolates bilinearly.
+
+    Args:
+      size: height and width. Whether they keep the image's proportion is the caller's
+        decision; see `datasets.framing`.
     """
-    if image.shape[:2] == (image_px, image_px):
+    if image.shape[:2] == size:
         return image
-    shrinks = min(image.shape[:2]) >= image_px
+    height, width = size
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
     filtering = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
-    resized = Image.fromarray(image).resize((image_px, image_px), filtering)
-    return np.asarray(resized)
+    return np.asarray(Image.fromarray(image).resize((width, height), filtering))
 
 
 def image_sha256(image: UInt8[np.ndarray, "h w 3"]) -> str:

@@ -119,6 +119,9 @@ def score_folder(
                 is_known=record.bit_depth > 8,
                 remarks=remarks,
             )
+            if not tile_px:
+                # Refuses an elongated photograph.
+                predictor.framing.frame(image.shape, name=str(path))
             sizes.append((image.shape[0], image.shape[1]))
             yield image
 

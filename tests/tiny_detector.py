@@ -1,7 +1,9 @@
 """A detector that needs no training: random networks, and a real memory bank of two
 shots. Its logistic head sums the distances, so what is new to the bank scores high."""
 
+import dataclasses
 import functools
+import math
 from pathlib import Path
 
 import jax
@@ -34,34 +36,49 @@ MODEL = ModelConfig(
 SCORE = ScoreConfig(image_score="smoothed_max", smoothing_sigma=0.01, batch_size=4)
 
 
-def part(number: int, *, px: int = 32, spot: bool = False) -> np.ndarray:
-    """A grained grey part; with a bright spot where it is defective."""
+def part(
+    number: int, *, px: int | tuple[int, int] = 32, spot: bool = False
+) -> np.ndarray:
+    """A grained grey part; with a bright spot where it is defective.
+
+    Args:
+      px: side, or height and width.
+    """
     rng = np.random.default_rng((number, 5))
-    image = rng.integers(100, 140, (px, px, 3)).astype(np.uint8)
+    height, width = (px, px) if isinstance(px, int) else px
+    image = rng.integers(100, 140, (height, width, 3)).astype(np.uint8)
     if spot:
-        side = px // 4
+        side = min(height, width) // 4
         image[side : 2 * side, side : 2 * side] = 255
     return image
 
 
 def tiny(
-    *, category: str = "plate", kind: str = "object", photograph_px: int = 32
+    *,
+    category: str = "plate",
+    kind: str = "object",
+    photograph_px: int = 32,
+    size: tuple[int, int] = (32, 32),
 ) -> tuple[DetectorRecord, Thresholds, np.ndarray]:
-    """A detector, its thresholds and its validation images."""
-    saved, thresholds, images = _made(kind)
-    side = photograph_px, photograph_px
-    saved = saved._replace(category=category, photograph_px=side)
-    return saved, thresholds, images
+    """A detector, its thresholds and its validation images, of this size."""
+    saved, thresholds, images = _made(kind, size)
+    if size == (32, 32):
+        saved = saved._replace(photograph_px=(photograph_px, photograph_px))
+    return saved._replace(category=category), thresholds, images
 
 
 @functools.cache
-def _made(kind: str) -> tuple[DetectorRecord, Thresholds, np.ndarray]:
+def _made(
+    kind: str, size: tuple[int, int]
+) -> tuple[DetectorRecord, Thresholds, np.ndarray]:
     """The detector of a category `plate`: others differ in name alone."""
     is_texture = kind == "texture"
-    shots = np.stack([part(0), part(1)])
-    model = Model(MODEL, is_texture=is_texture)
-    assert MODEL.memory_bank
-    extractor = fit_feature_extractor(shots, MODEL.memory_bank, stride=MODEL.stem)
+    side = -(-math.isqrt(size[0] * size[1] - 1) // 8) * 8
+    config = dataclasses.replace(MODEL, image_px=side, size_px=size)
+    shots = np.stack([part(0, px=size), part(1, px=size)])
+    model = Model(config, is_texture=is_texture)
+    assert config.memory_bank
+    extractor = fit_feature_extractor(shots, config.memory_bank, stride=config.stem)
     others = leave_one_out(
         extractor,
         shots,
@@ -79,16 +96,16 @@ def _made(kind: str) -> tuple[DetectorRecord, Thresholds, np.ndarray]:
         kind="texture" if is_texture else "object",
         shots=2,
         seed=0,
-        photograph_px=(32, 32),
+        photograph_px=size,
         bit_depth=8,
-        model=MODEL,
+        model=config,
         score=SCORE,
         appearance=appearance(shots),
         variables=variables,
     )
-    good = np.stack([part(i) for i in range(10, 14)])
-    bad = np.stack([part(i, spot=True) for i in range(14, 18)])
-    more = np.stack([part(i) for i in range(20, 36)])
+    good = np.stack([part(i, px=size) for i in range(10, 14)])
+    bad = np.stack([part(i, px=size, spot=True) for i in range(14, 18)])
+    more = np.stack([part(i, px=size) for i in range(20, 36)])
     scores = [_scores(saved, each) for each in (more, good, bad)]
     thresholds = thresholds_after_training(
         CalibrationScores(*scores),
@@ -106,12 +123,17 @@ def _scores(saved: DetectorRecord, images: np.ndarray) -> dict[str, list[float]]
     return {name: [each[name] for each in scores] for name in scores[0]}
 
 
-def write_run(run: Path, *categories: str, kind: str = "object") -> Path:
+def write_run(
+    run: Path,
+    *categories: str,
+    kind: str = "object",
+    size: tuple[int, int] = (32, 32),
+) -> Path:
     """A run folder with a detector for every category."""
     run.mkdir(parents=True, exist_ok=True)
     (run / "config.json").write_text('{"config": {}, "provenance": {}}\n')
     for category in categories:
-        saved, thresholds, images = tiny(category=category, kind=kind)
+        saved, thresholds, images = tiny(category=category, kind=kind, size=size)
         folder = run / category / "detector"
         folder.parent.mkdir(exist_ok=True)
         save_detector(folder, saved, thresholds=thresholds, validation=images)

@@ -4,6 +4,7 @@ A shape is a function (canvas, rng) -> f32[h w] in [0, 1]. The canvas gives the 
 the centre and the allowed pixels.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -35,12 +36,16 @@ class Canvas(NamedTuple):
     def side(self) -> int:
         return min(self.shape)
 
+    def lattice(self, cells: tuple[float, float]) -> tuple[float, float]:
+        """Numbers of lattice cells for this shape, from those for a square."""
+        stretch = math.sqrt(self.shape[0] / self.shape[1])
+        return cells[0] * stretch, cells[1] / stretch
+
 
 def perlin(canvas: Canvas, rng: np.random.Generator) -> Float32[np.ndarray, "h w"]:
     """Peaks of Perlin noise, made ragged by injected noise, dilated (paper, 3.2)."""
-    height = fractal_noise(
-        canvas.shape, random_cells(rng), int(rng.integers(1, 4)), rng
-    )
+    cells = canvas.lattice(random_cells(rng))
+    height = fractal_noise(canvas.shape, cells, int(rng.integers(1, 4)), rng)
     if rng.random() < 0.3:
         height = _rotated(height, rng)
     if rng.random() < 0.5:  # Gaussian-noise injection
@@ -62,7 +67,7 @@ def spot(canvas: Canvas, rng: np.random.Generator) -> Float32[np.ndarray, "h w"]
     radius = np.sqrt(canvas.area / np.pi)
     cells = min(canvas.side / 4, canvas.side / radius * rng.uniform(0.5, 2.0))
     ragged = np.float32(rng.choice([0.05, 0.3, 0.7, 1.2]))
-    noise = fractal_noise(canvas.shape, (cells, cells), 3, rng)
+    noise = fractal_noise(canvas.shape, canvas.lattice((cells, cells)), 3, rng)
     field = -distance * (1 + ragged * noise) - distance * np.float32(0.1)
     return _highest(field, canvas).astype(np.float32)
 
@@ -75,7 +80,8 @@ def band(canvas: Canvas, rng: np.random.Generator) -> Float32[np.ndarray, "h w"]
     along = columns * np.float32(np.cos(angle)) - rows * np.float32(np.sin(angle))
     if rng.random() < 0.5:
         wave = np.float32(canvas.side * rng.uniform(0.01, 0.08))
-        across = across + wave * perlin_noise(canvas.shape, random_cells(rng), rng)
+        cells = canvas.lattice(random_cells(rng))
+        across = across + wave * perlin_noise(canvas.shape, cells, rng)
     field = -np.abs(across)
     if rng.random() < 0.6:  # shorter and wider for the same area
         length = np.float32(canvas.side * rng.uniform(0.15, 0.5))

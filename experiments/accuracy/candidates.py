@@ -69,7 +69,9 @@ def as_draem(job: FewShot) -> FewShot:
         shapes=_only(ShapeWeights, "perlin"),
         content=_only(ContentWeights, *textures),
     )
-    return dataclasses.replace(job, model=model, texture_px=0, agm=agm, backbone="none")
+    return dataclasses.replace(
+        job, model=model, texture_px=0, object_px=0, agm=agm, backbone="none"
+    )
 
 
 def _only(weights: Any, *names: str) -> Any:

@@ -31,14 +31,14 @@ _START_UP_PROGRAMS = {
         "from experiments.run.compile_cache import keep_compiled\n"
         "keep_compiled(cache_folder())\n"
         "import lfq_jax, numpy as np\n"
-        "lfq_jax.load({folder!r})(np.zeros((320, 320, 3), np.uint8))\n"
+        "lfq_jax.load({folder!r})(np.zeros((*{size}, 3), np.uint8))\n"
     ),
     "stablehlo": (
         "import jax, numpy as np\n"
         "path = {scratch!r} + '/stablehlo-1/model.stablehlo'\n"
         "data = bytearray(open(path, 'rb').read())\n"
         "call = jax.export.deserialize(data).call\n"
-        "np.asarray(call(np.zeros((1, {px}, {px}, 3), np.uint8))[3])\n"
+        "np.asarray(call(np.zeros((1, *{size}, 3), np.uint8))[3])\n"
     ),
     "onnxruntime": (
         "import onnxruntime, numpy as np\n"
@@ -46,7 +46,7 @@ _START_UP_PROGRAMS = {
         "options.log_severity_level = 3\n"
         "path = {scratch!r} + '/onnx-1/model.onnx'\n"
         "s = onnxruntime.InferenceSession(path, options)\n"
-        "image = np.zeros((1, {px}, {px}, 3), np.uint8)\n"
+        "image = np.zeros((1, *{size}, 3), np.uint8)\n"
         "s.run(['is_anomalous'], {{'images': image}})\n"
     ),
 }
@@ -201,10 +201,10 @@ def _time_start_ups(
     """Seconds from starting Python to the first decision, by implementation."""
     from lfq_jax.inference.detector_files import read_detector
 
-    px = read_detector(folder).model.image_px
+    size = read_detector(folder).model.size
     seconds: dict[str, list[float]] = {}
     for name, code in _START_UP_PROGRAMS.items():
-        program = code.format(folder=str(folder.parent), scratch=scratch, px=px)
+        program = code.format(folder=str(folder.parent), scratch=scratch, size=size)
         for _ in range(settings.start_ups):
             started = time.perf_counter()
             subprocess.run([sys.executable, "-c", program], check=True, cwd=PROJECT)

@@ -32,10 +32,11 @@ RENAMED_VALUES = {("backbone", '"from scratch"'): '"none"'}
 SKIPPED_FIELDS = frozenset(
     (
         *("seconds", "commit", "git_commit", "provenance", "path", "folder"),
-        *("schema_version", "statement", "image_score_reason"),
+        *("schema_version", "statement", "image_score_reason", "size_px"),
     )
 )
-"""Fields that may differ: times, places, versions, and sentences."""
+"""Fields that may differ: times, places, versions, and sentences; and a field that
+repeats what the weights' shapes and the scores show."""
 SENTENCES_BY_NAME = "not_computed"
 """A field whose names count and whose sentences may differ."""
 

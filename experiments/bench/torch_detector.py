@@ -5,6 +5,7 @@ NCHW tensors in channels_last, `conv2d`, `batch_norm`, `interpolate`, `max_pool2
 `topk`.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from lfq_jax.ops.gaussian import blur_matrix, window_matrix
 
 
 class TorchDetector:
-    """Computes maps and smoothed maxima from bytes [b p p 3]."""
+    """Computes maps and smoothed maxima from bytes [b h w 3]."""
 
     def __init__(self, record: DetectorRecord) -> None:
         model = record.model
@@ -54,7 +55,7 @@ class TorchDetector:
         self.patch_lengths = _squared_lengths(self.patches)
         self.baseline = None
         if bank.border_baseline is not None:
-            depth = cells_from_border(*[model.image_px // self.stem] * 2)
+            depth = cells_from_border(*model.grid)
             baseline = np.asarray(bank.border_baseline)
             self.baseline = as_tensor(baseline[depth.clip(max=len(baseline) - 1)])
         self.grain = bank.orientation and tuple(map(as_tensor, bank.orientation))
@@ -299,10 +300,10 @@ class TorchDetector:
         return torch.cat([response[:, 0::2].abs(), _split_signs(response[:, 1::2])], 1)
 
     def _smooth(self, maps: torch.Tensor, share: float) -> torch.Tensor:
-        """The maps, smoothed by a Gaussian whose deviation is a share of their side."""
+        """The maps, smoothed by a Gaussian; as `lfq_jax.model.scoring.smooth`."""
         if share <= 0:
             return maps
-        sigma_px = share * maps.shape[-1]
+        sigma_px = share * math.sqrt(maps.shape[-2] * maps.shape[-1])
         window = 2 * max(1, round(WINDOW_SIGMAS * sigma_px)) + 1
         return self._across(maps[:, None], ("window", window, sigma_px))[:, 0]
 

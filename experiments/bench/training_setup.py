@@ -51,20 +51,21 @@ def training_data(
 ) -> TrainingData:
     """Random images with one square anomaly each, in the shapes of a real run."""
     rng = np.random.default_rng(0)
-    px, grid = model.image_px, model.image_px // model.stem
+    height, width = model.size
     channels = map_channels(model.memory_bank, is_texture=True)
 
     def samples(count: int, side: int) -> Samples:
-        images = rng.integers(0, 256, (count, px, px, 3)).astype(np.uint8)
-        masks = np.zeros((count, px, px), np.uint8)
+        images = rng.integers(0, 256, (count, height, width, 3)).astype(np.uint8)
+        masks = np.zeros((count, height, width), np.uint8)
+        most = height - side + 1, width - side + 1
         for mask, (row, column) in zip(
-            masks, rng.integers(0, px - side + 1, (count, 2)), strict=True
+            masks, rng.integers(0, most, (count, 2)), strict=True
         ):
             mask[row : row + side, column : column + side] = 1
         maps = DistanceMaps(
             *(
-                jnp.asarray(rng.random((count, grid, grid, width)), jnp.float16)
-                for width in channels
+                jnp.asarray(rng.random((count, *model.grid, c)), jnp.float16)
+                for c in channels
             )
         )
         normals = rng.integers(0, 256, images.shape).astype(np.uint8)
@@ -73,7 +74,7 @@ def training_data(
         )
 
     good = train.good_images if model.memory_bank else 2
-    return TrainingData(samples(anomalous, px // 8), samples(good, 0))
+    return TrainingData(samples(anomalous, min(height, width) // 8), samples(good, 0))
 
 
 def wait_for(setup: Setup) -> Setup:

@@ -89,22 +89,22 @@ def _fit(settings: FewShot, config: "TrainingFreeConfig", shots: "Shots") -> Mad
     """Fit a training-free detector to the shots."""
     import numpy as np
 
-    from datasets.images import to_square
-    from lfq_jax.backbones import load_backbone
+    from experiments.few_shot.backbone_option import load_named
+    from lfq_jax.inference.preprocessing import framing_of
     from lfq_jax.training.fit import fit
 
-    path = settings.backbone_path
-    images = [each.image for each in shots.examples]
-    normals = np.stack([to_square(image, config.image_px) for image in images])
+    is_texture = shots.examples[0].kind == "texture"
+    framing = framing_of(config, is_texture=is_texture)
+    normals = np.stack([framing.training_image(each.image) for each in shots.examples])
     trained = fit(
         normals,
         config,
         settings.score,
-        is_texture=shots.examples[0].kind == "texture",
+        is_texture=is_texture,
         seed=settings.seed,
         augment=settings.train.augment,
         parts=shots.part_count,
-        backbone=load_backbone(path) if path else None,
+        backbone=load_named(settings),
     )
     inputs = {"shots": shots.by_key}
     return Made(trained, normals, inputs, {"fit": trained.seconds})
@@ -146,13 +146,15 @@ def _generate(
       The data to train on, the held-out data, and hashes of what both were made from.
     """
     from experiments.run.anomaly_process import shards_for_shots
+    from lfq_jax.inference.preprocessing import framing_of
     from lfq_jax.training.data import load_shards, split
 
+    is_texture = shots.examples[0].kind == "texture"
     shards = shards_for_shots(
         settings,
         shots,
         seed=settings.seed,
-        image_px=settings.model.image_px,
+        framing=framing_of(settings.model, is_texture=is_texture),
         cache_dir=settings.cache_dir,
         show_progress=shows_bars(settings.at_once),
         should_stop=should_stop,
@@ -290,7 +292,7 @@ def _score(
     )
     truths: list[GroundTruth] = []
     checked = checked_for_leaks(shots.examples, progress, on_leak=settings.on_leak)
-    images = photographs(checked, truths)
+    images = photographs(checked, truths, predictor.framing)
     predictions = predictor.predict(images, reconstructs=True, pads=True)
     return truths, list(predictions)
 
@@ -340,6 +342,7 @@ def _settings_of_line(
         "category": category,
         "kind": shots.examples[0].kind,
         "image_px": settings.model.image_px,
+        "size_px": [*settings.model.size],
         "shots": settings.shots,
         "seed": settings.seed,
         "backbone": backbone_name(settings.model),

@@ -1,5 +1,6 @@
 """Checks that a run makes before it prepares anything."""
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,9 @@ def check_networks(settings: FewShot, shots: "Iterable[Shots]") -> None:
         Trainer(model, settings.train, steps=steps)
     if settings.at_once > 1 and models:
         # At equal size an object needs more: it is also compared in place.
-        largest = max(models, key=lambda m: (m.config.image_px, not m.is_texture))
+        largest = max(
+            models, key=lambda m: (math.prod(m.config.size), not m.is_texture)
+        )
         require_memory(
             settings.at_once,
             largest,

@@ -14,6 +14,7 @@ from experiments.run.command_line import (
     require_at_least,
 )
 from experiments.run.data_options import CheckedDataOptions
+from experiments.run.image_size import sized_for_shots
 from lfq_jax.backbones.published import PUBLISHED
 from lfq_jax.backbones.search import check_name
 from lfq_jax.config import (
@@ -78,9 +79,11 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
     pictures: int = 40
     """Largest number of test images to draw, per category."""
     texture_px: int = PRESETS["best"].texture_px
-    """Textures are resized to the size of their shots, but to at most this side of the
-    square. Objects, and textures with smaller shots, are resized to --model.image-px.
-    If this is 0 or --model.image-px is given, every category is."""
+    """Textures are seen at the size of their shots, but with at most the area of a
+    square of this side, and with at least that of --model.image-px. 0, and the default
+    where --model.image-px is given: --model.image-px."""
+    object_px: int = PRESETS["best"].object_px
+    """The same of objects."""
     model: ModelConfig = PRESETS["best"].model
     """The networks."""
     train: TrainConfig = PRESETS["best"].train
@@ -97,6 +100,7 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
         require_at_least(
             self, agm_workers=1, seed=0, devices=0, texture_px=0, pictures=0
         )
+        require_at_least(self, object_px=0)
         if self.at_once > 1:
             self._check_shared_device()
         if self.backbone != AUTO:
@@ -124,29 +128,16 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
                     f"--at-once must be 1 with {given}, got {self.at_once}"
                 )
 
-    def for_category(self, kind: str, sides_px: Sequence[int]) -> "FewShot":
-        """The settings for one category: with its image size.
-
-        Args:
-          kind: `texture` or `object`.
-          sides_px: heights and widths of all shots.
-        """
-        if kind != "texture":
-            return self
-        px = min(self.texture_px, *sides_px)
-        px -= px % self.model.px_divisor
-        return self._at(max(px, self.model.image_px))
-
     def for_shots(self, shots: "Shots") -> "FewShot":
-        """The settings for the category that `shots` show."""
-        sides_px = [
-            side for example in shots.examples for side in example.image.shape[:2]
-        ]
-        return self.for_category(shots.examples[0].kind, sides_px)
+        """The settings for the category that `shots` show: with its image size.
 
-    def _at(self, image_px: int) -> "FewShot":
-        model = dataclasses.replace(self.model, image_px=image_px)
-        return dataclasses.replace(self, model=model, texture_px=0)
+        Raises:
+          ValueError: the shots are too elongated.
+        """
+        is_texture = shots.examples[0].kind == "texture"
+        largest_px = self.texture_px if is_texture else self.object_px
+        model = sized_for_shots(self.model, shots, largest_px=largest_px)
+        return dataclasses.replace(self, model=model, texture_px=0, object_px=0)
 
     @property
     def training_free(self) -> TrainingFreeConfig | None:
@@ -160,6 +151,8 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
             return None
         return TrainingFreeConfig(
             image_px=self.model.image_px,
+            fit=self.model.fit,
+            size_px=self.model.size_px,
             levels=bank.levels,
             backbone=bank.backbone,
             comparison=self.knn if self.method == "knn" else self.subspace,
@@ -182,6 +175,7 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
             method=method,
             preset=name,
             texture_px=preset.texture_px,
+            object_px=preset.object_px,
             model=model,
             train=preset.train,
             score=preset.score if method == "lfquiad" else TRAINING_FREE_SCORE,
@@ -234,7 +228,7 @@ def _default(argv: Sequence[str], *, has_accelerator: bool = False) -> FewShot:
         has_accelerator=has_accelerator,
     )
     if flag_value(argv, "--model.image-px") is not None:
-        return dataclasses.replace(of_preset, texture_px=0)
+        return dataclasses.replace(of_preset, texture_px=0, object_px=0)
     entry = PUBLISHED.get(flag_value(argv, "--backbone") or "")
     if entry is None or entry.image_px is None:
         return of_preset

@@ -16,6 +16,7 @@ from lfq_jax.ops.resize import to_mask_resolution
 
 if TYPE_CHECKING:  # lfq_jax.inference.predictor imports jax
     from datasets.example import Example
+    from datasets.framing import Framing
     from lfq_jax.inference.predictor import RawPrediction
 
 
@@ -54,10 +55,18 @@ class GroundTruth(NamedTuple):
 
 
 def photographs(
-    examples: "Iterable[Example]", truths: list[GroundTruth]
+    examples: "Iterable[Example]", truths: list[GroundTruth], framing: "Framing"
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Yield the examples' images, and append the ground truth of each to `truths`."""
+    """Yield the examples' images, and append the ground truth of each to `truths`.
+
+    Args:
+      framing: how the images become those that the networks see.
+
+    Raises:
+      ValueError: an image is too elongated for that. Names it.
+    """
     for example in examples:
+        framing.frame(example.image.shape, name=example.key)
         truths.append(GroundTruth.of(example))
         yield example.image
 

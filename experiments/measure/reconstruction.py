@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from datasets.images import to_square
+from datasets.framing import Framing
 from lfq_jax.inference.predictor import Predictor, Reconstruction
 from lfq_jax.metrics.evaluation import StreamingPixelMetrics
 from lfq_jax.training.data import Photographs
@@ -21,19 +21,21 @@ if TYPE_CHECKING:
     from datasets.example import Example
 
 
-def squares(
-    examples: "Iterable[Example]", image_px: int
+def training_images(
+    examples: "Iterable[Example]", framing: Framing
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The examples' images, u8 [n p p 3], and their masks, bool [n p p].
+    """The examples' images of the training size, u8 [n h w 3], and masks, bool [n h w].
 
     A pixel is defective if the mask is set at its centre. Each example is read once.
     """
-    size = (image_px, image_px)
     images, masks = [], []
     for example in examples:
-        images.append(to_square(example.image, image_px))
-        mask = Image.fromarray(example.mask).resize(size, Image.Resampling.NEAREST)
-        masks.append(np.asarray(mask))
+        frame = framing.training_frame(example.image.shape)
+        images.append(framing.put(example.image, frame))
+        mask = Image.fromarray(example.mask).resize(
+            (frame.width, frame.height), Image.Resampling.NEAREST
+        )
+        masks.append(np.pad(np.asarray(mask), frame.margins()))
     return np.stack(images), np.stack(masks)
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 
-from datasets.images import to_square
+from datasets.framing import Framing
 from lfq_jax.backbones import Backbone
 from lfq_jax.inference.predictor import RawPrediction
 from lfq_jax.memory_bank.subsampling import coreset
@@ -32,8 +32,6 @@ class View(NamedTuple):
     """Which features of a backbone are used."""
 
     stages: tuple[str, ...]
-    image_px: int
-    """Side of the squares that the backbone is given."""
     unit_length: bool = False
     """Whether every stage's features are scaled to length 1 in every cell."""
 
@@ -90,17 +88,19 @@ def remember(
     shots: Iterable[UInt8[np.ndarray, "H W 3"]],
     view: View,
     *,
+    framing: Framing,
     share: float,
     seed: int,
 ) -> PatchMemory:
     """The memory bank of good parts of any size.
 
     Args:
+      framing: how photographs become images that the backbone is given.
       share: share of the patches to keep, in (0, 1]; 1 keeps all of them.
       seed: seed of the coreset's first patch and of its projection.
     """
     features = [
-        patch_features(encoder, _as_float(to_square(shot, view.image_px)[None]), view)
+        patch_features(encoder, _as_float(framing.training_image(shot)[None]), view)
         for shot in shots
     ]
     patches = jnp.concatenate(features).reshape(-1, features[0].shape[-1])
@@ -137,14 +137,17 @@ def _weight(
 
 
 def _score_features(
-    patches: Float[Array, "n f"], features: Float[Array, "h w f"], count: int
+    patches: Float[Array, "n f"],
+    features: Float[Array, "h w f"],
+    inside: Bool[Array, "h w"],
+    count: int,
 ) -> tuple[Array, Array, Array]:
-    """Distances of one image's cells to the bank, the largest one, and the largest one
-    re-weighted (eq. 6 and 7)."""
+    """Distances of one image's cells to the bank, the largest one inside, and the
+    largest one re-weighted (eq. 6 and 7)."""
     flat = features.reshape(-1, features.shape[-1])
     squared = _squared_distances(flat, patches)
     distances = jnp.sqrt(squared.min(-1))
-    farthest = distances.argmax()
+    farthest = jnp.where(inside.ravel(), distances, -1.0).argmax()
     nearest = squared[farthest].argmin()
     weight = _weight(flat[farthest], patches, nearest, count)
     largest = distances[farthest]
@@ -156,16 +159,22 @@ def _score_features(
 def _score(
     memory: PatchMemory,
     images: Float[Array, "b h w 3"],
+    inside: Bool[Array, "h w"],
     *,
     view: View,
     neighbours: int,
     sigma_px: float,
 ) -> tuple[Float[Array, "b h w"], dict[str, Float[Array, "b"]]]:
-    """Smoothed maps in the images' pixels, and every image score."""
+    """Smoothed maps in the images' pixels, and every image score.
+
+    Args:
+      inside: the pixels whose cells count in the image scores.
+    """
     features = patch_features(memory.encoder, images, view)
     count = min(neighbours, len(memory.patches))
+    cells = _at_centres(inside, features.shape[1:3])
     distances, largest, weighted = jax.lax.map(
-        lambda image: _score_features(memory.patches, image, count), features
+        lambda image: _score_features(memory.patches, image, cells, count), features
     )
     fine = jax.image.resize(distances, images.shape[:3], "bilinear")[..., None]
     if sigma_px > 0:
@@ -174,33 +183,46 @@ def _score(
     return fine[..., 0], {MAX: largest, REWEIGHTED: weighted}
 
 
+def _at_centres(pixels: Bool[Array, "h w"], grid: tuple[int, ...]) -> Array:
+    """The pixels at the centres of equal cells."""
+    row, column = (
+        np.floor((np.arange(cells) + 0.5) * size / cells).astype(int)
+        for cells, size in zip(grid, pixels.shape, strict=True)
+    )
+    return pixels[row[:, None], column]
+
+
 def predict_patches(
     memory: PatchMemory,
     images: Iterable[UInt8[np.ndarray, "H W 3"]],
     view: View,
     *,
+    framing: Framing,
     neighbours: int,
     sigma_px: float,
 ) -> Iterator[RawPrediction]:
     """Predictions for images of any size, in their order.
 
     Images are scored one at a time. The maps contain distances in the features' own
-    unit, in pixels of the squares that the backbone is given.
+    unit, in pixels of the images that the backbone is given.
 
     Args:
       view: the features that `remember` stored.
+      framing: as in `remember`.
       neighbours: the paper's b: patches in the softmax that weights the image score.
         With 1 every weight would be 0.
       sigma_px: standard deviation of the Gaussian that smooths the map, in pixels of
-        the squares. 0: no smoothing.
+        those images. 0: no smoothing.
     """
     for image in images:
+        frame = framing.frame(image.shape)
         maps, scores = _score(
             memory,
-            _as_float(to_square(image, view.image_px)[None]),
+            _as_float(framing.put(image, frame)[None]),
+            jnp.asarray(frame.inside),
             view=view,
             neighbours=neighbours,
             sigma_px=sigma_px,
         )
         image_scores = {name: float(value[0]) for name, value in scores.items()}
-        yield RawPrediction(np.asarray(maps[0]), image_scores)
+        yield RawPrediction(frame.cut(np.asarray(maps[0])), image_scores)

@@ -12,6 +12,7 @@ from experiments.run.folder import RunFolder
 if TYPE_CHECKING:  # these import jax, which --help must not wait for
     from datasets import Shots
     from datasets.example import Example
+    from datasets.framing import Framing
     from experiments.measure.ground_truths import GroundTruth
     from experiments.patchcore.memory_bank import View
     from lfq_jax.backbones import Backbone
@@ -33,7 +34,18 @@ def read_encoder(settings: PatchCore) -> "tuple[Backbone, View]":
     encoder = load_backbone(settings.features, places(offline=settings.offline))
     stages = settings.stages or default_stages(encoder)
     encoder.check_stages(stages)
-    return encoder, View(stages, settings.image_px, settings.unit_length)
+    return encoder, View(stages, settings.unit_length)
+
+
+def _framing(settings: PatchCore, shots: "Shots") -> "Framing":
+    """How photographs become the backbone's images: as textures, compared anywhere."""
+    from datasets.framing import Framing, fitted_size, median_shape
+
+    size = settings.image_px, settings.image_px
+    if settings.fit == "proportion":
+        shapes = [example.image.shape for example in shots.examples]
+        size = fitted_size(median_shape(shapes), settings.image_px)
+    return Framing(size, 1, is_texture=True, fit=settings.fit)
 
 
 def _predictions(
@@ -49,10 +61,12 @@ def _predictions(
     from experiments.measure.ground_truths import photographs
     from experiments.patchcore.memory_bank import predict_patches, remember
 
+    framing = _framing(settings, shots)
     memory = remember(
         encoder,
         [example.image for example in shots.examples],
         view,
+        framing=framing,
         share=settings.coreset,
         seed=settings.seed,
     )
@@ -63,8 +77,9 @@ def _predictions(
     predictions = list(
         predict_patches(
             memory,
-            photographs(checked, truths),
+            photographs(checked, truths, framing),
             view,
+            framing=framing,
             neighbours=settings.neighbours,
             sigma_px=settings.smoothing_px,
         )

@@ -30,8 +30,12 @@ class PatchCore(CheckedDataOptions):
     stages: tuple[str, ...] = ()
     """Stages of the backbone. Default: the last of stride 8 and the last of 16."""
     image_px: int = 256
-    """Side of the square images that the backbone is given, in pixels. The default is
-    448 for the name of a vision transformer."""
+    """Size of the images that the backbone is given: the side in pixels of a square
+    with at least their area. The default is 448 for the name of a vision
+    transformer."""
+    fit: Literal["proportion", "square"] = "proportion"
+    """How photographs become these images. `proportion`: their sides keep their
+    proportion. `square`: they are squeezed into a square."""
     unit_length: bool = False
     """Scale the features of every stage to length 1 in every cell. The paper does not:
     its network has batch norms. Without them the stages' scales differ much."""
@@ -42,8 +46,8 @@ class PatchCore(CheckedDataOptions):
     """Patches of the memory bank in the softmax that weights the image score (the
     paper's b)."""
     smoothing_px: float = 4.0
-    """Standard deviation of the Gaussian that smooths the map, in pixels of an image of
-    `image_px`."""
+    """Standard deviation of the Gaussian that smooths the map, in pixels of the images
+    that the backbone is given."""
     image_score: Literal["reweighted", "max"] = "reweighted"
     """Image score. `max`: the largest distance of a patch. `reweighted`: that distance,
     weighted by the paper's eq. 7."""

@@ -51,7 +51,9 @@ def score_all(
             names = [path.relative_to(folder).as_posix() for path in paths]
             images: dict[str, np.ndarray] = {}
             errors: dict[str, str] = {}
-            loaded = pool.map(lambda item: _load(item, detector, remarks), batch)
+            loaded = pool.map(
+                lambda item: _load(item, detector, remarks, tile_px), batch
+            )
             for name, image in zip(names, list(loaded), strict=True):
                 if isinstance(image, str):
                     errors[name] = image
@@ -104,7 +106,7 @@ def _batches(
 
 
 def _load(
-    path: "Path | LeftOut", detector: "Detector", remarks: "Remarks"
+    path: "Path | LeftOut", detector: "Detector", remarks: "Remarks", tile_px: int
 ) -> "np.ndarray | str":
     """The photograph, or the reason why it cannot be scored."""
     from datasets.images import read_image
@@ -119,7 +121,11 @@ def _load(
             is_known=record.bit_depth > 8,
             remarks=remarks,
         )
-        return detector.rgb(image)
+        image = detector.rgb(image)
+        if not tile_px:
+            # Refuses an elongated photograph.
+            detector.predictor.framing.frame(image.shape, name=str(path))
+        return image
     except ValueError as error:
         reason = str(error)
         return reason if str(path) in reason else f"{path}: {reason}"

@@ -23,6 +23,7 @@ from experiments.quantizers.settings import (
 )
 from experiments.run.compile_cache import keep_compiled
 from experiments.run.folder import RunFolder, make_or_open
+from experiments.run.image_size import sized_for_shots
 from experiments.run.interruption import resumable, stopped
 from lfq_jax.config import ModelConfig, as_json
 
@@ -55,18 +56,25 @@ def _models(settings: CompareQuantizers) -> dict[str, ModelConfig]:
 
 
 def _shots(settings: CompareQuantizers) -> "dict[tuple[str, int], Shots]":
-    """The shots of every category and seed."""
+    """The shots of every category and seed.
+
+    Raises:
+      ValueError: if shots are too elongated for the networks.
+    """
     import datasets
 
     known = datasets.categories(settings.dataset, settings.data_dir)
     categories = settings.categories or CATEGORIES.get(settings.dataset, known)
-    return {
+    chosen = {
         (category, seed): datasets.shots(
             settings.dataset, category, settings.shots, seed, **settings.data
         )
         for category in categories
         for seed in settings.seeds
     }
+    for shots in chosen.values():
+        sized_for_shots(settings.model, shots)
+    return chosen
 
 
 def run(
@@ -89,6 +97,7 @@ def run(
     from experiments.quantizers.row import train_and_measure
     from experiments.quantizers.table import comparison_table
     from experiments.run.anomaly_process import shards_for_shots
+    from lfq_jax.inference.preprocessing import framing_of
     from lfq_jax.training.data import load_shards, split
     from lfq_jax.training.loop import DetectorConfig
 
@@ -99,11 +108,12 @@ def run(
             if not missing:
                 continue
             kind = shots.examples[0].kind
+            model = sized_for_shots(settings.model, shots)
             shards = shards_for_shots(
                 settings,
                 shots,
                 seed=seed,
-                image_px=settings.model.image_px,
+                framing=framing_of(model, is_texture=settings.is_texture(kind)),
                 cache_dir=settings.cache_dir,
                 should_stop=should_stop,
             )
@@ -115,7 +125,7 @@ def run(
                     test,
                     variant=variant,
                     config=DetectorConfig(
-                        model=models[variant],
+                        model=sized_for_shots(models[variant], shots),
                         train=settings.schedule,
                         score=settings.score,
                         is_texture=settings.is_texture(kind),

@@ -1,6 +1,7 @@
 """One row of the comparison: train a detector with one quantizer and measure it."""
 
 import functools
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,12 @@ import numpy as np
 from datasets.example import Example
 from datasets.progress import Bar
 from experiments.measure.ground_truths import GroundTruth, compared, photographs
-from experiments.measure.reconstruction import fidelity, shortcut, squares, survival
+from experiments.measure.reconstruction import (
+    fidelity,
+    shortcut,
+    survival,
+    training_images,
+)
 from experiments.report.code_report import draw_codes
 from lfq_jax.inference.appearance import appearance
 from lfq_jax.inference.detector_files import DetectorRecord
@@ -66,7 +72,7 @@ def train_and_measure(
     return {
         "variant": variant,
         "quantizer": name_of(config.model.quantizer),
-        "positions": config.model.bottleneck_px**2,
+        "positions": math.prod(config.model.bottleneck),
         "steps": trained.step,
         "validation": trained.validation,
         **row,
@@ -79,13 +85,12 @@ def _predictor(
     trained: Trained, config: DetectorConfig, data: Photographs, *, name: str
 ) -> Predictor:
     """The trained networks, ready to score and to reconstruct."""
-    px = config.model.image_px
     record = DetectorRecord(
         category=name,
         kind="texture" if config.is_texture else "object",
         shots=len(data.normals),
         seed=config.seed,
-        photograph_px=(px, px),
+        photograph_px=config.model.size,
         bit_depth=8,
         model=config.model,
         score=config.score,
@@ -105,7 +110,7 @@ def _measure(
 ) -> dict[str, Any]:
     """Reconstruction, detection and use of codes. Draws the codes into `folder`."""
     quantizer = predictor.networks.quantizer
-    images, masks = squares(test, predictor.image_px)
+    images, masks = training_images(test, predictor.framing)
     reconstructed = predictor.reconstruct(images)
     truths, metrics = _detection(predictor, test)
     labels = np.array([truth.label for truth in truths])
@@ -147,7 +152,8 @@ def _detection(
 ) -> tuple[list[GroundTruth], dict[str, float | None]]:
     """Ground truths of the test images; AUROCs, AP and PRO at the masks' resolution."""
     truths: list[GroundTruth] = []
-    predictions = list(predictor.predict(photographs(test, truths), pads=True))
+    images = photographs(test, truths, predictor.framing)
+    predictions = list(predictor.predict(images, pads=True))
     image_score = predictor.record.score.image_score
     scores = np.array([p.scores[image_score] for p in predictions])
     labels = np.array([truth.label for truth in truths])
@@ -162,8 +168,7 @@ def _detection(
 
 def _cost(model: Model, batch_size: int) -> dict[str, float]:
     """Time and memory of the model's quantizer, for one training batch."""
-    side = model.config.bottleneck_px
-    return _quantizer_cost(model.quantizer, (batch_size, side, side))
+    return _quantizer_cost(model.quantizer, (batch_size, *model.config.bottleneck))
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """Plots of codes: how often each is used, what each bit does, and where codes occur."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,8 +76,9 @@ def draw_images(
     columns = ["image", "reconstruction", "squared error", "codes", "defect"]
     if use is None:
         columns.remove("codes")
-    inches = PANEL_INCHES
-    figure = new_figure(inches * len(columns), inches * len(chosen) + 0.3)
+    height, width = masks.shape[1:]
+    wide, high = (PANEL_INCHES * math.sqrt(r) for r in (width / height, height / width))
+    figure = new_figure(wide * len(columns), high * len(chosen) + 0.3)
     grid: Any = figure.subplots(len(chosen), len(columns), squeeze=False)
     error = ((reconstructed.images - reconstructed.reconstructions) ** 2).mean(-1)
     scale = float(error[list(chosen)].max()) or 1.0

@@ -8,7 +8,7 @@ import numpy as np
 from datasets.example import Example
 from experiments.measure.code_usage import CodeUse, code_use
 from experiments.measure.ground_truths import GroundTruth
-from experiments.measure.reconstruction import squares
+from experiments.measure.reconstruction import training_images
 from experiments.report.code_plots import draw_code_use, draw_images
 from lfq_jax.inference.predictor import Predictor, Reconstruction
 from lfq_jax.quantizers import Quantizer
@@ -59,7 +59,8 @@ def draw_codes_of_test(
     picked = [int(i) for i in even]
     if not picked:
         return
-    images, masks = squares((examples[i] for i in picked), predictor.image_px)
+    chosen = (examples[i] for i in picked)
+    images, masks = training_images(chosen, predictor.framing)
     reconstructed = predictor.reconstruct(images)
     title = f"{len(picked)} test images"
     picked_truths = [truths[i] for i in picked]

@@ -19,7 +19,8 @@ from PIL import Image
 
 from agm_torch.config import GeneratorConfig, Kind, job_identity
 from datasets.files import writing
-from datasets.images import image_sha256, to_square
+from datasets.framing import Framing
+from datasets.images import image_sha256
 from datasets.progress import Bar
 from datasets.shards import MANIFEST, SCHEMA_VERSION, content_key
 from experiments.run.anomaly_options import AnomalyOptions
@@ -41,7 +42,7 @@ def shards_for_shots(
     shots: "Shots",
     *,
     seed: int,
-    image_px: int,
+    framing: Framing,
     cache_dir: Path,
     should_stop: Callable[[], bool],
     show_progress: bool = True,
@@ -51,6 +52,7 @@ def shards_for_shots(
     The folder holds the anomalies to train on and the held-out ones.
 
     Args:
+      framing: how the shots become images of the networks' size.
       cache_dir: the command's cache folder.
       should_stop, show_progress: as in `ensure_shards`.
     """
@@ -61,7 +63,7 @@ def shards_for_shots(
         kind=first.kind,
         count=options.anomalies + options.validation_anomalies,
         seed=seed,
-        image_px=image_px,
+        framing=framing,
         config=options.agm,
         cache_dir=cache_dir / "anomalies",
         python=options.agm_python,
@@ -78,7 +80,7 @@ def ensure_shards(
     kind: Kind,
     count: int,
     seed: int,
-    image_px: int,
+    framing: Framing,
     config: GeneratorConfig,
     cache_dir: Path,
     python: Path | None = None,
@@ -99,7 +101,7 @@ def ensure_shards(
       normals: the normal images, of any size. Their hashes are recorded.
       category, kind: of the normal images.
       count: the number of anomalies.
-      image_px: side of the square images in the shards.
+      framing: how the normal images become those in the shards.
       config: how anomalies are made.
       python: interpreter of the generator's environment. Default: this one.
       workers: processes that share the work. The shards do not depend on this number.
@@ -109,15 +111,15 @@ def ensure_shards(
       KeyboardInterrupt: stopped by a signal or `should_stop`.
       ChildProcessError: the process failed or died. The message says how.
     """
-    squares = [to_square(normal, image_px) for normal in normals]
+    resized = [framing.training_image(normal) for normal in normals]
     identity = job_identity(
         config,
         category=category,
         kind=kind,
         count=count,
         seed=seed,
-        image_px=image_px,
-        images=[image_sha256(square) for square in squares],
+        size=framing.size,
+        images=[image_sha256(image) for image in resized],
     )
     key = content_key({"schema_version": SCHEMA_VERSION, **identity})
     folder = cache_dir / key
@@ -125,11 +127,12 @@ def ensure_shards(
         return folder
     with tempfile.TemporaryDirectory(prefix="lfquiad-") as scratch:
         with writing(Path(scratch)):
-            images = _written(squares, Path(scratch))
+            images = _written(resized, Path(scratch))
             (Path(scratch) / "config.json").write_text(json.dumps(config.to_json()))
         arguments = [
             *("generate", "--images", *map(str, images), "--category", category),
-            *("--kind", kind, "--count", str(count), "--image-px", str(image_px)),
+            *("--kind", kind, "--count", str(count)),
+            *("--size-px", *map(str, framing.size)),
             *("--seed", str(seed), "--cache", str(cache_dir.absolute())),
             *("--config", str(Path(scratch) / "config.json")),
             *("--workers", str(workers), "--json-progress"),
@@ -144,11 +147,11 @@ def ensure_shards(
     return folder
 
 
-def _written(squares: Sequence[np.ndarray], folder: Path) -> list[Path]:
+def _written(images: Sequence[np.ndarray], folder: Path) -> list[Path]:
     """Write the images as PNG files into `folder`, and return their paths."""
-    paths = [folder / f"normal-{number:03d}.png" for number in range(len(squares))]
-    for path, square in zip(paths, squares, strict=True):
-        Image.fromarray(square).save(path, compress_level=1)
+    paths = [folder / f"normal-{number:03d}.png" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path, compress_level=1)
     return paths
 
 

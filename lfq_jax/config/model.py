@@ -14,7 +14,14 @@ class ModelConfig:
     """Shapes of the two networks (paper 3.2 and 3.3; DRAEM's where it is silent)."""
 
     image_px: int = 256
-    """Side of the square images that the networks see, in pixels (paper 4.3)."""
+    """Size of the images that the networks see: the side in pixels of a square with at
+    least their area (paper 4.3)."""
+    fit: Literal["proportion", "square"] = "proportion"
+    """How photographs become these images. `proportion`: their sides keep their
+    proportion. `square`: they are squeezed into a square, as in the paper."""
+    size_px: tuple[int, int] | None = None
+    """Height and width of the training images. Default: computed for every category
+    from `image_px`, `fit` and the proportion of the shots."""
     stem: int = 1
     """Space-to-depth factor before the first convolution. 1 is the paper. 2 makes the
     expensive full-resolution layers four times cheaper."""
@@ -64,10 +71,34 @@ class ModelConfig:
                 f"{self._patch_px} px, such as {smaller} or {smaller + divisor}"
             )
             check(self.image_px % divisor == 0, "image_px", self.image_px, rule)
+        if self.size_px:
+            self._check_size(self.size_px)
+
+    def _check_size(self, size: tuple[int, int]) -> None:
+        divisor, (height, width) = self.px_divisor, size
+        is_multiple = not (height % divisor or width % divisor)
+        check(is_multiple, "size_px", size, f"multiples of {divisor}")
+        check(min(size) >= 16, "size_px", size, "at least 16 each")
+        rule = f"of at most {self.image_px} x {self.image_px} px, by image_px"
+        check(height * width <= self.image_px**2, "size_px", size, rule)
+        is_square = height == width
+        rule = "equal sides, since fit is square"
+        check(is_square or self.fit != "square", "size_px", size, rule)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the training images; a square until `size_px` is set."""
+        return self.size_px or (self.image_px, self.image_px)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the distance maps' cells."""
+        height, width = self.size
+        return height // self.stem, width // self.stem
 
     @property
     def px_divisor(self) -> int:
-        """What image_px must be a multiple of."""
+        """What the sides of the images must be multiples of."""
         levels = self.memory_bank.levels if self.memory_bank else 1
         return math.lcm(self.divisor, 2 ** (levels - 1), self._patch_px)
 
@@ -83,6 +114,8 @@ class ModelConfig:
         return self.stem * 2 ** (stages - 1)
 
     @property
-    def bottleneck_px(self) -> int:
-        """Side of the square of code positions."""
-        return self.image_px // (self.stem * 2 ** (len(self.reconstructive_widths) - 1))
+    def bottleneck(self) -> tuple[int, int]:
+        """Rows and columns of code positions."""
+        height, width = self.size
+        cell = self.stem * 2 ** (len(self.reconstructive_widths) - 1)
+        return height // cell, width // cell

@@ -17,8 +17,10 @@ class Preset:
     train: TrainConfig
     score: ScoreConfig
     texture_px: int = 0
-    """Largest side in pixels of the square images of textures. Textures keep the
-    photographs' resolution up to this side. 0: the same side as objects."""
+    """Largest `image_px` of textures, which keep the photographs' resolution up to it.
+    0: `image_px` of the model."""
+    object_px: int = 0
+    """The same of objects."""
     backbone: str = "none"
     """Name of the pretrained backbone if the user names none, and if its weights are
     installed."""

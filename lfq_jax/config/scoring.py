@@ -15,13 +15,13 @@ class ScoreConfig:
     image_score: ImageScore = "mean"
     """The image score. `mean`, of the whole map, is the paper's (eq. 4)."""
     smoothing_sigma: float = 0.0
-    """Standard deviation of the map's Gaussian smoothing, as a share of the side.
-    0: none."""
+    """Standard deviation of the map's Gaussian smoothing, as a share of the side of a
+    square of the same area. 0: none."""
     top_k_share: float = 0.01
     """Share of the pixels, the largest, that `top_k_mean` averages."""
     max_sigma: float = 0.016
     """Standard deviation of the smoothing before the maximum in `smoothed_max`, as a
-    share of the side."""
+    share of the same side."""
     batch_size: int = 8
     """Images per batch."""
 

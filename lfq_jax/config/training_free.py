@@ -4,6 +4,7 @@ Such a detector is fitted to the features of the shots. It needs neither synthet
 anomalies nor training steps.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -65,7 +66,12 @@ class TrainingFreeConfig:
     """A detector that compares an image's features with those of the shots."""
 
     image_px: int = 256
-    """Side of the square images that are compared, in pixels."""
+    """As `ModelConfig.image_px`: the images have at most the area of a square of this
+    side."""
+    fit: Literal["proportion", "square"] = "proportion"
+    """As `ModelConfig.fit`."""
+    size_px: tuple[int, int] | None = None
+    """Height and width of the images. None: a square."""
     levels: int = 4
     """Octaves of the filter bank. It is used only without a backbone."""
     backbone: BackboneConfig | None = None
@@ -77,10 +83,24 @@ class TrainingFreeConfig:
     def __post_init__(self) -> None:
         check(self.image_px >= 16, "image_px", self.image_px, "at least 16")
         check(1 <= self.levels <= 6, "levels", self.levels, "in [1, 6]")
+        divisor = self.px_divisor
+        rule = f"a multiple of {divisor}, for {self.levels} levels"
         if self.backbone is None:
-            divisor = 2 ** (self.levels - 1)
-            rule = f"a multiple of {divisor}, for {self.levels} levels"
             check(self.image_px % divisor == 0, "image_px", self.image_px, rule)
+        if self.size_px:
+            is_multiple = not any(side % divisor for side in self.size_px)
+            check(is_multiple, "size_px", self.size_px, f"multiples of {divisor}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images of the shots' proportion."""
+        return self.size_px or (self.image_px, self.image_px)
+
+    @property
+    def px_divisor(self) -> int:
+        """What the sides of the images must be multiples of."""
+        patch_px = self.backbone.patch_px if self.backbone else 1
+        return math.lcm(2 ** (self.levels - 1), patch_px)
 
     @property
     def method(self) -> TrainingFreeMethod:

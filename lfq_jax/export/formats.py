@@ -1,6 +1,6 @@
 """The formats of an export: how each is written, and how it is opened and run.
 
-Every graph takes uint8 images [b p p 3] and returns OUTPUTS. Weights and thresholds are
+Every graph takes uint8 images [b h w 3] and returns OUTPUTS. Weights and thresholds are
 part of the graph.
 """
 
@@ -40,7 +40,7 @@ _ONNX_INSTALL = (
     "pip install -c constraints.txt --no-deps jax2onnx"
 )
 
-Program = Callable[[UInt8[np.ndarray, "b p p 3"]], tuple[np.ndarray, ...]]
+Program = Callable[[UInt8[np.ndarray, "b h w 3"]], tuple[np.ndarray, ...]]
 
 
 def decision_program(detector: Detector) -> Callable[[Any], tuple[Any, ...]]:
@@ -75,8 +75,7 @@ def decision_program(detector: Detector) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def _spec(detector: Detector, batch: Any) -> jax.ShapeDtypeStruct:
-    px = detector.predictor.image_px
-    return jax.ShapeDtypeStruct((batch, px, px, 3), np.uint8)
+    return jax.ShapeDtypeStruct((batch, *detector.predictor.size, 3), np.uint8)
 
 
 def _write_stablehlo(detector: Detector, folder: Path, batch_size: int) -> None:
@@ -183,7 +182,7 @@ _READERS = {
 
 
 def open_export(folder: Path, *, threads: int = 0) -> Program:
-    """The function of an exported folder: uint8 images [b p p 3] to OUTPUTS.
+    """The function of an exported folder: uint8 images [b h w 3] to OUTPUTS.
 
     Args:
       folder: the exported folder.

@@ -21,7 +21,7 @@ from lfq_jax.model.variables import Variables
 
 TOLERANCE = 1e-4
 """Largest allowed float32 difference of a map or score from the detector's."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _ASSETS = Path(__file__).resolve().parent / "assets"
 _MAPS = {
     "lfquiad": "probability of an anomaly",
@@ -158,7 +158,7 @@ def _summary(found: Parity) -> str:
 def _about(detector: Detector, format: Format, batch_size: int) -> dict[str, Any]:
     """The content of export.json: all that a program needs to use the export."""
     saved, thresholds = detector.record, detector.thresholds
-    px = detector.predictor.image_px
+    height, width = detector.predictor.size
     return {
         "schema_version": SCHEMA_VERSION,
         "format": format,
@@ -169,18 +169,19 @@ def _about(detector: Detector, format: Format, batch_size: int) -> dict[str, Any
         "preprocessing": {
             "colour": "RGB, 8 bits per value; grey repeated over the three channels",
             "wide_bit_depth": saved.wide_bit_depth,
-            "resize_to": [px, px],
-            "filter": "mean over areas (Pillow's BOX) where the shorter side is at "
-            f"least {px}, else bilinear (Pillow's BILINEAR)",
+            "resize_to": {"height": height, "width": width},
+            "largest_stretch": detector.predictor.framing.largest_stretch,
+            "filter": "mean over areas (Pillow's BOX) where the photograph has at "
+            f"least {width} x {height} px, else bilinear (Pillow's BILINEAR)",
         },
-        "input": {"images": f"uint8 [batch, {px}, {px}, 3]"},
+        "input": {"images": f"uint8 [batch, {height}, {width}, 3]"},
         "outputs": {
-            "map": f"float32 [batch, {px}, {px}]: {_MAPS[saved.method]}; resize "
+            "map": f"float32 [batch, {height}, {width}]: {_MAPS[saved.method]}; resize "
             "bilinearly (half-pixel centres) to the photograph",
             "score": f"float32 [batch]: {thresholds.image_score} of {_scored(saved)}",
             "calibrated": "float32 [batch]: share of good parts that score lower",
             "is_anomalous": "bool [batch]: score >= image threshold",
-            "mask": f"bool [batch, {px}, {px}]: map >= pixel threshold",
+            "mask": f"bool [batch, {height}, {width}]: map >= pixel threshold",
         },
         "rule": thresholds.rule,
         "image_threshold": thresholds.image_threshold,

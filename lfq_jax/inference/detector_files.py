@@ -35,8 +35,10 @@ from lfq_jax.inference.scoring_models import (
 
 SCHEMA_VERSION = 10
 READABLE_VERSIONS = (8, 9, SCHEMA_VERSION)
-"""Version 8 does not store what copies of the shots are recognised by. Versions 8 and 9
-have no `method`: it is `lfquiad`."""
+"""Version 8 does not store what copies of the shots are recognised by. Detectors of
+versions 8 and 9 see every photograph as a square, and have no `method`: it is
+`lfquiad`."""
+_FIRST_IN_PROPORTION = 10
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.safetensors"
@@ -158,7 +160,10 @@ def _model_config(config: dict[str, Any]) -> DetectorModel:
     method = config.get("method", LFQUIAD)
     if method not in CONFIGS:
         raise ValueError(f"method must be one of {', '.join(CONFIGS)}, got {method}")
-    model = from_json(CONFIGS[method], config["model"])
+    fields = config["model"]
+    if config["schema_version"] < _FIRST_IN_PROPORTION:
+        fields = {"fit": "square", **fields}
+    model = from_json(CONFIGS[method], fields)
     if method_of(model) != method:
         raise ValueError(f"method is {method}, but the model is {method_of(model)}")
     return model

@@ -4,20 +4,22 @@ The main job's test, `predict`, `calibrate`, exports and reconstructions all use
 """
 
 import functools
+import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 
-from datasets.images import to_square
+from datasets.framing import MOST_STEPS, Frame
 from datasets.remarks import Remarks
 from lfq_jax.calibration.scores import Scores
 from lfq_jax.inference.detector_files import DetectorRecord
+from lfq_jax.inference.preprocessing import framing_of
 from lfq_jax.inference.scoring_models import DetectorVariables, scoring_model
 from lfq_jax.inference.tiling import Mosaic, tiles
 from lfq_jax.memory_bank.distances import DistanceMaps
@@ -26,7 +28,9 @@ from lfq_jax.model.scoring import Scored, Scorer
 from lfq_jax.ops.batches import filled
 from lfq_jax.ops.resize import to_mask_resolution
 
+log = logging.getLogger(__name__)
 _FEW = 2  # photographs up to which one at a time is cheaper than a padded batch
+_MOST_WAITING = 8  # batches of photographs that are held until one size is full
 _RECONSTRUCTED_AT_ONCE = 8
 
 
@@ -34,11 +38,11 @@ class RawPrediction(NamedTuple):
     """What the networks compute from one photograph, before any decision."""
 
     map: Float[np.ndarray, "h w"]
-    """How anomalous each pixel is, in [0, 1]: at the networks' resolution, or at the
-    photograph's own where it was tiled."""
+    """How anomalous each pixel of the whole photograph is, in [0, 1]: at the networks'
+    resolution, or at the photograph's own where it was tiled."""
     scores: dict[str, float]
     """Every image score by its name."""
-    reconstruction: UInt8[np.ndarray, "p p 3"] | None = None
+    reconstruction: UInt8[np.ndarray, "_ _ 3"] | None = None
     """At the networks' resolution. None for tiled photographs, for a model without
     decoder, and unless `reconstructs` is set."""
     map_max: float = 0.0
@@ -73,15 +77,18 @@ class Predictor:
         model = scoring_model(record.model, is_texture=record.kind == "texture")
         self.scorer = Scorer(model, record.score)
         self.variables: DetectorVariables = jax.device_put(record.variables)
-        self._compiled: set[int] = set()
+        self._compiled: set[tuple[Any, ...]] = set()
         self._compiling = threading.Lock()
         self.remarks = Remarks(_warn)
         """Warns once of each kind of decision about the photographs."""
+        self.framing = framing_of(record.model, is_texture=model.is_texture)
+        """How photographs become images of the networks' size."""
+        self._has_told_of_frames = False
 
     @property
-    def image_px(self) -> int:
-        """Side of the square that the networks see."""
-        return self.record.model.image_px
+    def size(self) -> tuple[int, int]:
+        """Height and width of the training images."""
+        return self.record.model.size
 
     @property
     def networks(self) -> Model:
@@ -110,7 +117,9 @@ class Predictor:
         reconstructs: bool = False,
         pads: bool = False,
     ) -> Iterator[RawPrediction]:
-        """Predictions in the photographs' order. Holds one batch in memory.
+        """Predictions in the photographs' order.
+
+        Holds one batch in memory; of photographs of several sizes, up to eight.
 
         Args:
           tile_px: width of the tiles that are scored one by one; 0: no tiles.
@@ -118,13 +127,39 @@ class Predictor:
             reconstructions.
           pads: whether one or two photographs, too, are scored as a full batch. One
             program then computes all scores. Default: one by one, which is faster.
+
+        Raises:
+          ValueError: a photograph is too elongated; see `datasets.framing`.
         """
         if tile_px:
             for photograph in photographs:
                 yield self._predict_tiled(photograph, self.tile_size(tile_px))
             return
-        squares = (to_square(each, self.image_px) for each in photographs)
-        yield from self._predict_squares(squares, reconstructs=reconstructs, pads=pads)
+        framed = (self._framed(each) for each in photographs)
+        yield from self._predict_framed(framed, reconstructs=reconstructs, pads=pads)
+
+    def _framed(self, photograph: UInt8[np.ndarray, "H W 3"]) -> "_Framed":
+        """The photograph at a size that the networks see.
+
+        Raises:
+          ValueError: the photograph is too elongated.
+        """
+        frame = self.framing.frame(photograph.shape)
+        if frame != Frame(self.size, 0, 0, *self.size) and not self._has_told_of_frames:
+            self._has_told_of_frames = True
+            self._tell_of_frames(photograph.shape)
+        return _Framed(self.framing.put(photograph, frame), frame)
+
+    def _tell_of_frames(self, shape: tuple[int, ...]) -> None:
+        height, width = self.size
+        how = f"are scaled into {width} x {height} px, and the rest is filled"
+        if self.framing.is_texture:
+            how = f"are scored at one of {2 * MOST_STEPS + 1} sizes, each compiled once"
+        log.warning(
+            "%s: photographs of other proportions than the shots, such as %d x %d px, "
+            "%s",
+            *(self.record.category, shape[1], shape[0], how),
+        )
 
     def _predict_tiled(
         self, photograph: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]
@@ -132,37 +167,66 @@ class Predictor:
         """Score every tile separately; an image score is the maximum over the tiles."""
         height, width = photograph.shape[:2]
         parts = tiles((height, width), size)
-        squares = (to_square(tile.of(photograph), self.image_px) for tile in parts)
+        framed = (self._framed(tile.of(photograph)) for tile in parts)
         if len(parts) == 1 and size == (height, width):
-            return next(self._predict_squares(squares))
+            return next(self._predict_framed(framed))
         mosaic, scores = Mosaic((height, width)), []
-        for tile, raw in zip(parts, self._predict_squares(squares), strict=True):
+        for tile, raw in zip(parts, self._predict_framed(framed), strict=True):
             mosaic.add(tile, to_mask_resolution(raw.map, (tile.height, tile.width)))
             scores.append(raw.calibration_scores)
         highest = {name: max(each[name] for each in scores) for name in scores[0]}
         map_max = highest.pop("map_max")
         return RawPrediction(mosaic.map(), highest, map_max=map_max)
 
-    def _predict_squares(
+    def _predict_framed(
         self,
-        squares: Iterable[np.ndarray],
+        framed: "Iterable[_Framed]",
         *,
         reconstructs: bool = False,
         pads: bool = False,
     ) -> Iterator[RawPrediction]:
+        """Predictions in order. Images of one size wait for a full batch of it."""
         size = self.record.score.batch_size
-        for batch, count in filled(squares, size):
-            if count < size and count <= _FEW and not pads:
-                for square in batch[:count]:
-                    yield from self._predict_batch([square], 1, reconstructs)
-            else:
-                yield from self._predict_batch(batch, count, reconstructs)
+        waiting: dict[Any, list[tuple[int, _Framed]]] = {}
+        done: dict[int, RawPrediction] = {}
+        following = 0
+
+        def score(key: Any) -> None:
+            numbers, images = zip(*waiting.pop(key), strict=True)
+            scored = self._predict_group(images, reconstructs=reconstructs, pads=pads)
+            done.update(zip(numbers, scored, strict=True))
+
+        for number, image in enumerate(framed):
+            waiting.setdefault(image.program, []).append((number, image))
+            if len(waiting[image.program]) == size:
+                score(image.program)
+            elif sum(map(len, waiting.values())) == _MOST_WAITING * size:
+                score(next(iter(waiting)))
+            while following in done:
+                yield done.pop(following)
+                following += 1
+        for key in list(waiting):
+            score(key)
+        yield from (done[number] for number in sorted(done))
+
+    def _predict_group(
+        self, images: "Sequence[_Framed]", *, reconstructs: bool, pads: bool
+    ) -> Iterator[RawPrediction]:
+        """Predictions for at most a batch of images that share a program."""
+        size = self.record.score.batch_size
+        at_once = 1 if len(images) < size and len(images) <= _FEW and not pads else size
+        for batch, count in filled(images, at_once):
+            yield from self._predict_batch(batch, count, reconstructs)
 
     def _predict_batch(
-        self, squares: list[np.ndarray], count: int, reconstructs: bool
+        self, batch: "list[_Framed]", count: int, reconstructs: bool
     ) -> Iterator[RawPrediction]:
         """Predictions for the first `count` images of a batch of a compiled size."""
-        scored = self._score(np.stack(squares))
+        frames = [image.frame for image in batch]
+        inside = None
+        if not frames[0].is_whole:
+            inside = np.stack([frame.inside for frame in frames])
+        scored = self._score(np.stack([image.pixels for image in batch]), inside)
         maps, scores = jax.device_get((scored.maps, _with_map_max(scored)))
         reconstructions = None
         if reconstructs and scored.reconstructions is not None:
@@ -170,31 +234,37 @@ class Predictor:
         map_max = scores.pop("map_max")
         for i in range(count):
             yield RawPrediction(
-                map=maps[i],
+                map=frames[i].cut(maps[i]),
                 scores={name: float(each[i]) for name, each in scores.items()},
-                reconstruction=reconstructions[i].astype(np.uint8)
+                reconstruction=frames[i].cut(reconstructions[i]).astype(np.uint8)
                 if reconstructions is not None
                 else None,
                 map_max=float(map_max[i]),
             )
 
     def score_batch(
-        self, images: UInt8[np.ndarray, "b p p 3"]
-    ) -> tuple[Float[np.ndarray, "b p p"], dict[str, Float[np.ndarray, "b"]]]:
+        self, images: UInt8[np.ndarray, "b h w 3"]
+    ) -> tuple[Float[np.ndarray, "b h w"], dict[str, Float[np.ndarray, "b"]]]:
         """Maps and scores of images of the networks' size, as one batch."""
         scored = self._score(images)
         return jax.device_get((scored.maps, _with_map_max(scored)))
 
-    def _score(self, images: UInt8[np.ndarray, "b p p 3"]) -> Scored:
-        """Score a batch; each size of batch is compiled once, by one thread."""
+    def _score(
+        self,
+        images: UInt8[np.ndarray, "b h w 3"],
+        inside: Bool[np.ndarray, "b h w"] | None = None,
+    ) -> Scored:
+        """Score a batch; each shape of batch is compiled once, by one thread."""
+        program = *images.shape, inside is None
+        score = functools.partial(self.scorer, self.variables, images, inside=inside)
         with self._compiling:
-            if len(images) not in self._compiled:
-                scored = self.scorer(self.variables, images)
-                self._compiled.add(len(images))
+            if program not in self._compiled:
+                scored = score()
+                self._compiled.add(program)
                 return scored
-        return self.scorer(self.variables, images)
+        return score()
 
-    def reconstruct(self, images: UInt8[np.ndarray, "n p p 3"]) -> Reconstruction:
+    def reconstruct(self, images: UInt8[np.ndarray, "n h w 3"]) -> Reconstruction:
         """Reconstruct images of the networks' size, in batches.
 
         Raises:
@@ -209,6 +279,18 @@ class Predictor:
         ]
         fields = (np.concatenate(each)[:count] for each in zip(*parts, strict=True))
         return Reconstruction(*fields)
+
+
+class _Framed(NamedTuple):
+    """An image of a size that the networks see, and where the photograph lies in it."""
+
+    pixels: UInt8[np.ndarray, "h w 3"]
+    frame: Frame
+
+    @property
+    def program(self) -> tuple[Any, ...]:
+        """What decides which compiled program scores the image."""
+        return self.frame.size, self.frame.is_whole
 
 
 def _require_images(images: UInt8[np.ndarray, "n h w 3"]) -> None:

@@ -1,11 +1,19 @@
-"""Conversion of any camera's array to 8-bit RGB, the input of the networks."""
+"""From any camera's array to the input of the networks: 8-bit RGB of their size."""
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
+from datasets.framing import Framing
+from lfq_jax.config import ModelConfig, TrainingFreeConfig
+
 GREY_LIKE = (1, 2)  # channels: grey, grey with transparency
 LONGEST_PX = 32_768
 """Longest side of an image that is scored. Larger images must be cut into pieces."""
+
+
+def framing_of(model: ModelConfig | TrainingFreeConfig, *, is_texture: bool) -> Framing:
+    """How photographs become images of a model's size."""
+    return Framing(model.size, model.px_divisor, is_texture, model.fit)
 
 
 def as_rgb(

@@ -6,6 +6,7 @@ A patch memory as in PatchCore (Roth et al. 2022), over the features of `feature
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
@@ -67,6 +68,7 @@ def build_memory_bank(
     """The memory bank of normal images.
 
     Args:
+      images: of one size. Textures may be turned by 90 degrees.
       stride: side of a cell in pixels.
       is_texture: textures are searched anywhere, objects in a window as well.
       seed: of the random choice of patches.
@@ -75,12 +77,20 @@ def build_memory_bank(
     def features_of(images: Sequence[np.ndarray]) -> tuple[Array, ...]:
         return extract_from_images(extractor, images, config, stride=stride)
 
-    by_source = features_of(images)
+    upright = [image for image in images if image.shape == images[0].shape]
+    turned = [image for image in images if image.shape != images[0].shape]
+    by_source = features_of(upright)
+    flat = [features.reshape(-1, features.shape[-1]) for features in by_source]
+    if turned:
+        flat = [
+            jnp.concatenate([rows, features.reshape(-1, features.shape[-1])])
+            for rows, features in zip(flat, features_of(turned), strict=True)
+        ]
     stage_patches = config.backbone.patches if config.backbone else 0
     counts = [config.patches, *[stage_patches] * (len(by_source) - 1)]
     anywhere = [
         sample(features, count, seed=seed)
-        for features, count in zip(by_source, counts, strict=True)
+        for features, count in zip(flat, counts, strict=True)
     ]
     in_place, poses = [features[:0] for features in by_source], None
     if config.window > 0 and not is_texture:

@@ -1,5 +1,6 @@
 """Rotation of images and maps about their centre."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -17,7 +18,8 @@ def rotate_image(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The image rotated counter-clockwise; outside, the image is mirrored."""
     h, w, _ = image.shape
-    down, right = h // 4, w // 4
+    diagonal = math.hypot(h, w)  # what a rotation by any angle may show
+    down, right = (max(side // 4, int(diagonal - side) // 2) for side in (h, w))
     wide = np.pad(image, ((down, down), (right, right), (0, 0)), mode="reflect")
     turned = Image.fromarray(wide).rotate(turn_deg, resample=Image.Resampling.BICUBIC)
     return np.asarray(turned)[down : down + h, right : right + w]

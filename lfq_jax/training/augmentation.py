@@ -26,11 +26,16 @@ def _symmetric(key: PRNGKeyArray, bound: float) -> Array:
 def _orient(
     x: Float[Array, "h w c"], key: PRNGKeyArray, *, flips: bool, turns: bool
 ) -> Array:
-    """Mirror the image and turn it by 90 degrees, at random."""
+    """Mirror the image and turn it by 90 degrees, at random.
+
+    An image that is not square is only turned by 180 degrees, to keep its shape.
+    """
     vertical, horizontal, diagonal = jax.random.bernoulli(key, 0.5, (3,))
     if flips:
         x = jnp.where(vertical, x[::-1], x)
         x = jnp.where(horizontal, x[:, ::-1], x)
+    if turns and x.shape[0] != x.shape[1]:
+        return x if flips else jnp.where(vertical, x[::-1, ::-1], x)
     if turns:
         # With both mirrors a transposition completes the eight symmetries; without
         # them, a transposition and one mirror make a proper quarter turn.

@@ -86,10 +86,8 @@ class LeaveOneOut:
           sources: index of the shot that each sample was made from.
         """
         config, stride = _bank_config(self.model), self.model.config.stem
-        grid = self.model.config.image_px // stride
-        maps = empty_maps(
-            (len(sources), grid, grid), self.model.map_channels, np.float16
-        )
+        shape = len(sources), *self.model.config.grid
+        maps = empty_maps(shape, self.model.map_channels, np.float16)
         for source, bank in enumerate(self.banks):
             own = np.flatnonzero(sources == source)
             for batch in batched_indices(len(own)):

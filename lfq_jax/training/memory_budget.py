@@ -51,7 +51,7 @@ def memory_errors(
             f"{trainer.planned_bytes(*shapes) / GIB:.1f} GiB by the compiler's plan"
             f"{_device_memory()}; lower {shared}"
             f"train.batch_size ({config.batch_size}), "
-            f"train.crop_px ({config.crop_px}) or the images' side ({model.image_px}), "
+            f"train.crop_px ({config.crop_px}) or the images' size ({model.image_px}), "
             f"or set model.remat ({model.remat}) or model.compute_dtype "
             f"({model.compute_dtype}) to bfloat16"
         ) from error
@@ -112,13 +112,12 @@ def training_bytes(
 def _samples(model: Model, count: int) -> Samples:
     """Shapes of the samples of `count` prepared photographs."""
     config = model.config
-    px, grid = config.image_px, config.image_px // config.stem
     maps = [
-        jax.ShapeDtypeStruct((count, grid, grid, channels), jnp.float16)
+        jax.ShapeDtypeStruct((count, *config.grid, channels), jnp.float16)
         for channels in model.map_channels
     ]
-    pixels: Any = jax.ShapeDtypeStruct((count, px, px, 3), jnp.uint8)
-    mask: Any = jax.ShapeDtypeStruct((count, px, px), jnp.uint8)
+    pixels: Any = jax.ShapeDtypeStruct((count, *config.size, 3), jnp.uint8)
+    mask: Any = jax.ShapeDtypeStruct((count, *config.size), jnp.uint8)
     return Samples(pixels, pixels, mask, DistanceMaps(*maps))  # pyright: ignore[reportArgumentType]
 
 

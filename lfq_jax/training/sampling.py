@@ -83,20 +83,19 @@ def crop(sample: Sample, key: PRNGKeyArray, crop_px: int) -> Sample:
     Most squares contain a random point of the anomaly, if there is one. The others are
     anywhere.
     """
-    side = sample.mask.shape[0]
-    grid = sample.distance_maps.distances.shape[0]
-    cell = side // grid
+    rows, columns = sample.distance_maps.distances.shape[:2]
+    cell = sample.mask.shape[0] // rows
     cells = crop_px // cell
     point_key, centred_key, offset_key = jax.random.split(key, 3)
-    by_cell = sample.mask.reshape(grid, cell, grid, cell).max((1, 3)).ravel()
+    by_cell = sample.mask.reshape(rows, cell, columns, cell).max((1, 3)).ravel()
     is_centred = jax.random.bernoulli(centred_key, CENTRED_SHARE)
     # The argmax of Gumbel noise draws uniformly. Adding 1e3 limits the draw to
     # anomalous cells, if there are any.
     chance = jax.random.gumbel(point_key, by_cell.shape)
     point = jnp.argmax(chance + jnp.where(is_centred, 1e3 * by_cell, 0.0))
     offset = jax.random.randint(offset_key, (2,), 0, cells)
-    corner = jnp.stack([point // grid, point % grid]) - offset
-    row, column = jnp.clip(corner, 0, grid - cells)
+    corner = jnp.stack([point // columns, point % columns]) - offset
+    row, column = jnp.clip(corner, 0, jnp.array([rows, columns]) - cells)
 
     def cut(x: Array, scale: int) -> Array:
         start = (row * scale, column * scale, *(0,) * (x.ndim - 2))

@@ -54,6 +54,11 @@ class Trainer:
                 f"of the images, {image_px}, got {crop_px}"
             )
 
+    @property
+    def crop_px(self) -> int:
+        """Side of the square crops: at most the images' shorter side. 0: no crops."""
+        return min(self.config.crop_px, *self.model.config.size)
+
     @functools.cached_property
     def optimizer(self) -> optax.GradientTransformation:
         return make_optimizer(self.config, steps=self.steps)
@@ -100,7 +105,7 @@ class Trainer:
                 data,
                 draw_key,
                 anomalous_share=self.config.anomalous_share,
-                crop_px=self.config.crop_px,
+                crop_px=self.crop_px,
                 position=position,
             )
             return augment(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datasets import shards as shards_module
-from datasets.images import image_sha256, to_square
+from datasets.images import image_sha256
 from datasets.shards import (
     MANIFEST,
     NORMALS,
@@ -212,14 +212,3 @@ def test_the_image_hash_depends_on_the_size():
     flat = np.zeros((2, 6, 3), np.uint8)
     assert image_sha256(flat) != image_sha256(flat.reshape(6, 2, 3))
     assert image_sha256(flat) == image_sha256(flat[::1])
-
-
-def test_to_square_averages_areas_of_any_aspect_ratio():
-    checks = np.indices((64, 128)).sum(axis=0) % 2 * 255
-    image = np.repeat(checks[..., None], 3, axis=2).astype(np.uint8)
-    small = to_square(image, 32)
-    assert small.shape == (32, 32, 3)
-    assert np.abs(small.astype(int) - 127).max() <= 1
-    assert to_square(image, 256).shape == (256, 256, 3)
-    square = image[:, :64]
-    assert to_square(square, 64) is square

@@ -26,7 +26,7 @@ def prepared(path: str) -> np.ndarray:
     """A photograph as the graph's input: upright, 8 bits, without transparency.
 
     Raises:
-      ValueError: the photograph has another mode, or is damaged.
+      ValueError: the photograph has another mode or proportion, or is damaged.
       OSError: it cannot be opened.
     """
     try:
@@ -40,8 +40,16 @@ def prepared(path: str) -> np.ndarray:
             image = image.convert("RGB")
     except (SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise ValueError(f"is damaged or too large: {error}") from error
-    width, height = ABOUT["preprocessing"]["resize_to"]
-    shrinks = min(image.size) >= width
+    about = ABOUT["preprocessing"]
+    height, width = about["resize_to"]["height"], about["resize_to"]["width"]
+    stretch = image.width * height / (image.height * width)
+    largest = about["largest_stretch"]  # null: photographs of any proportion
+    if largest and not 1 / largest <= stretch <= largest:
+        raise ValueError(
+            f"must have the proportion of {width} x {height} px, to a factor of "
+            f"{largest:.2f}, got {image.width} x {image.height} px: cut it"
+        )
+    shrinks = image.width >= width and image.height >= height
     how = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
     return np.asarray(image.resize((width, height), how))
 

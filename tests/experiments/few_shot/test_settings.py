@@ -1,6 +1,13 @@
 """Defaults of the main job that depend on the preset, the machine and the shots."""
 
+import numpy as np
+import pytest
+
+from datasets import Shots
+from datasets.example import Example
 from experiments.few_shot.settings import read_settings
+
+NONE = np.zeros((1, 1), bool)
 
 
 def test_convolutions_are_in_bfloat16_on_an_accelerator():
@@ -17,10 +24,21 @@ def test_convolutions_are_in_bfloat16_on_an_accelerator():
     assert read(*explicit, has_accelerator=True) == ("best", "float32")
 
 
-def test_textures_are_trained_larger_if_their_shots_are_larger():
+def model_of(kind: str, *shapes: tuple[int, int], flags: tuple[str, ...] = ()):
+    """The networks for a category whose shots have these shapes."""
+    settings = read_settings(flags, has_accelerator=lambda: False)
+    examples = tuple(
+        Example(
+            "good/0", "plate", kind, "good", np.zeros((*s, 3), np.uint8), NONE, 0, ""
+        )
+        for s in shapes
+    )
+    return settings.for_shots(Shots(("good/0",), ("",), examples)).model
+
+
+def test_categories_are_trained_larger_if_their_shots_are_larger():
     def px(kind: str, *sides: int, flags: tuple[str, ...] = ()) -> int:
-        settings = read_settings(flags, has_accelerator=lambda: False)
-        return settings.for_category(kind, sides).model.image_px
+        return model_of(kind, *((side, side) for side in sides), flags=flags).image_px
 
     assert px("texture", 1024, 700) == 384
     assert px("texture", 1024, 330) == 320
@@ -33,3 +51,29 @@ def test_textures_are_trained_larger_if_their_shots_are_larger():
     both = ("--model.image-px", "128", "--texture-px", "320")
     assert px("texture", 700, flags=both) == 320
     assert px("texture", 700, flags=("--texture-px", "0")) == 256
+    assert px("object", 700, flags=("--object-px", "320")) == 320
+    assert px("object", 300, flags=("--object-px", "320")) == 288
+    both = ("--model.image-px", "128", "--object-px", "320")
+    assert px("object", 700, flags=both) == 320
+
+
+def test_the_networks_images_have_the_proportion_of_the_shots():
+    assert model_of("object", (700, 700)).size == (256, 256)
+    assert model_of("object", (400, 1000)).size == (160, 400)
+    assert model_of("object", (1000, 400)).size == (400, 160)
+    assert model_of("texture", (400, 1000)).size == (240, 608)
+    assert model_of("texture", (100, 250)).size == (160, 400)
+    assert model_of("object", (400, 1000), (1000, 400)).size == (256, 256)
+    assert model_of("object", (400, 1000), (400, 1000), (500, 500)).size == (160, 400)
+    square = ("--model.fit", "square")
+    assert model_of("texture", (330, 1000), flags=square).size == (328, 328)
+    fixed = ("--model.size-px", "64", "128")
+    assert model_of("texture", (330, 1000), flags=fixed).size == (64, 128)
+
+
+def test_shots_that_are_too_elongated_are_refused():
+    with pytest.raises(
+        ValueError, match=r"shots good/0 of plate: .*up to 1:64 fit; use"
+    ):
+        model_of("object", (100, 9000))
+    assert model_of("object", (100, 9000), flags=("--model.fit", "square"))

@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.measure.reconstruction import fidelity, shortcut, survival
+from datasets.example import Example
+from datasets.framing import Framing
+from experiments.measure.reconstruction import (
+    fidelity,
+    shortcut,
+    survival,
+    training_images,
+)
 from lfq_jax.inference.predictor import Reconstruction
 from lfq_jax.training.data import Photographs
 
@@ -61,3 +68,24 @@ def test_survival_is_the_share_of_a_defect_that_the_reconstruction_shows(
     held_out = Photographs(normals, images, masks, sources)
     predictor: Any = SimpleNamespace(reconstruct=partly_repaired)
     assert survival(predictor, held_out) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(80, 200), (100, 100), (200, 80), (83, 195)])
+@pytest.mark.parametrize("fit", ["proportion", "square"])
+def test_masks_stay_on_the_defects_in_images_of_the_training_size(shape, fit):
+    mask = np.zeros(shape, bool)
+    mask[shape[0] // 2 : shape[0] // 2 + 20, shape[1] // 3 : shape[1] // 3 + 20] = True
+    image = np.where(mask[..., None], 255, 60).repeat(3, -1).astype(np.uint8)
+    example = Example("a", "strip", "object", "hole", image, mask, 1, "0" * 64)
+    size = (64, 64) if fit == "square" else (40, 96)
+    images, masks = training_images([example], Framing(size, 8, False, fit))
+    assert images.shape[1:] == (*size, 3)
+    bright = images[0].mean(-1) > 157
+    assert masks[0].sum() > 10
+    # Where the two differ, the pixel lies on the edge of the defect.
+    edge = np.pad(masks[0], 1)
+    around = [
+        edge[i : i + size[0], j : j + size[1]] for i in range(3) for j in range(3)
+    ]
+    near = np.any(around, axis=0) & ~np.all(around, axis=0)
+    assert not (bright ^ masks[0])[~near].any()

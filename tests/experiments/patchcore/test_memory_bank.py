@@ -1,9 +1,12 @@
 """PatchCore compared with plain numpy, and properties that hold for any backbone."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from datasets.framing import Framing
 from experiments.patchcore.memory_bank import (
     PatchMemory,
     View,
@@ -16,8 +19,9 @@ from lfq_jax.backbones import Backbone, load_backbone
 from tests.tiny_detector import part
 from tests.tiny_encoder import write_squeezenet
 
-VIEW = View(("fire5", "fire9"), 64)
-SCORING = {"neighbours": 4, "sigma_px": 4.0}
+VIEW = View(("fire5", "fire9"))
+FRAMING = Framing((64, 64), 1, is_texture=True)
+SCORING: dict[str, Any] = {"neighbours": 4, "sigma_px": 4.0, "framing": FRAMING}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
 
 def _bank(encoder: Backbone, share: float = 1.0) -> PatchMemory:
     shots = [part(0, px=64), part(1, px=64)]
-    return remember(encoder, shots, VIEW, share=share, seed=0)
+    return remember(encoder, shots, VIEW, framing=FRAMING, share=share, seed=0)
 
 
 def test_the_default_stages_are_the_last_of_strides_8_and_16(encoder: Backbone):
@@ -106,7 +110,7 @@ def test_scores_equal_the_papers_equations(encoder: Backbone):
 def test_smoothing_keeps_the_mean_of_a_map_and_lowers_its_peak(encoder: Backbone):
     memory, image = _bank(encoder), part(3, px=64, spot=True)
     sharp, soft = (
-        next(predict_patches(memory, [image], VIEW, neighbours=4, sigma_px=sigma))
+        next(predict_patches(memory, [image], VIEW, **SCORING | {"sigma_px": sigma}))
         for sigma in (0.0, 4.0)
     )
     assert soft.map.max() < sharp.map.max()
@@ -114,7 +118,22 @@ def test_smoothing_keeps_the_mean_of_a_map_and_lowers_its_peak(encoder: Backbone
     assert soft.scores == sharp.scores
 
 
-def test_images_of_any_shape_are_scored(encoder: Backbone):
-    wide = np.repeat(part(0, px=64), 3, axis=1)
+def test_an_image_of_another_proportion_has_a_size_of_its_own(encoder: Backbone):
+    wide = np.repeat(part(0, px=64), 2, axis=1)
+    wide[20:36, 88:104] = 255
     (found,) = predict_patches(_bank(encoder), [wide], VIEW, **SCORING)
-    assert found.map.shape == (64, 64)
+    height, width = found.map.shape
+    assert height * width <= 64 * 64
+    assert 1.7 < width / height < 2.4
+    row, column = np.unravel_index(found.map.argmax(), found.map.shape)
+    assert 20 / 64 - 0.1 < row / height < 36 / 64 + 0.1
+    assert 88 / 128 - 0.06 < column / width < 104 / 128 + 0.06
+
+
+def test_what_is_filled_counts_in_no_score(encoder: Backbone):
+    memory, narrow = _bank(encoder), part(5, px=64)[:, :16]
+    (found,) = predict_patches(memory, [narrow], VIEW, **SCORING | {"sigma_px": 0.0})
+    assert found.scores["max"] >= found.map.max() * 0.99
+    frame = FRAMING.frame(narrow.shape)
+    assert not frame.is_whole
+    assert found.map.shape == (frame.height, frame.width)

@@ -13,6 +13,7 @@ import pytest
 from agm_torch.config import GeneratorConfig
 from agm_torch.engine.job import Job
 from agm_torch.engine.process import generate
+from datasets.framing import Framing
 from datasets.shards import MANIFEST, open_shards
 from experiments.few_shot.__main__ import main
 from experiments.few_shot.settings import FewShot
@@ -34,7 +35,7 @@ def ensure(cache, *, count=20, normals=None, **options):
         "category": "disc",
         "kind": "object",
         "seed": 3,
-        "image_px": 48,
+        "framing": Framing((48, 48), 8, is_texture=False),
         "config": CONFIG,
         "show_progress": False,
     }

@@ -92,6 +92,7 @@ def test_the_exported_folder_runs_without_this_project(run, format, tmp_path):
         image = Image.fromarray(np.rot90(part(300, px=47, spot=spot), 2))
         image.save(tmp_path / f"{name}.png", exif=upside_down)
     png16(tmp_path / "wide.png", np.full((47, 47, 3), 999, np.uint16))
+    Image.fromarray(part(300, px=(47, 90))).save(tmp_path / "long.png")
     whole = (tmp_path / "good.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.png").write_text("no image")
@@ -101,7 +102,7 @@ def test_the_exported_folder_runs_without_this_project(run, format, tmp_path):
     code = (
         "import runpy, sys\n"
         "sys.argv = ['run.py', 'good.png', 'wide.png', 'cut.png', 'none.png', "
-        "'folder', 'text.png', 'bad.png']\n"
+        "'folder', 'text.png', 'long.png', 'bad.png']\n"
         "try:\n"
         f"    runpy.run_path({str(elsewhere / 'run.py')!r}, run_name='__main__')\n"
         "finally:\n"
@@ -118,6 +119,8 @@ def test_the_exported_folder_runs_without_this_project(run, format, tmp_path):
         "error: none.png: No such file or directory",
         "error: folder: Is a directory",
         "error: text.png: cannot identify image file",
+        "error: long.png: must have the proportion of 32 x 32 px, to a factor of 1.22, "
+        "got 90 x 47 px: cut it",
     ]
     detector = lfq_jax.load(run)
     good, bad = done.stdout.splitlines()

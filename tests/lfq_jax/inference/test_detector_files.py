@@ -6,6 +6,8 @@ import pytest
 
 import lfq_jax
 from lfq_jax.inference.detector_files import CONFIG, SCHEMA_VERSION, read_detector
+from lfq_jax.inference.predictor import Predictor
+from tests.tiny_detector import write_run
 
 SCHEMA_7 = {
     "schema_version": 7,
@@ -59,3 +61,14 @@ def test_old_keys_under_the_current_version_are_refused_by_their_name(tmp_path):
     assert "ModelConfig has no field reference" in refusal
     assert refusal.endswith("train the run again")
     assert "\n" not in refusal
+
+
+def test_detectors_of_schema_9_see_squares(tmp_path):
+    folder = write_run(tmp_path / "run", "plate") / "plate" / "detector"
+    content = json.loads((folder / CONFIG).read_text()) | {"schema_version": 9}
+    for name in ("fit", "size_px"):
+        del content["model"][name]
+    _write_config(folder, content)
+    predictor = Predictor(read_detector(folder))
+    assert predictor.size == (32, 32)
+    assert predictor.framing.frame((10, 900)).is_whole

@@ -45,7 +45,7 @@ def test_paper_preset_without_a_quantizer_has_draems_parameter_counts():
 def test_paper_preset_has_the_papers_sizes_and_schedule():
     preset = PRESETS["paper"]
     assert preset.model.image_px == 256
-    assert preset.model.bottleneck_px == 16
+    assert preset.model.bottleneck == (16, 16)
     assert isinstance(preset.model.quantizer, LFQConfig)
     assert preset.model.quantizer.bits == 16
     assert preset.model.quantizer.entropy_weight == 0.02
@@ -59,13 +59,15 @@ def test_paper_preset_has_the_papers_sizes_and_schedule():
     assert preset.score.image_score == "mean"
 
 
+@pytest.mark.parametrize("size", [None, (128, 320)])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_reconstruction_and_logits_have_the_images_size(preset: str):
-    config = PRESETS[preset].model
+def test_reconstruction_and_logits_have_the_images_size(
+    preset: str, size: tuple[int, int] | None
+):
+    config = dataclasses.replace(PRESETS[preset].model, size_px=size)
     model = Model(config)
-    images = jax.ShapeDtypeStruct((2, config.image_px, config.image_px, 3), jnp.float32)
-    grid = config.image_px // config.stem
-    maps = empty_maps((2, grid, grid), model.map_channels, np.float32)
+    images = jax.ShapeDtypeStruct((2, *config.size, 3), jnp.float32)
+    maps = empty_maps((2, *config.grid), model.map_channels, np.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0))
     outputs, _ = jax.eval_shape(
         lambda v, x, maps: model.apply(v, x, maps, training=False),
@@ -75,8 +77,7 @@ def test_reconstruction_and_logits_have_the_images_size(preset: str):
     )
     assert outputs.reconstruction.shape == images.shape
     assert outputs.logits.shape == (*images.shape[:3], 2)
-    side = config.bottleneck_px
-    assert outputs.codes.shape[:3] == (2, side, side)
+    assert outputs.codes.shape[:3] == (2, *config.bottleneck)
 
 
 @pytest.mark.parametrize("widths", [(4, 6), (4, 6, 8), (4, 6, 8, 8, 8)])

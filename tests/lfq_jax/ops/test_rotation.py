@@ -51,3 +51,9 @@ def test_corners_of_a_rotated_square_come_from_outside():
     assert bool(inside(9, 9, jnp.asarray(0.0)).all())
     askew = np.asarray(inside(9, 9, jnp.asarray(45.0)))
     assert not askew[0, 0] and not askew[8, 8] and askew[4, 4] and askew[2, 4]
+
+
+@pytest.mark.parametrize("turn_deg", [6.0, 45.0, 90.0])
+def test_a_long_image_is_mirrored_beyond_its_ends(turn_deg):
+    image = np.full((32, 160, 3), 200, np.uint8)
+    assert rotate_image(image, turn_deg).min() == 200

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from datasets.images import to_square
+from datasets.images import to_size
 from lfq_jax.inference.predictor import score_in_batches
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.training import loop
@@ -38,7 +38,7 @@ def test_a_detector_finds_defects_like_those_it_learnt_and_others(trained):
     part = np.random.default_rng(9).integers(110, 140, (40, 50, 3)).astype(np.uint8)
     broken = part.copy()
     broken[10:22, 20:34] = (230, 30, 30)
-    squares = np.stack([to_square(each, MODEL.image_px) for each in (part, broken)])
+    squares = np.stack([to_size(each, MODEL.size) for each in (part, broken)])
     maps, scores = score_in_batches(trained.scorer, trained.variables, squares, None)
     good, bad = scores["smoothed_max"]
     assert bad > good

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lfq_jax.memory_bank.distances import DistanceMaps
 from lfq_jax.training.data import Sample
@@ -10,19 +11,20 @@ from lfq_jax.training.sampling import crop, draw
 from tests.lfq_jax.training.tiny_training import photographs, unmeasured_data
 
 
-def _sample() -> Sample:
+def _sample(width: int = 32) -> Sample:
     """A sample whose planes agree about where the anomaly is."""
-    mask = np.zeros((32, 32), np.float32)
+    mask = np.zeros((32, width), np.float32)
     mask[16:20, 24:28] = 1
     image = jnp.asarray(np.repeat(mask[..., None], 3, -1))
-    by_cell = jnp.asarray(mask.reshape(8, 4, 8, 4).max((1, 3))[..., None])
+    by_cell = jnp.asarray(mask.reshape(8, 4, -1, 4).max((1, 3))[..., None])
     maps = DistanceMaps(by_cell, by_cell, by_cell, by_cell)
     return Sample(image, image, jnp.asarray(mask), maps)
 
 
-def test_crops_keep_image_mask_and_distance_maps_together():
+@pytest.mark.parametrize("width", [32, 64])
+def test_crops_keep_image_mask_and_distance_maps_together(width):
     keys = jax.random.split(jax.random.key(0), 64)
-    crops = jax.vmap(lambda key: crop(_sample(), key, 16))(keys)
+    crops = jax.vmap(lambda key: crop(_sample(width), key, 16))(keys)
     assert crops.mask.shape == (64, 16, 16)
     np.testing.assert_array_equal(crops.image[..., 0], crops.mask)
     by_cell = crops.mask.reshape(64, 4, 4, 4, 4).max((2, 4))

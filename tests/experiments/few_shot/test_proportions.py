@@ -1,0 +1,88 @@
+"""Photographs in their own proportions, from training to predictions and exports."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.shards import open_shards
+from experiments import export
+from experiments.few_shot.__main__ import main
+from experiments.predict import __main__ as predict
+from tests.tiny_run import TINY, elsewhere, refusal, without_times, write_image
+
+__all__ = ["elsewhere"]  # a fixture
+
+FLAGS = (*TINY, "--model.image-px", "64", "--pictures", "1")
+
+
+def write_parts(folder: Path, *, height: int = 60, width: int = 150) -> Path:
+    """A category `strip` of long parts, with one test defect."""
+    rng = np.random.default_rng(0)
+    root = folder / "parts" / "strip"
+    for i in range(2):
+        pixels = rng.integers(100, 140, (height, width, 3)).astype(np.uint8)
+        write_image(root / "train" / "good" / f"{i}.png", pixels)
+        write_image(root / "test" / "good" / f"{i}.png", pixels[::-1])
+    # One photograph of another proportion.
+    write_image(root / "test" / "good" / "2.png", pixels[:, : width // 2])
+    mask = np.zeros((height, width), np.uint8)
+    mask[20:32, 100:112] = 255
+    pixels[mask > 0] = (250, 250, 30)
+    write_image(root / "test" / "hole" / "0.png", pixels)
+    write_image(root / "ground_truth" / "hole" / "0_mask.png", mask)
+    return folder / "parts"
+
+
+@pytest.mark.parametrize("kind", ["object", "texture"])
+def test_long_parts_are_trained_scored_and_exported_in_their_proportion(
+    kind, tmp_path, capsys
+):
+    parts, run = write_parts(tmp_path), tmp_path / "run"
+    where = ("--dataset", "folder", "--data-dir", str(parts), "--kind", kind)
+    main([*where, *FLAGS, "--out", str(run)])
+    (line,) = without_times(run)
+    assert line["size_px"] == [40, 96]
+    assert line["metrics"]["pixel_auroc"] is not None
+    key = line["inputs"]["shards"]
+    shards = open_shards(tmp_path / "cache" / "anomalies" / key)
+    assert shards.images.shape[1:] == (40, 96, 3)
+    assert shards.manifest["size_px"] == [40, 96]
+    row = np.asarray(Image.open(next((run / "strip" / "pictures").iterdir())))
+    assert row.shape[1] > row.shape[0]
+
+    good = parts / "strip" / "test" / "good"
+    write_image(good / "long.png", np.full((6, 600, 3), 120, np.uint8))
+    with pytest.raises(SystemExit) as stopped:
+        predict.main(
+            [
+                *("--run", str(run), "--images", str(good), "--maps", "npy"),
+                *("--out", str(tmp_path / "out")),
+            ]
+        )
+    assert stopped.value.code == 1
+    assert "long.png of 600 x 6 px is too elongated" in capsys.readouterr().err
+    with (tmp_path / "out" / "scores.csv").open() as file:
+        decisions = {each["file"]: each["decision"] for each in csv.DictReader(file)}
+    assert decisions.pop("long.png") == "unreadable"
+    assert set(decisions) == {"0.png", "1.png", "2.png"}
+    assert "unreadable" not in decisions.values()
+    assert np.load(next((tmp_path / "out").rglob("2*.npy"))).shape == (60, 75)
+
+    export.main(["--run", str(run), "--out", str(tmp_path / "export")])
+    about = json.loads((tmp_path / "export" / "export.json").read_text())
+    assert about["preprocessing"]["resize_to"] == {"height": 40, "width": 96}
+    assert about["input"]["images"] == "uint8 [batch, 40, 96, 3]"
+
+
+def test_elongated_shots_are_refused_before_anything_runs(tmp_path, capsys):
+    parts = write_parts(tmp_path, height=40, width=1000)
+    where = ("--dataset", "folder", "--data-dir", str(parts), "--kind", "object")
+    said = refusal(capsys, *where, *FLAGS, "--out", str(tmp_path / "run"))
+    assert "the shots" in said
+    assert "of strip: a photograph of 1000 x 40 px is too elongated" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,41 @@
+"""Image scores and smoothing, of whole maps and of a part of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lfq_jax.config import ScoreConfig
+from lfq_jax.model.scoring import image_scores, smooth
+
+MAPS = jax.random.uniform(jax.random.key(0), (2, 32, 32))
+INSIDE = np.zeros((2, 32, 32), bool)
+INSIDE[0, 4:28] = True
+INSIDE[1, :, 10:20] = True
+
+
+def test_sigma_is_a_share_of_the_side_of_a_square_of_the_same_area():
+    peak = jnp.zeros((1, 16, 64)).at[0, 8, 32].set(1.0)
+    square = jnp.zeros((1, 32, 32)).at[0, 16, 16].set(1.0)
+    assert smooth(peak, 0.05)[0, 8, 32] == pytest.approx(
+        float(smooth(square, 0.05)[0, 16, 16]), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_scores_of_a_part_are_those_of_the_map_cut_to_it(which):
+    config = ScoreConfig(top_k_share=0.02, max_sigma=0.04)
+    found = image_scores(MAPS, config, jnp.asarray(INSIDE))
+    rows, columns = (np.flatnonzero(INSIDE[which].any(axis)) for axis in (1, 0))
+    cut = MAPS[which][np.ix_(rows, columns)][None]
+    # The window stays that of the whole map.
+    sigma = 0.04 * 32 / np.sqrt(cut.size)
+    expected = image_scores(cut, ScoreConfig(top_k_share=0.02, max_sigma=float(sigma)))
+    for name, values in expected.items():
+        assert found[name][which] == pytest.approx(float(values[0]), rel=1e-5), name
+
+
+def test_smoothing_takes_nothing_from_outside():
+    maps = jnp.where(INSIDE, 0.25, 1.0)
+    smoothed = smooth(maps, 0.05, jnp.asarray(INSIDE))
+    np.testing.assert_allclose(np.asarray(smoothed)[INSIDE], 0.25, rtol=1e-5)
