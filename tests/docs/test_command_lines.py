@@ -10,6 +10,7 @@ import tyro
 from agm_torch.command_line import Command
 from experiments.accuracy.candidates import main_job
 from experiments.accuracy.settings import read_settings as read_accuracy
+from experiments.backbones import Backbones
 from experiments.calibrate import Calibrate
 from experiments.cut_textures import CutTextures
 from experiments.evaluate.__main__ import Evaluate
@@ -33,6 +34,7 @@ def _reader(default: object) -> Callable[[Sequence[str]], object]:
 READERS: dict[str, Callable[[Sequence[str]], object]] = {
     "agm_torch": lambda argv: tyro.cli(Command, args=list(argv)),  # pyright: ignore[reportArgumentType, reportCallIssue]
     "experiments.accuracy": _accuracy,
+    "experiments.backbones": _reader(Backbones()),
     "experiments.calibrate": _reader(Calibrate()),
     "experiments.cut_textures": lambda argv: read_flags(
         CutTextures, prog="", argv=argv

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import lfq_jax
 from experiments.few_shot import backbone_option
@@ -38,6 +39,8 @@ def test_a_run_names_its_backbone_and_its_detector_needs_no_weights_file(
 ):
     copy = tmp_path / "copied.npz"
     copy.write_bytes(weights.read_bytes())
+    for path in (parts / "plate").rglob("*.png"):  # grey, for a network of 3 channels
+        Image.open(path).convert("L").save(path)
     arguments = ["--dataset", "folder", "--data-dir", str(parts), *TINY]
     arguments += ["--categories", "plate", "--backbone", str(copy)]
     arguments += ["--at-once", at_once]  # what two need is planned for first
