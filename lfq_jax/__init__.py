@@ -12,15 +12,20 @@ if TYPE_CHECKING:
     from lfq_jax.backbones import Backbone, load_backbone
     from lfq_jax.config import (
         PRESETS,
+        KnnConfig,
         MemoryBankConfig,
         ModelConfig,
         ScoreConfig,
+        SubspaceConfig,
         TrainConfig,
+        TrainingFreeConfig,
     )
     from lfq_jax.export.writer import Parity, export_detector
     from lfq_jax.inference.detector import Detector, Prediction, load
     from lfq_jax.metrics.evaluation import Evaluation, evaluate
-    from lfq_jax.training.loop import DetectorConfig, Hooks, Machine, Trained, train
+    from lfq_jax.training.fit import fit
+    from lfq_jax.training.loop import DetectorConfig, Hooks, Machine, train
+    from lfq_jax.training.trained import Trained
 
 _HOMES = {
     "Detector": "inference.detector",
@@ -29,13 +34,17 @@ _HOMES = {
     "DetectorConfig": "training.loop",
     "Hooks": "training.loop",
     "Machine": "training.loop",
-    "Trained": "training.loop",
+    "Trained": "training.trained",
     "train": "training.loop",
+    "fit": "training.fit",
+    "KnnConfig": "config",
     "MemoryBankConfig": "config",
     "ModelConfig": "config",
     "PRESETS": "config",
     "ScoreConfig": "config",
+    "SubspaceConfig": "config",
     "TrainConfig": "config",
+    "TrainingFreeConfig": "config",
     "Evaluation": "metrics.evaluation",
     "evaluate": "metrics.evaluation",
     "Backbone": "backbones",
@@ -51,16 +60,20 @@ __all__ = [
     "DetectorConfig",
     "Evaluation",
     "Hooks",
+    "KnnConfig",
     "Machine",
     "MemoryBankConfig",
     "ModelConfig",
     "Parity",
     "Prediction",
     "ScoreConfig",
+    "SubspaceConfig",
     "TrainConfig",
     "Trained",
+    "TrainingFreeConfig",
     "evaluate",
     "export_detector",
+    "fit",
     "load",
     "load_backbone",
     "quantizers",

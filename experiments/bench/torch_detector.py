@@ -22,6 +22,7 @@ from experiments.bench.torch_layers import (
     tree_as_tensors,
     upsampled,
 )
+from lfq_jax.config import ModelConfig
 from lfq_jax.inference.detector_files import DetectorRecord
 from lfq_jax.memory_bank import filter_bank as filters
 from lfq_jax.memory_bank import logistic_head, orientation
@@ -36,6 +37,8 @@ class TorchDetector:
 
     def __init__(self, record: DetectorRecord) -> None:
         model = record.model
+        if not isinstance(model, ModelConfig):
+            raise ValueError(f"method {record.method} is not implemented in PyTorch")
         if model.discriminator_input != "residual" or model.memory_bank is None:
             raise ValueError(
                 "only preset cpu is implemented in PyTorch: its discriminator gets a "

@@ -22,6 +22,7 @@ IMPORT_BEFORE_THREADS = (
     "experiments.run.anomaly_process",
     "lfq_jax.inference.predictor",
     "lfq_jax.inference.detector_files",
+    "lfq_jax.training.fit",
     "lfq_jax.training.loop",
     "matplotlib.backends.backend_agg",
 )

@@ -28,7 +28,6 @@ from lfq_jax.inference.scoring_models import (
     CONFIGS,
     LFQUIAD,
     DetectorModel,
-    DetectorVariables,
     method_of,
     scoring_model,
 )
@@ -61,7 +60,8 @@ class DetectorRecord(NamedTuple):
     model: DetectorModel
     score: ScoreConfig
     appearance: Appearance
-    variables: DetectorVariables
+    variables: Any
+    """`Variables` of LFQUIAD, or `TrainingFreeVariables`."""
     shot_sha256s: tuple[str, ...] = ()
     """Hashes of the size and pixels of the shots' photographs, if they are known."""
     shot_looks: Float32[np.ndarray, "k 64 64"] | None = None

@@ -1,18 +1,18 @@
 """What a training, or the fitting of a training-free detector, results in."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lfq_jax.calibration.thresholds import Thresholds
-from lfq_jax.inference.scoring_models import DetectorVariables
 from lfq_jax.model.scoring import Scorer
 
 
 class Trained(NamedTuple):
     """The best detector of a run."""
 
-    variables: DetectorVariables
+    variables: Any
+    """`Variables` of LFQUIAD, or `TrainingFreeVariables`."""
     scorer: Scorer
     validation: dict[str, float | None]
     """Metrics on synthetic anomalies that training never saw. Empty for a training-free

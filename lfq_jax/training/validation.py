@@ -11,6 +11,7 @@ from lfq_jax.config import AugmentConfig
 from lfq_jax.inference.predictor import score_in_batches
 from lfq_jax.memory_bank.distances import DistanceMaps
 from lfq_jax.metrics.evaluation import evaluate
+from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.scoring import Scorer
 from lfq_jax.model.variables import Variables
 from lfq_jax.training.augmentation import vary_in_turn
@@ -112,6 +113,7 @@ def _varied_shots(
     streams: RandomStreams,
 ) -> Samples:
     model = scorer.model
+    assert isinstance(model, Model)
     if variables.memory_bank is not None:
         others = leave_one_out(
             variables.memory_bank.extractor,

@@ -91,10 +91,11 @@ class TrainingFree:
         """
         comparison = self.config.comparison
         if isinstance(comparison, KnnConfig):
-            every = [patches for shot in shots for patches in shot]
+            parts = [shot for shot in shots if not isinstance(shot, Moments)]
+            every = [patches for part in parts for patches in part]
             patches = fit_patches(every, comparison, seed=seed)
             return TrainingFreeVariables(extractor, patches=patches)
-        moments = Moments.together([m for m in shots if isinstance(m, Moments)])
+        moments = Moments.together([x for x in shots if isinstance(x, Moments)])
         subspace = fit_subspace(moments, comparison)
         return TrainingFreeVariables(extractor, subspace=subspace)
 

@@ -22,7 +22,7 @@ most 2."""
 class Moments(NamedTuple):
     """Sums over patches, which add up over shots. float64, on the host."""
 
-    count: int
+    number: int
     total: Float[np.ndarray, "f"]
     """Sum of the vectors."""
     products: Float[np.ndarray, "f f"]
@@ -36,11 +36,11 @@ class Moments(NamedTuple):
     @classmethod
     def together(cls, parts: Sequence["Moments"]) -> "Moments":
         """The moments of all patches of the parts."""
-        count, total, products = parts[0]
+        number, total, products = parts[0]
         for part in parts[1:]:
-            count += part.count
+            number += part.number
             total, products = total + part.total, products + part.products
-        return cls(count, total, products)
+        return cls(number, total, products)
 
 
 class Subspace(NamedTuple):
@@ -53,8 +53,8 @@ class Subspace(NamedTuple):
 
 def fit_subspace(moments: Moments, config: SubspaceConfig) -> Subspace:
     """The fewest principal components whose variance exceeds `config.variance`."""
-    mean = moments.total / moments.count
-    covariance = moments.products / moments.count - np.outer(mean, mean)
+    mean = moments.total / moments.number
+    covariance = moments.products / moments.number - np.outer(mean, mean)
     rising, axes = np.linalg.eigh(covariance)
     variance = np.maximum(rising[::-1], 0.0)
     kept = 0

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.bench.training_setup import training_data
+from lfq_jax.config import ModelConfig
 from lfq_jax.memory_bank.distances import distance_maps_of
 from lfq_jax.memory_bank.logistic_head import head_log_odds
 from lfq_jax.model.lfquiad import Model
@@ -74,13 +75,14 @@ def test_a_detector_learns_and_two_runs_agree(tmp_path):
 def test_distances_and_the_logistic_head_equal_those_of_the_cpu(kind):
     # Distances are small differences of large products, which TF32 would lose.
     saved, _, images = tiny(kind=kind)
-    config = saved.model.memory_bank
+    assert isinstance(saved.model, ModelConfig)
+    config, stride = saved.model.memory_bank, saved.model.stem
     assert config is not None and saved.variables.logistic_head is not None
 
     @jax.jit
     def compute(bank, head, images):
         unit = images.astype(jnp.float32) / 255
-        maps = distance_maps_of(bank, unit, config, stride=saved.model.stem)
+        maps = distance_maps_of(bank, unit, config, stride=stride)
         return jnp.concatenate(maps, axis=-1), head_log_odds(head, maps.distances)
 
     def results_on(device):

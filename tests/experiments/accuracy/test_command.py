@@ -247,6 +247,8 @@ def test_training_free_candidates_are_the_main_job_with_another_method(weights):
         assert isinstance(job, FewShot)
         assert job.method == method
         assert job.training_free is not None
-        assert job.training_free.backbone == main_job(flags).model.memory_bank.backbone
+        bank = main_job(flags).model.memory_bank
+        assert bank is not None
+        assert job.training_free.backbone == bank.backbone
         with pytest.raises(ValueError, match=f"--candidates {method} sets it"):
             candidate_job(method, ["--method", "lfquiad"], None)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lfq_jax.config import ModelConfig
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.scoring import Scorer
 from tests.tiny_detector import tiny
@@ -17,6 +18,7 @@ def test_pytorch_computes_the_same_maps_and_scores(kind):
     bank = saved.variables.memory_bank
     assert bank is not None
     assert (bank.border_baseline is None) == (kind == "object")
+    assert isinstance(saved.model, ModelConfig)
     scorer = Scorer(Model(saved.model, is_texture=kind == "texture"), saved.score)
     ours = scorer(saved.variables, images)
     maps, scores = TorchDetector(saved)(images)

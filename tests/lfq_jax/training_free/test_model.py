@@ -134,10 +134,15 @@ def test_what_belongs_to_another_method_or_model_is_refused():
     for method, lacking in (("knn", "patches"), ("subspace", "a subspace")):
         variables = TrainingFreeVariables(knn.extractor)
         with pytest.raises(ValueError, match=f"{method} needs {lacking}, got none"):
-            TrainingFree(config(method)).anomaly_maps(variables, images)
+            _traced(method, variables, images)
     maps = jax.tree.map(jnp.asarray, empty_maps((1, 8, 8), MapChannels(), np.float32))
     with pytest.raises(ValueError, match="takes no distance maps"):
-        TrainingFree(config("knn")).anomaly_maps(knn, images, maps)
+        _traced("knn", knn, images, maps)
+
+
+def _traced(method, *arguments):
+    """The shapes of the maps: what is refused is refused without computing."""
+    return jax.eval_shape(TrainingFree(config(method)).anomaly_maps, *arguments)
 
 
 @pytest.mark.parametrize(

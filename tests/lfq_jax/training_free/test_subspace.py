@@ -42,7 +42,7 @@ def test_the_moments_of_parts_add_up():
     parts = [jnp.asarray(drawn(count, seed=count)) for count in (5, 40, 7)]
     whole = Moments.of(jnp.concatenate(parts))
     together = Moments.together([Moments.of(part) for part in parts])
-    assert together.count == whole.count == 52
+    assert together.number == whole.number == 52
     np.testing.assert_allclose(together.total, whole.total, rtol=1e-12)
     np.testing.assert_allclose(together.products, whole.products, rtol=1e-12)
 
