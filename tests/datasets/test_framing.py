@@ -112,7 +112,7 @@ def test_with_fit_square_every_photograph_is_squeezed():
     image = np.random.default_rng(0).integers(0, 256, (30, 600, 3)).astype(np.uint8)
     assert framing.frame(image.shape).is_whole
     np.testing.assert_array_equal(
-        framing.training_image(image), to_size(image, (64,) * 2)
+        framing.training_image(image), to_size(image, (64, 64))
     )
 
 

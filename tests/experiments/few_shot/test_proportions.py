@@ -17,12 +17,21 @@ from tests.tiny_run import TINY, elsewhere, refusal, without_times, write_image
 __all__ = ["elsewhere"]  # a fixture
 
 FLAGS = (*TINY, "--model.image-px", "64", "--pictures", "1")
+PAPER = (  # compiles in a fraction of the time
+    *("--preset", "paper", "--model.image-px", "64", "--pictures", "1"),
+    *("--model.reconstructive-widths", "6", "8", "--train.log-every", "2"),
+    *("--model.discriminative-widths", "6", "8", "--train.batch-size", "4"),
+    *("--train.epochs", "1", "--train.epoch-images", "8", "--train.crop-px", "32"),
+    *("--train.validate-every-epochs", "1", "--train.patience-epochs", "0"),
+    *("--anomalies", "6", "--validation-anomalies", "2"),
+)
 
 
 def write_parts(folder: Path, *, height: int = 60, width: int = 150) -> Path:
     """A category `strip` of long parts, with one test defect."""
     rng = np.random.default_rng(0)
     root = folder / "parts" / "strip"
+    pixels = np.zeros((height, width, 3), np.uint8)
     for i in range(2):
         pixels = rng.integers(100, 140, (height, width, 3)).astype(np.uint8)
         write_image(root / "train" / "good" / f"{i}.png", pixels)
@@ -37,20 +46,27 @@ def write_parts(folder: Path, *, height: int = 60, width: int = 150) -> Path:
     return folder / "parts"
 
 
-@pytest.mark.parametrize("kind", ["object", "texture"])
+@pytest.mark.parametrize(
+    ("kind", "flags", "size"),
+    [
+        ("texture", PAPER, [40, 100]),
+        pytest.param("object", FLAGS, [40, 96], marks=pytest.mark.slow),
+        pytest.param("texture", FLAGS, [40, 96], marks=pytest.mark.slow),
+    ],
+)
 def test_long_parts_are_trained_scored_and_exported_in_their_proportion(
-    kind, tmp_path, capsys
+    kind, flags, size, tmp_path, capsys
 ):
     parts, run = write_parts(tmp_path), tmp_path / "run"
     where = ("--dataset", "folder", "--data-dir", str(parts), "--kind", kind)
-    main([*where, *FLAGS, "--out", str(run)])
+    main([*where, *flags, "--out", str(run)])
     (line,) = without_times(run)
-    assert line["size_px"] == [40, 96]
+    assert line["size_px"] == size
     assert line["metrics"]["pixel_auroc"] is not None
     key = line["inputs"]["shards"]
     shards = open_shards(tmp_path / "cache" / "anomalies" / key)
-    assert shards.images.shape[1:] == (40, 96, 3)
-    assert shards.manifest["size_px"] == [40, 96]
+    assert shards.images.shape[1:] == (*size, 3)
+    assert shards.manifest["size_px"] == size
     row = np.asarray(Image.open(next((run / "strip" / "pictures").iterdir())))
     assert row.shape[1] > row.shape[0]
 
@@ -74,8 +90,9 @@ def test_long_parts_are_trained_scored_and_exported_in_their_proportion(
 
     export.main(["--run", str(run), "--out", str(tmp_path / "export")])
     about = json.loads((tmp_path / "export" / "export.json").read_text())
-    assert about["preprocessing"]["resize_to"] == {"height": 40, "width": 96}
-    assert about["input"]["images"] == "uint8 [batch, 40, 96, 3]"
+    height, width = size
+    assert about["preprocessing"]["resize_to"] == {"height": height, "width": width}
+    assert about["input"]["images"] == f"uint8 [batch, {height}, {width}, 3]"
 
 
 def test_elongated_shots_are_refused_before_anything_runs(tmp_path, capsys):

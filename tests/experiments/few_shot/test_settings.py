@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from datasets import Shots
-from datasets.example import Example
+from datasets.example import Example, Kind
 from experiments.few_shot.settings import read_settings
 
 NONE = np.zeros((1, 1), bool)
@@ -24,7 +24,7 @@ def test_convolutions_are_in_bfloat16_on_an_accelerator():
     assert read(*explicit, has_accelerator=True) == ("best", "float32")
 
 
-def model_of(kind: str, *shapes: tuple[int, int], flags: tuple[str, ...] = ()):
+def model_of(kind: Kind, *shapes: tuple[int, int], flags: tuple[str, ...] = ()):
     """The networks for a category whose shots have these shapes."""
     settings = read_settings(flags, has_accelerator=lambda: False)
     examples = tuple(
@@ -37,7 +37,7 @@ def model_of(kind: str, *shapes: tuple[int, int], flags: tuple[str, ...] = ()):
 
 
 def test_categories_are_trained_larger_if_their_shots_are_larger():
-    def px(kind: str, *sides: int, flags: tuple[str, ...] = ()) -> int:
+    def px(kind: Kind, *sides: int, flags: tuple[str, ...] = ()) -> int:
         return model_of(kind, *((side, side) for side in sides), flags=flags).image_px
 
     assert px("texture", 1024, 700) == 384

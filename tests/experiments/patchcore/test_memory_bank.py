@@ -21,7 +21,8 @@ from tests.tiny_encoder import write_squeezenet
 
 VIEW = View(("fire5", "fire9"))
 FRAMING = Framing((64, 64), 1, is_texture=True)
-SCORING: dict[str, Any] = {"neighbours": 4, "sigma_px": 4.0, "framing": FRAMING}
+UNSMOOTHED: dict[str, Any] = {"neighbours": 4, "framing": FRAMING}
+SCORING: dict[str, Any] = {**UNSMOOTHED, "sigma_px": 4.0}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_scores_equal_the_papers_equations(encoder: Backbone):
 def test_smoothing_keeps_the_mean_of_a_map_and_lowers_its_peak(encoder: Backbone):
     memory, image = _bank(encoder), part(3, px=64, spot=True)
     sharp, soft = (
-        next(predict_patches(memory, [image], VIEW, **SCORING | {"sigma_px": sigma}))
+        next(predict_patches(memory, [image], VIEW, **UNSMOOTHED, sigma_px=sigma))
         for sigma in (0.0, 4.0)
     )
     assert soft.map.max() < sharp.map.max()
@@ -132,7 +133,7 @@ def test_an_image_of_another_proportion_has_a_size_of_its_own(encoder: Backbone)
 
 def test_what_is_filled_counts_in_no_score(encoder: Backbone):
     memory, narrow = _bank(encoder), part(5, px=64)[:, :16]
-    (found,) = predict_patches(memory, [narrow], VIEW, **SCORING | {"sigma_px": 0.0})
+    (found,) = predict_patches(memory, [narrow], VIEW, **UNSMOOTHED, sigma_px=0.0)
     assert found.scores["max"] >= found.map.max() * 0.99
     frame = FRAMING.frame(narrow.shape)
     assert not frame.is_whole
