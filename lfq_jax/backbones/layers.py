@@ -28,7 +28,7 @@ def convolve(
         x,
         arrays[f"{name}/kernel"],
         window_strides=(stride, stride),
-        padding=padding if padding == "SAME" else [(padding, padding)] * 2,
+        padding=padding if isinstance(padding, str) else [(padding, padding)] * 2,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     return convolved + arrays[f"{name}/bias"]
