@@ -83,17 +83,21 @@ def _quiet_library() -> Iterator[None]:
 
     What it cannot do it raises as well.
     """
-    from huggingface_hub import utils
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
     log = logging.getLogger("huggingface_hub")
     level = log.level
     log.setLevel(logging.CRITICAL)
-    hides = not is_terminal(sys.stderr) and not utils.are_progress_bars_disabled()
+    hides = not is_terminal(sys.stderr) and not are_progress_bars_disabled()
     if hides:
-        utils.disable_progress_bars()
+        disable_progress_bars()
     try:
         yield
     finally:
         log.setLevel(level)
         if hides:
-            utils.enable_progress_bars()
+            enable_progress_bars()

@@ -17,7 +17,7 @@ from jax.nn import relu6
 from jaxtyping import Array, Float
 
 from lfq_jax.backbones.backbone import DEVIATION, MEAN, Stage
-from lfq_jax.backbones.layers import convolve
+from lfq_jax.backbones.layers import convolve, depthwise
 from lfq_jax.backbones.weights_file import Tensors
 
 _EPSILON = 1e-3  # epsilon of the batch norms
@@ -145,9 +145,7 @@ def _apply(arrays: Mapping[str, Array], block: _Block, x: Array) -> Array:
     y = x
     if block.inner != block.inputs:
         y = relu6(convolve(arrays, f"{block.name}/expand", y))
-    deep = f"{block.name}/depthwise"
-    stride = block.stride
-    y = convolve(arrays, deep, y, stride=stride, padding="SAME", depthwise=True)
+    y = depthwise(arrays, f"{block.name}/depthwise", y, stride=block.stride)
     y = convolve(arrays, f"{block.name}/project", relu6(y))
     return x + y if block.has_skip else y
 

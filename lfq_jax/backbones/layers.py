@@ -1,5 +1,6 @@
 """Operations of convolutional backbones. Channels last, kernels [h w in out]."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -15,7 +16,6 @@ def convolve(
     *,
     stride: int = 1,
     padding: int | Literal["SAME"] = 0,
-    depthwise: bool = False,
 ) -> Float[Array, "b i j d"]:
     """Convolution of x with `name`/kernel, plus `name`/bias.
 
@@ -23,53 +23,44 @@ def convolve(
       x: maps of features.
       padding: cells on every side. `SAME` is TensorFlow's rule: as many cells as give
         ceil(side / stride) outputs; of an odd number the last side gets one more.
-      depthwise: whether every channel has a kernel of its own.
     """
-    kernel, bias = arrays[f"{name}/kernel"], arrays[f"{name}/bias"]
-    sides = [
-        _same(x.shape[axis], kernel.shape[axis - 1], stride)
-        if padding == "SAME"
-        else (padding, padding)
-        for axis in (1, 2)
-    ]
-    if depthwise:
-        return _each_channel(x, kernel, stride=stride, sides=sides) + bias
     convolved = jax.lax.conv_general_dilated(
         x,
-        kernel,
+        arrays[f"{name}/kernel"],
         window_strides=(stride, stride),
-        padding=sides,
+        padding=padding if isinstance(padding, str) else [(padding, padding)] * 2,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    return convolved + bias
+    return convolved + arrays[f"{name}/bias"]
 
 
-def _same(side: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Cells of TensorFlow's padding `SAME` before and after a side."""
-    missing = max(0, (-(-side // stride) - 1) * stride + kernel - side)
-    return missing // 2, missing - missing // 2
-
-
-def _each_channel(
+def depthwise(
+    arrays: Mapping[str, Array],
+    name: str,
     x: Float[Array, "b h w c"],
-    kernel: Float[Array, "k k 1 c"],
     *,
-    stride: int,
-    sides: list[tuple[int, int]],
+    stride: int = 1,
 ) -> Float[Array, "b i j c"]:
-    """Convolution of every channel with a kernel of its own, as a sum of shifted maps.
+    """Convolution with a kernel for every channel, padded as `SAME` in `convolve`.
 
-    On a CPU this is five times faster than XLA's grouped convolution.
+    A sum of shifted products, which XLA fuses into one loop. On processors its own
+    convolution of groups takes about twelve times as long.
     """
-    x = jnp.pad(x, ((0, 0), *sides, (0, 0)))
+    kernel = arrays[f"{name}/kernel"]
     side = kernel.shape[0]
-    rows, columns = ((n - side) // stride * stride + 1 for n in x.shape[1:3])
-    taps = [
-        x[:, i : i + rows : stride, j : j + columns : stride] * kernel[i, j, 0]
-        for i in range(side)
-        for j in range(side)
+    counts = [-(-length // stride) for length in x.shape[1:3]]
+    missing = [
+        max((count - 1) * stride + side - length, 0)
+        for count, length in zip(counts, x.shape[1:3], strict=True)
     ]
-    return sum(taps[1:], taps[0])
+    pads = [(pad // 2, pad - pad // 2) for pad in missing]
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    rows, columns = ((count - 1) * stride + 1 for count in counts)
+    total = arrays[f"{name}/bias"]
+    for i, j in itertools.product(range(side), repeat=2):
+        part = x[:, i : i + rows : stride, j : j + columns : stride]
+        total = total + part * kernel[i, j, 0]
+    return total
 
 
 def max_pool_3x3(

@@ -57,12 +57,12 @@ class _Storage(NamedTuple):
 
     key: str
     numbers: str
-    count: int
+    length: int
 
     @property
     def size_bytes(self) -> int:
         itemsize = 2 if self.numbers == _BFLOAT16 else np.dtype(self.numbers).itemsize
-        return self.count * itemsize
+        return self.length * itemsize
 
     def array(self, data: bytes) -> np.ndarray:
         """The numbers in `data`; bfloat16 as float32, which holds each exactly."""
@@ -230,8 +230,8 @@ def _read_legacy(file: BinaryIO) -> _Read:
             raise ValueError(f"storage {key} belongs to no tensor")
         storage = storages[key]
         (count,) = struct.unpack("<q", file.read(8))
-        if count != storage.count:
-            raise ValueError(f"storage {key} has {count} numbers, not {storage.count}")
+        if count != storage.length:
+            raise ValueError(f"storage {key} has {count} numbers, not {storage.length}")
         read[key] = storage.array(_exactly(file, storage.size_bytes))
     return tensors, lambda storage: read[storage.key]
 

@@ -66,7 +66,7 @@ def block_maps(
     def as_map(x: Array) -> Array:
         return x[:, first:].reshape(len(x), *grid, x.shape[-1])
 
-    x, total, normed = tokens, 0.0, tokens
+    x, normed, total = tokens, tokens, jnp.zeros_like(tokens)
     for number in range(blocks):
         x = _block(arrays, f"block{number + 1}", x, epsilon, rotate)
         yield as_map(x)

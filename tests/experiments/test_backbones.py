@@ -49,9 +49,9 @@ def test_missing_weights_are_fetched_once(capsys, tmp_path, monkeypatch, server)
         PUBLISHED["resnet18"], sources=(PlainFile(server[0], len(PAYLOAD), SHA256),)
     )
     monkeypatch.setitem(PUBLISHED, "resnet18", entry)
+    path = tmp_path / "weights" / "model.pth"
     for _ in range(2):
         main(["--fetch", "resnet18"])
-        path = tmp_path / "weights" / "model.pth"
         assert capsys.readouterr().out == f"resnet18: {path}\n"
     assert server[1].requests == ["all"]
     main([])

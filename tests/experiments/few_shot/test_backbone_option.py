@@ -110,7 +110,8 @@ def test_preset_best_has_a_backbone_where_its_weights_are(installed):
     settings = _read()
     assert settings.backbone == "efficientnet_lite0"
     assert backbone_name(settings.model) == "squeezenet1_1"
-    assert load_named(settings).name == "squeezenet1_1"
+    network = load_named(settings)
+    assert network is not None and network.name == "squeezenet1_1"
     for argv in (("--preset", "cpu"), ("--preset", "paper"), ("--backbone", "none")):
         settings = _read(*argv)
         assert settings.backbone == "none"

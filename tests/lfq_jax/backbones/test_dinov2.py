@@ -33,7 +33,7 @@ def _drawn(peer: torch.nn.Module) -> torch.nn.Module:
     return peer.eval()
 
 
-def _timm(**options: Any) -> torch.nn.Module:
+def _timm(**options: Any) -> Any:
     from timm.models.vision_transformer import VisionTransformer
 
     return _drawn(
@@ -173,7 +173,7 @@ def test_published_sizes_have_their_usual_name(timm_name: str, name: str):
     import timm
 
     with torch.device("meta"):
-        in_timm = timm.create_model(timm_name)
+        in_timm: Any = timm.create_model(timm_name)
         in_hub = _published_in_hub(in_timm.embed_dim, len(in_timm.blocks), name)
     for peer, names in ((in_timm, _TIMM), (in_hub, _HUGGING_FACE)):
         network = _network(one_for_all(peer), names)

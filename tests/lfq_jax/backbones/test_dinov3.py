@@ -1,6 +1,7 @@
 """DINOv3 against Hugging Face's module, with random weights."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +46,7 @@ def _drawn() -> torch.nn.Module:
     return peer.eval()
 
 
-def _of_peer(peer: torch.nn.Module, images: np.ndarray) -> list[np.ndarray]:
+def _of_peer(peer: Any, images: np.ndarray) -> list[np.ndarray]:
     """The patch tokens of every stage."""
     normalised = ((images - MEAN) / DEVIATION).transpose(0, 3, 1, 2)
     found: list[torch.Tensor] = []

@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,7 @@ def peer() -> torch.nn.Module:
     return peer.eval()
 
 
-def _of_peer(peer: torch.nn.Module, images: np.ndarray) -> list[np.ndarray]:
+def _of_peer(peer: Any, images: np.ndarray) -> list[np.ndarray]:
     x = torch.from_numpy(((images * 255 - 127) / 128).transpose(0, 3, 1, 2).copy())
     with torch.no_grad():
         x = peer.bn1(peer.conv_stem(x))

@@ -44,7 +44,7 @@ def _save(content: Any, path: Path, *, kind: str) -> Path:
 def test_every_tensor_equals_torchs(kind: str, tmp_path: Path):
     tensors = _tensors()
     ordered = collections.OrderedDict(tensors)
-    ordered._metadata = {"": {"version": 1}}  # as state_dict() has it
+    vars(ordered)["_metadata"] = {"": {"version": 1}}  # as state_dict() has it
     found = read_torch_file(_save(ordered, tmp_path / "w.pth", kind=kind))
     assert list(found) == list(tensors)
     for name, tensor in tensors.items():
