@@ -58,7 +58,7 @@ class MemoryBank(NamedTuple):
 @exact_products
 def build_memory_bank(
     extractor: FeatureExtractor,
-    images: Sequence[UInt8[np.ndarray, "h w 3"]],
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
     config: MemoryBankConfig,
     *,
     stride: int,

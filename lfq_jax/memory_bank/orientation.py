@@ -74,7 +74,7 @@ def sigma_of_cell(cell: float) -> float:
 
 @exact_products
 def fit_orientation(
-    images: Sequence[UInt8[np.ndarray, "h w 3"]], *, seed: int
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]], *, seed: int
 ) -> Orientation:
     """The orientation features of `images`, at most 8192 cells drawn at random.
 
