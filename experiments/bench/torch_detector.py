@@ -53,6 +53,8 @@ class TorchDetector:
         )
         bank = record.variables.memory_bank
         assert bank is not None and record.variables.logistic_head is not None
+        if bank.filters is None or bank.extractor.filters is None:
+            raise ValueError("a backbone without a filter bank is not implemented here")
         self.mean, self.matrix = map(as_tensor, bank.extractor.filters)
         self.patches = as_tensor(bank.filters.anywhere)
         self.patch_lengths = _squared_lengths(self.patches)

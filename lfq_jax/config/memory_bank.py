@@ -67,7 +67,10 @@ class MemoryBankConfig:
     well as the best one are searched, so parts that are always upright cost nothing.
     0: none."""
     backbone: BackboneConfig | None = None
-    """A pretrained network whose features are compared besides the filter bank's."""
+    """A pretrained network whose features are compared."""
+    filters_beside_backbone: bool = True
+    """Whether the filter bank's features are compared as well, if there is a backbone.
+    They are finer, and their comparison takes more than half of the time."""
     orientation_weight: float = 1.0
     """For textures with two shots or more: the largest change, in log-odds, that the
     orientation deviation makes to the map. The orientation deviation compares the
@@ -80,6 +83,11 @@ class MemoryBankConfig:
     """Weight in [0, 1] of the logistic head in the log-odds that the image score is
     computed from. The discriminator outlines an anomaly better, but its false alarms
     on good parts cost more."""
+
+    @property
+    def compares_filters(self) -> bool:
+        """Whether the filter bank's features are compared."""
+        return self.backbone is None or self.filters_beside_backbone
 
     def __post_init__(self) -> None:
         for name, low, high in (

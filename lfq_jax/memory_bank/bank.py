@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, UInt8
 from lfq_jax.config import MemoryBankConfig
 from lfq_jax.memory_bank.features import (
     FeatureExtractor,
-    extract_filters,
+    extract_first_source,
     extract_from_images,
 )
 from lfq_jax.memory_bank.map_channels import map_channels
@@ -38,7 +38,7 @@ class MemoryBank(NamedTuple):
     """What a detector compares an image with. Arrays only."""
 
     extractor: FeatureExtractor
-    filters: FeatureBank
+    filters: FeatureBank | None
     stages: tuple[FeatureBank, ...] = ()
     """One bank for each stage of the backbone."""
     poses: Poses | None = None
@@ -52,7 +52,7 @@ class MemoryBank(NamedTuple):
     @property
     def by_source(self) -> tuple[FeatureBank, ...]:
         """One bank for each source of features."""
-        return self.filters, *self.stages
+        return self.stages if self.filters is None else (self.filters, *self.stages)
 
 
 @exact_products
@@ -87,7 +87,9 @@ def build_memory_bank(
             for rows, features in zip(flat, features_of(turned), strict=True)
         ]
     stage_patches = config.backbone.patches if config.backbone else 0
-    counts = [config.patches, *[stage_patches] * (len(by_source) - 1)]
+    counts = [stage_patches] * len(by_source)
+    if config.compares_filters:
+        counts[0] = config.patches
     anywhere = [
         sample(features, count, seed=seed)
         for features, count in zip(flat, counts, strict=True)
@@ -99,14 +101,17 @@ def build_memory_bank(
         if config.poses:
             poses = build_poses(
                 list(images),
-                lambda image: extract_filters(extractor, image, config, stride=stride),
+                lambda image: extract_first_source(
+                    extractor, image, config, stride=stride
+                ),
             )
     orientation = None
     if map_channels(config, is_texture=is_texture).orientation:
         orientation = fit_orientation(images, seed=seed)
     pairs = zip(anywhere, in_place, strict=True)
-    filters, *stages = [FeatureBank(*pair) for pair in pairs]
-    return MemoryBank(extractor, filters, tuple(stages), poses, orientation)
+    banks = [FeatureBank(*pair) for pair in pairs]
+    filters = banks.pop(0) if config.compares_filters else None
+    return MemoryBank(extractor, filters, tuple(banks), poses, orientation)
 
 
 def _variants(

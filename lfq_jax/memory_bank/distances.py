@@ -1,5 +1,6 @@
 """Distance of every cell of an image from its nearest neighbours in the memory bank."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from lfq_jax.backbones import network_from_text
 from lfq_jax.config import MemoryBankConfig
 from lfq_jax.memory_bank.bank import FeatureBank, MemoryBank
 from lfq_jax.memory_bank.border_baseline import cells_from_border
@@ -98,9 +100,13 @@ def _group_lengths(squared: Float[Array, "*b f"], sizes: tuple[int, ...]) -> Arr
     return jnp.sqrt(jnp.stack([part.sum(-1) for part in parts], axis=-1))
 
 
-def _window_radius(config: MemoryBankConfig, bank: FeatureBank, cells: int) -> int:
-    """`config.window`, converted to the cells of a coarser grid and rounded up."""
-    return -(-config.window * bank.in_place.shape[1] // cells)
+def _window_radius(config: MemoryBankConfig, bank: FeatureBank, rows: float) -> int:
+    """`config.window`, converted to the cells of a coarser grid and rounded up.
+
+    Args:
+      rows: of the grid of cells that `config.window` is counted in.
+    """
+    return math.ceil(config.window * bank.in_place.shape[1] / rows)
 
 
 class _Comparison:
@@ -110,12 +116,23 @@ class _Comparison:
         self.bank, self.config, self.stride = bank, config, stride
         self.sizes = group_sizes_by_source(config)
         self.windows: list[WindowTiles] = []
-        if bank.filters.in_place.shape[0]:
-            cells = bank.filters.in_place.shape[1]
+        self.variants = bank.by_source[0].in_place.shape[0]
+        if self.variants:
+            rows = self._rows()
             self.windows = [
-                window_tiles(source.in_place, _window_radius(config, source, cells))
+                window_tiles(source.in_place, _window_radius(config, source, rows))
                 for source in bank.by_source
             ]
+
+    def _rows(self) -> float:
+        """Rows of the grid of cells in an image of the bank's size."""
+        rows = self.bank.by_source[0].in_place.shape[1]
+        backbone = self.config.backbone
+        if self.config.compares_filters or backbone is None:
+            return float(rows)
+        stages = network_from_text(backbone.network).stages
+        (stride,) = (s.stride for s in stages if s.name == backbone.stages[0])
+        return rows * stride / self.stride
 
     def __call__(
         self, image: Float[Array, "H W 3"], queries: tuple[Float[Array, "_ _ _"], ...]
@@ -130,7 +147,7 @@ class _Comparison:
             if self.bank.poses is not None:
                 in_window = self._in_other_poses(in_window, image, queries)
             distances += in_window
-        grid = queries[0].shape[:2]
+        grid = image.shape[0] // self.stride, image.shape[1] // self.stride
         resized = [
             jax.image.resize(x, (*grid, x.shape[-1]), "bilinear") for x in distances
         ]
@@ -144,7 +161,7 @@ class _Comparison:
         if shot is not None:
             assert self.bank.poses is not None
             shots = self.bank.poses.turned.shape[0]
-            count = self.bank.filters.in_place.shape[0] // shots
+            count = self.variants // shots
             first = shot * count
         return tuple(
             _group_lengths(

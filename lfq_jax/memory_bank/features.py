@@ -1,7 +1,7 @@
 """Features of every cell of an image, from the filter bank and from a backbone.
 
-The fixed filter bank is always one source. With a backbone, each of its stages is one
-more source, on a grid of its own.
+The fixed filter bank is one source, unless a backbone replaces it. Each stage of a
+backbone is one more source, on a grid of its own.
 """
 
 import dataclasses
@@ -28,8 +28,9 @@ much in a stage as in the filter bank's whitened features."""
 class FeatureExtractor(NamedTuple):
     """Turns images into features. Arrays only."""
 
-    filters: Projection
-    """Whitens the filter bank's responses, group by group."""
+    filters: Projection | None
+    """Whitens the filter bank's responses, group by group. None if the filter bank is
+    not compared."""
     targets: Projection | None = None
     """From the stages' features to those that the decoder is to reconstruct."""
     backbone: dict[str, Array] | None = None
@@ -40,8 +41,8 @@ class PatchFeatures(NamedTuple):
     """What `extract` computes from images."""
 
     by_source: tuple[Float[Array, "b _ _ _"], ...]
-    """Features to compare: the filter bank's on the grid of cells, then each stage's on
-    its own grid."""
+    """Features to compare: the filter bank's on the grid of cells, if they are
+    compared, then each stage's on its own grid."""
     reconstruction_targets: Float[Array, "b h w r"]
     """Features that the decoder is to reconstruct, on the grid of cells. r = 0 without
     a backbone."""
@@ -49,7 +50,7 @@ class PatchFeatures(NamedTuple):
 
 def group_sizes_by_source(config: MemoryBankConfig) -> tuple[tuple[int, ...], ...]:
     """Number of projected features in each group, for each source."""
-    sources = (group_sizes(config.levels),)
+    sources = (group_sizes(config.levels),) if config.compares_filters else ()
     if config.backbone is None:
         return sources
     return sources + tuple((width,) for width in _stage_widths(config.backbone))
@@ -85,17 +86,22 @@ def extract(
     Raises:
       ValueError: where the config names a backbone and the extractor has no weights.
     """
-    responses = describe(images, levels=config.levels, stride=stride)
-    filters = extractor.filters(responses)
+    grid = images.shape[1] // stride, images.shape[2] // stride
+    filters = ()
+    if config.compares_filters:
+        assert extractor.filters is not None
+        responses = describe(images, levels=config.levels, stride=stride)
+        filters = (extractor.filters(responses),)
+    nothing = jnp.zeros((len(images), *grid, 0), images.dtype)
     if config.backbone is None:
-        return PatchFeatures((filters,), filters[..., :0])
+        return PatchFeatures(filters, nothing)
     if extractor.backbone is None:
         raise ValueError("a memory bank with a backbone needs the backbone's weights")
     stages = _stage_features(extractor.backbone, images, config.backbone)
     if extractor.targets is None:
-        return PatchFeatures((filters, *stages), filters[..., :0])
-    targets = extractor.targets(_on_grid(stages, filters.shape[1:3]))
-    return PatchFeatures((filters, *stages), targets)
+        return PatchFeatures((*filters, *stages), nothing)
+    targets = extractor.targets(_on_grid(stages, grid))
+    return PatchFeatures((*filters, *stages), targets)
 
 
 def _stage_features(
@@ -151,11 +157,13 @@ def fit_feature_extractor(
     if not len(shots):
         raise ValueError("shots must be one image or more, got none")
     one_by_one = [shot[None] for shot in shots]
-    responses = _as_rows(
-        _filter_responses(shot, levels=config.levels, stride=stride)
-        for shot in one_by_one
-    )
-    filters = whitening(responses, group_sizes(config.levels))
+    filters = None
+    if config.compares_filters:
+        responses = _as_rows(
+            _filter_responses(shot, levels=config.levels, stride=stride)
+            for shot in one_by_one
+        )
+        filters = whitening(responses, group_sizes(config.levels))
     if config.backbone is None:
         return FeatureExtractor(filters)
     if backbone is None:
@@ -196,17 +204,25 @@ def extract_from_images(
     return tuple(jnp.concatenate(source) for source in zip(*parts, strict=True))
 
 
-def extract_filters(
+def extract_first_source(
     extractor: FeatureExtractor,
     image: UInt8[np.ndarray, "h w 3"],
     config: MemoryBankConfig,
     *,
     stride: int,
-) -> Float[Array, "gh gw f"]:
-    """The filter bank's features of one 8-bit image."""
-    filters_only = FeatureExtractor(extractor.filters)
-    without = dataclasses.replace(config, backbone=None)
-    return extract_from_images(filters_only, [image], without, stride=stride)[0][0]
+) -> Float[Array, "_ _ f"]:
+    """The features of one 8-bit image from the first source alone."""
+    if config.compares_filters:
+        extractor = FeatureExtractor(extractor.filters)
+        config = dataclasses.replace(config, backbone=None)
+    else:
+        assert config.backbone is not None
+        first = dataclasses.replace(
+            config.backbone, stages=config.backbone.stages[:1], reconstructed=0
+        )
+        extractor = FeatureExtractor(None, backbone=extractor.backbone)
+        config = dataclasses.replace(config, backbone=first)
+    return extract_from_images(extractor, [image], config, stride=stride)[0][0]
 
 
 def _unit(images: UInt8[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:

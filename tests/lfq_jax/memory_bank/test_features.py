@@ -1,5 +1,6 @@
 """A pretrained network in the comparison with the shots, on random weights."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -27,6 +28,7 @@ from lfq_jax.memory_bank.features import (
     fit_feature_extractor,
     group_sizes_by_source,
 )
+from lfq_jax.memory_bank.filter_bank import group_sizes
 from lfq_jax.memory_bank.map_channels import map_channels
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.residuals import feature_residual
@@ -106,6 +108,45 @@ def test_the_filter_bank_and_each_stage_are_compared_separately(weights):
         assert maps.features.shape[-1] == 4
         if not is_texture:  # in its own place a shot is at no distance from itself
             assert maps.distances[..., -2:].max() < 0.05
+
+
+def test_a_backbone_alone_gives_the_distances_that_it_gives_beside_the_filter_bank(
+    weights,
+):
+    backbone = load_backbone(weights)
+    text = network_as_text(backbone.network)
+    both = MemoryBankConfig(
+        levels=2,
+        patches=256,
+        window=2,
+        poses=1,
+        turns_deg=(),
+        backbone=BackboneConfig(weights, text, ("fire3", "fire5"), reconstructed=2),
+    )
+    alone = dataclasses.replace(both, filters_beside_backbone=False)
+    assert group_sizes_by_source(alone) == ((128,), (256,))
+    rng = np.random.default_rng(1)
+    shots = rng.integers(90, 150, (2, 64, 64, 3), np.uint8)
+    unit = jnp.asarray(shots[::-1]) / 255.0
+    maps = []
+    for config in (both, alone):
+        extractor = fit_feature_extractor(shots, config, stride=4, backbone=backbone)
+        bank = build_memory_bank(
+            extractor, list(shots[:1]), config, stride=4, is_texture=False, seed=0
+        )
+        upright = bank._replace(poses=None)
+        maps.append(compiled_maps(upright, unit, config=config, stride=4))
+        posed = compiled_maps(bank, unit, config=config, stride=4)
+        assert posed.distances.shape == maps[-1].distances.shape
+        # In a pose that fits, no cell of a stage is farther than upright.
+        farther = posed.distances - maps[-1].distances
+        assert farther[..., -2:].max() < 1e-4
+    groups = len(group_sizes(2))
+    stages = np.r_[groups : groups + 2, 2 * groups + 2 : 2 * groups + 4]
+    np.testing.assert_allclose(
+        maps[1].distances, maps[0].distances[..., stages], atol=1e-5
+    )
+    np.testing.assert_array_equal(maps[1].features, maps[0].features)
 
 
 def test_a_missing_backbone_is_refused(weights):
