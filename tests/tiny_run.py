@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import datasets
+from datasets.example import Example, Kind
 from experiments.few_shot.__main__ import main
 from experiments.measure import category_metrics
 from lfq_jax.metrics.evaluation import BootstrapConfig
@@ -46,6 +47,18 @@ def parts(tmp_path: Path) -> Path:
             write_image(root / "test" / "hole" / f"{i}.png", pixels)
             write_image(root / "ground_truth" / "hole" / f"{i}_mask.png", mask)
     return tmp_path / "parts"
+
+
+def shots_of(kind: Kind, *shapes: tuple[int, int]) -> datasets.Shots:
+    """Black shots of these heights and widths."""
+    examples = tuple(
+        Example(
+            *("good/0", "plate", kind, "good", np.zeros((*shape, 3), np.uint8)),
+            *(np.zeros(shape, bool), 0, ""),
+        )
+        for shape in shapes
+    )
+    return datasets.Shots(("good/0",), ("",), examples)
 
 
 def refusal(capsys, *arguments: str) -> str:

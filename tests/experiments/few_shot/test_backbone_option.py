@@ -22,7 +22,7 @@ from lfq_jax.backbones import network_from_text, search
 from lfq_jax.backbones.published import PUBLISHED
 from tests.file_server import no_connections
 from tests.tiny_encoder import write_squeezenet
-from tests.tiny_run import TINY, elsewhere, parts, refusal
+from tests.tiny_run import TINY, elsewhere, parts, refusal, shots_of
 
 __all__ = ["elsewhere", "no_connections", "parts"]  # fixtures
 
@@ -166,4 +166,5 @@ def test_a_size_that_does_not_fit_the_patches_is_refused_with_sizes_that_do(
     settings = _read(*argv[:3], "336")
     assert settings.model.px_divisor == 112
     textures = _read(*argv[:3], "336", "--texture-px", "600")
-    assert textures.for_category("texture", [1000]).model.image_px == 560
+    large = textures.for_shots(shots_of("texture", (1000, 1000)))
+    assert large.model.image_px == 560

@@ -13,13 +13,13 @@ from experiments.few_shot.method_flags import refuse_unused
 from experiments.few_shot.settings import FewShot, read_settings
 from experiments.predict.__main__ import main as predict
 from lfq_jax.config import TRAINING_FREE_SCORE, KnnConfig, SubspaceConfig
-from tests.tiny_run import elsewhere, parts, refusal, without_times
+from tests.tiny_run import elsewhere, parts, refusal, shots_of, without_times
 
 __all__ = ["elsewhere", "parts"]  # fixtures
 
 SMALL = (
     *("--model.image-px", "32", "--model.memory-bank.levels", "2", "--pictures", "3"),
-    *("--knn.rotations", "2"),
+    *("--knn.rotations", "2", "--backbone", "none"),
 )
 
 
@@ -99,11 +99,11 @@ def test_the_method_decides_the_default_score():
 
 def test_the_detector_has_the_image_size_and_the_comparison_of_the_settings():
     settings = settings_of("--method", "knn", "--knn.rotations", "4")
-    config = settings.for_category("object", [300]).training_free
+    config = settings.for_shots(shots_of("object", (300, 300))).training_free
     assert config is not None
     assert config.comparison == KnnConfig(rotations=4)
     assert config.image_px == 256
-    texture = settings.for_category("texture", [300]).training_free
+    texture = settings.for_shots(shots_of("texture", (300, 300))).training_free
     assert texture is not None and texture.image_px == 288
     other = settings_of("--method", "subspace").training_free
     assert other is not None and other.comparison == SubspaceConfig()

@@ -1,13 +1,10 @@
 """Defaults of the main job that depend on the preset, the machine and the shots."""
 
-import numpy as np
 import pytest
 
-from datasets import Shots
-from datasets.example import Example, Kind
+from datasets.example import Kind
 from experiments.few_shot.settings import read_settings
-
-NONE = np.zeros((1, 1), bool)
+from tests.tiny_run import shots_of
 
 
 def test_convolutions_are_in_bfloat16_on_an_accelerator():
@@ -27,13 +24,7 @@ def test_convolutions_are_in_bfloat16_on_an_accelerator():
 def model_of(kind: Kind, *shapes: tuple[int, int], flags: tuple[str, ...] = ()):
     """The networks for a category whose shots have these shapes."""
     settings = read_settings(flags, has_accelerator=lambda: False)
-    examples = tuple(
-        Example(
-            "good/0", "plate", kind, "good", np.zeros((*s, 3), np.uint8), NONE, 0, ""
-        )
-        for s in shapes
-    )
-    return settings.for_shots(Shots(("good/0",), ("",), examples)).model
+    return settings.for_shots(shots_of(kind, *shapes)).model
 
 
 def test_categories_are_trained_larger_if_their_shots_are_larger():

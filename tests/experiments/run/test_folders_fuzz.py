@@ -18,6 +18,7 @@ from PIL import Image
 from agm_torch.photographs import photograph_paths, read_photographs
 from datasets.errors import is_users_mistake
 from datasets.folder.layout import read_layout
+from datasets.framing import Framing
 from datasets.images import image_shape
 from datasets.listing import LeftOut, Listing, is_ignored, list_masks, list_photographs
 from datasets.masks import read_mask
@@ -184,7 +185,7 @@ def _check_folder(folder: Path) -> None:
         skipped = [item.path for item in listing.skipped]
         _check_complete(folder, taken, [*refused, *skipped])
         for item in items:
-            _load(item, _Detector(), Remarks())  # pyright: ignore[reportArgumentType]
+            _load(item, _Detector(), Remarks(), 0)  # pyright: ignore[reportArgumentType]
     with _only_mistakes():
         read_photographs(photograph_paths([folder]))
     _check_watch(folder, listing)
@@ -206,6 +207,9 @@ class _Detector:
     class record:
         wide_bit_depth = 12
         bit_depth = 12
+
+    class predictor:
+        framing = Framing((32, 32), 1, is_texture=True)
 
     @staticmethod
     def rgb(image: np.ndarray) -> np.ndarray:

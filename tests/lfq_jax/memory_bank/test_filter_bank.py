@@ -63,6 +63,7 @@ def test_whitened_features_of_the_shots_are_uncorrelated_in_each_group():
     shots = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
     config = MemoryBankConfig(levels=2)
     whitening = fit_feature_extractor(shots, config, stride=4).filters
+    assert whitening is not None
     features = compiled(jnp.asarray(shots) / 255.0, levels=2, stride=4)
     flat = whitening(features).reshape(512, -1)
     colour = np.cov(np.asarray(flat)[:, :3], rowvar=False) * 3
