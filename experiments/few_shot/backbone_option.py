@@ -52,8 +52,13 @@ def _preset_backbone(settings: FewShot, where: Places) -> str:
         return name
     from datasets.progress import write_line
 
+    instead = (
+        "trained from scratch"
+        if settings.method == "lfquiad"
+        else "compared by the filter bank"
+    )
     write_line(
-        f"trained from scratch: the weights of {name}, which preset {settings.preset} "
+        f"{instead}: the weights of {name}, which preset {settings.preset} "
         f"uses, are not on this machine ({how_to_get(entry, where)}); --backbone "
         f"{NONE} says this on purpose"
     )

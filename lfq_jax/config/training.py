@@ -54,9 +54,8 @@ class AugmentConfig:
     """Mirror images. `auto`: both axes for textures, none for objects."""
     quarter_turns: Literal["auto", "never", "always"] = "auto"
     """Rotations by 90 degrees. `auto`: for textures only, and after the comparison with
-    the shots, because the bank has only upright shots. `always`: before it. Images that
-    are not square are turned by 180 degrees only; square crops of them are not
-    restricted."""
+    the shots, because the bank has only upright shots. `always`: before it. A whole
+    image that is not square is turned by 180 degrees only."""
     brightness: float = 0.0
     """Largest brightness that is added or subtracted, where white is 1."""
     contrast: float = 0.0
