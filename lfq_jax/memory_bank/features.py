@@ -92,7 +92,7 @@ def extract(
         assert extractor.filters is not None
         responses = describe(images, levels=config.levels, stride=stride)
         filters = (extractor.filters(responses),)
-    nothing = jnp.zeros((len(images), *grid, 0), images.dtype)
+    nothing = jnp.zeros((images.shape[0], *grid, 0), images.dtype)
     if config.backbone is None:
         return PatchFeatures(filters, nothing)
     if extractor.backbone is None:

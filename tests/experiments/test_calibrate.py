@@ -12,6 +12,7 @@ from PIL import Image
 
 import lfq_jax
 from datasets.copies import look
+from datasets.framing import Framing
 from experiments import calibrate
 from lfq_jax.calibration.calibrate import lowest_chance_auroc
 from lfq_jax.inference.detector_files import read_detector, save_detector
@@ -181,6 +182,7 @@ class Blank:
     """A predictor whose maps are all zero."""
 
     record = SimpleNamespace(wide_bit_depth=16, bit_depth=8)
+    framing = Framing((40, 40), 1, is_texture=True)
 
     def predict(self, images, *, tile_px):
         for _ in images:
