@@ -43,6 +43,8 @@ class Command(NamedTuple):
     """The folder with the results, relative to the folder of a round."""
     ends_at: int = 0
     """Rows of scores.csv after which a command that has no end gets a Ctrl-C."""
+    is_done_once_there: bool = False
+    """Whether `result` appears as a whole, and the command then refuses another try."""
 
 
 def commands(data: Path) -> dict[str, Command]:
@@ -70,7 +72,7 @@ def commands(data: Path) -> dict[str, Command]:
             watch, lambda out: [*watch, "--resume"] if out.exists() else watch, out, 10
         ),
         "calibrate": Command(calibrate, lambda _: calibrate, trained),
-        "export": Command(export, lambda _: export, out),
+        "export": Command(export, lambda _: export, out, is_done_once_there=True),
         "accuracy": _resumable(accuracy, "accuracy"),
     }
 
@@ -151,13 +153,14 @@ def _kill_until(
         is_last = counts["kills"] >= kills
         seconds = _LONGEST_SECONDS if is_last else rng.uniform(0.1, 1.0) * whole
         is_new = _finished(process, command, place, seconds)
-        if is_new:
-            counts["rounds"] += 1
-            counts["different"] += contents(place / command.result) != expected
-        else:
+        if not is_new:
             process.kill()
             process.wait()
             counts["kills"] += 1
+            is_new = command.is_done_once_there and (place / command.result).exists()
+        if is_new:
+            counts["rounds"] += 1
+            counts["different"] += contents(place / command.result) != expected
     return counts
 
 
