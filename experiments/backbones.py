@@ -14,7 +14,6 @@ import tyro
 from experiments.run.backbone_weights import forbid_connections, places
 from experiments.run.command_line import read_command_line
 from lfq_jax.backbones.published import (
-    NONE,
     PUBLISHED,
     HubRepository,
     Published,
@@ -22,10 +21,9 @@ from lfq_jax.backbones.published import (
 )
 from lfq_jax.backbones.search import (
     Places,
-    check_name,
+    check_published,
     find_weights,
     found_weights,
-    is_path,
 )
 
 
@@ -42,9 +40,7 @@ class Backbones:
 
     def __post_init__(self) -> None:
         for name in self.fetch:
-            check_name(name, "--fetch")
-            if is_path(name) or name == NONE:
-                raise ValueError(f"--fetch must be names of backbones, got {name}")
+            check_published(name, "--fetch")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -101,12 +101,30 @@ def check_name(name_or_path: str, field: str = "backbone") -> None:
     known = (*PUBLISHED, NONE)
     if name_or_path in known or is_path(name_or_path):
         return
-    similar = difflib.get_close_matches(name_or_path, known, n=3)
+    files = f", or a file of weights ({', '.join(SUFFIXES)})"
+    raise ValueError(_unknown(name_or_path, field, known, or_else=files))
+
+
+def check_published(name: str, field: str) -> None:
+    """Refuse what is not a published name.
+
+    Args:
+      field: what the message calls the argument.
+
+    Raises:
+      ValueError: names similar names.
+    """
+    if name not in PUBLISHED:
+        raise ValueError(_unknown(name, field, tuple(PUBLISHED)))
+
+
+def _unknown(
+    given: str, field: str, known: tuple[str, ...], *, or_else: str = ""
+) -> str:
+    similar = difflib.get_close_matches(given, known, n=3)
     hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
-    raise ValueError(
-        f"{field} must be one of {', '.join(known)}, or a file of weights "
-        f"({', '.join(SUFFIXES)}), got {name_or_path or 'nothing'}{hint}"
-    )
+    got = given or "nothing"
+    return f"{field} must be one of {', '.join(known)}{or_else}, got {got}{hint}"
 
 
 def _existing(name_or_path: str | Path) -> Path:

@@ -61,7 +61,8 @@ def test_missing_weights_are_fetched_once(capsys, tmp_path, monkeypatch, server)
 @pytest.mark.usefixtures("no_connections")
 def test_mistakes_get_one_line(capsys, monkeypatch):
     assert "did you mean resnet18" in _error(capsys, "--fetch", "resnet81")
-    assert "must be names of backbones, got none" in _error(capsys, "--fetch", "none")
+    message = _error(capsys, "--fetch", "none")
+    assert "dinov3_vitb16, got none" in message and "did you mean" not in message
     message = _error(capsys, "--fetch", "dinov3_vits16", "--offline")
     assert "gated: an account must have accepted its licence" in message
     assert message.count("\n") == 1
