@@ -10,7 +10,7 @@ _OF_TRAINING = (
 )
 _KEPT = (
     "train.augment",  # varies the shots for the thresholds
-    "model.image-px",
+    *("model.image-px", "model.fit", "model.size-px"),
     "model.memory-bank.levels",
     "model.memory-bank.backbone",
 )

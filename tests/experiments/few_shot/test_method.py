@@ -151,6 +151,7 @@ def test_a_mistake_gets_one_line_and_status_2(capsys, tmp_path, arguments, said)
 
 def test_flags_that_a_method_uses_are_accepted():
     used = ["--model.image-px", "64", "--train.augment.noise", "0", "--seed", "1"]
+    used += ["--model.fit", "square", "--model.size_px", "64", "48"]
     refuse_unused("knn", [*used, "--knn.patches", "9", "--model.memory_bank.levels=2"])
     refuse_unused("subspace", [*used, "--subspace.rotations", "9"])
     refuse_unused("lfquiad", ["--train.epochs", "9", "--anomalies", "3"])
