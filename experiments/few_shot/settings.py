@@ -83,7 +83,7 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
     square of this side, and with at least that of --model.image-px. 0, and the default
     where --model.image-px is given: --model.image-px."""
     object_px: int = PRESETS["best"].object_px
-    """The same of objects."""
+    """As --texture-px, for objects."""
     model: ModelConfig = PRESETS["best"].model
     """The networks."""
     train: TrainConfig = PRESETS["best"].train

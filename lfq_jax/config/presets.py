@@ -20,7 +20,7 @@ class Preset:
     """Largest `image_px` of textures, which keep the photographs' resolution up to it.
     0: `image_px` of the model."""
     object_px: int = 0
-    """The same of objects."""
+    """Largest `image_px` of objects; 0 as above."""
     backbone: str = "none"
     """Name of the pretrained backbone if the user names none, and if its weights are
     installed."""

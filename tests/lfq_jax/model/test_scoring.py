@@ -28,7 +28,7 @@ def test_scores_of_a_part_are_those_of_the_map_cut_to_it(which):
     found = image_scores(MAPS, config, jnp.asarray(INSIDE))
     rows, columns = (np.flatnonzero(INSIDE[which].any(axis)) for axis in (1, 0))
     cut = MAPS[which][np.ix_(rows, columns)][None]
-    # The window stays that of the whole map.
+    # Smoothing uses the same window as for the whole map.
     sigma = 0.04 * 32 / np.sqrt(cut.size)
     expected = image_scores(cut, ScoreConfig(top_k_share=0.02, max_sigma=float(sigma)))
     for name, values in expected.items():
