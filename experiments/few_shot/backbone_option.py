@@ -8,6 +8,7 @@ from experiments.few_shot.settings import AUTO, FewShot
 from experiments.run.backbone_weights import places
 from lfq_jax.backbones import (
     default_stages,
+    detector_stages,
     load_backbone,
     network_as_text,
     network_from_text,
@@ -38,7 +39,8 @@ def with_backbone(settings: FewShot) -> FewShot:
         settings = dataclasses.replace(settings, backbone=name)
     if name == NONE:
         return settings
-    model = add_backbone(settings.model, name, where)
+    is_trained = settings.method == "lfquiad"
+    model = add_backbone(settings.model, name, where, is_trained=is_trained)
     return dataclasses.replace(settings, model=model)
 
 
@@ -66,13 +68,19 @@ def _preset_backbone(settings: FewShot, where: Places) -> str:
 
 
 def add_backbone(
-    model: ModelConfig, name_or_path: str | Path, where: Places | None = None
+    model: ModelConfig,
+    name_or_path: str | Path,
+    where: Places | None = None,
+    *,
+    is_trained: bool = True,
 ) -> ModelConfig:
     """`model`, which also compares the features of a pretrained network.
 
     Args:
       name_or_path: a published name, or a file of weights.
       where: where the weights of a name are searched.
+      is_trained: whether the detector is LFQUIAD, which compares more stages than the
+        training-free detectors.
 
     Raises:
       ValueError: the weights are not usable, the model compares nothing, the network
@@ -95,7 +103,8 @@ def add_backbone(
     if before is not None:
         return model
     path = find_weights(name_or_path, where)
-    backbone = BackboneConfig(path, text, default_stages(network))
+    stages = detector_stages(network) if is_trained else default_stages(network)
+    backbone = BackboneConfig(path, text, stages)
     bank = dataclasses.replace(model.memory_bank, backbone=backbone)
     try:
         return dataclasses.replace(model, memory_bank=bank)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lfq_jax.backbones.architecture import (
         default_stages,
+        detector_stages,
         network_as_text,
         network_from_text,
     )
@@ -21,6 +22,7 @@ _HOMES = {
     "Network": "backbone",
     "Stage": "backbone",
     "default_stages": "architecture",
+    "detector_stages": "architecture",
     "load_backbone": "load",
     "network_as_text": "architecture",
     "network_from_text": "architecture",
@@ -31,6 +33,7 @@ __all__ = [
     "Network",
     "Stage",
     "default_stages",
+    "detector_stages",
     "load_backbone",
     "network_as_text",
     "network_from_text",

@@ -37,5 +37,10 @@ def network_from_text(text: str) -> Network:
 
 
 def default_stages(network: Network) -> tuple[str, ...]:
-    """Names of the stages that a detector compares unless its config names others."""
+    """Names of the stages that a training-free detector compares."""
     return network.default_stages
+
+
+def detector_stages(network: Network) -> tuple[str, ...]:
+    """Names of the stages that LFQUIAD compares unless its config names others."""
+    return network.detector_stages

@@ -43,10 +43,18 @@ class Network(Protocol):
 
     @property
     def default_stages(self) -> tuple[str, ...]:
-        """Names of the stages that a detector compares unless its config names others.
+        """Names of the stages that a training-free detector compares.
 
-        Of a pyramid, strides 8 and 16: finer features are no better than the filter
-        bank's, and coarser ones do not locate a defect.
+        Of a pyramid, strides 8 and 16, as in PatchCore.
+        """
+        ...
+
+    @property
+    def detector_stages(self) -> tuple[str, ...]:
+        """Names of the stages that LFQUIAD compares unless its config names others.
+
+        Of a pyramid, one of stride 4 as well, which is compared in place. Coarser
+        stages than stride 16 do not locate a defect.
         """
         ...
 

@@ -64,6 +64,10 @@ class RotaryTransformer:
     def default_stages(self) -> tuple[str, ...]:
         return (UPPER_HALF,)
 
+    @property
+    def detector_stages(self) -> tuple[str, ...]:
+        return (UPPER_HALF,)
+
     def maps(
         self, arrays: Mapping[str, Array], images: Float[Array, "b H W 3"]
     ) -> Iterator[Float[Array, "b h w c"]]:

@@ -109,6 +109,10 @@ class EfficientNetLite:
     def default_stages(self) -> tuple[str, ...]:
         return "stage3", "stage5"
 
+    @property
+    def detector_stages(self) -> tuple[str, ...]:
+        return "stage2", "stage3", "stage4", "stage5"
+
     def _width(self, shape: _StageShape) -> int:
         """Channels of a stage: scaled, to a multiple of 8, by at least 0.9 of it."""
         scaled = shape.width * _SCALES[self.variant][0]

@@ -67,6 +67,10 @@ class ResNet:
     def default_stages(self) -> tuple[str, ...]:
         return "layer2", "layer3"
 
+    @property
+    def detector_stages(self) -> tuple[str, ...]:
+        return "layer1", "layer2", "layer3"
+
     def _outputs(self, planes: int) -> int:
         return 4 * planes if self.is_bottleneck else planes
 

@@ -42,6 +42,10 @@ class SqueezeNet:
     def default_stages(self) -> tuple[str, ...]:
         return "fire5", "fire6", "fire9"
 
+    @property
+    def detector_stages(self) -> tuple[str, ...]:
+        return "fire3", "fire5", "fire6", "fire9"
+
     def maps(
         self, arrays: Mapping[str, Array], images: Float[Array, "b H W 3"]
     ) -> Iterator[Float[Array, "b h w c"]]:

@@ -20,8 +20,9 @@ class BackboneConfig:
     """The network in the file, as `lfq_jax.backbones.network_as_text` writes it."""
     stages: tuple[str, ...]
     """Stages whose features are compared, each with a bank of its own."""
-    patches: int = 4096
-    """Patches of the shots that the bank keeps for each stage, drawn at random."""
+    patches: int = 8192
+    """Patches of the shots that the bank keeps for each coarse stage, drawn at
+    random."""
     reconstructed: int = 8
     """Principal components of each stage, the widest, that pass through the bottleneck
     with the image. The discriminator sees their reconstruction error. 0: none."""
@@ -53,24 +54,28 @@ class MemoryBankConfig:
 
     levels: int = 4
     """Octaves of the filter bank. Octave l responds to structures of about 2^l px."""
+    levels_beside_backbone: int = 1
+    """Octaves of the filter bank beside a backbone, which sees all but the finest
+    structures itself. 0: none."""
     patches: int = 3072
     """Patches of the shots that the bank keeps, drawn at random."""
     window: int = 3
     """For objects: radius, in cells of `stem` pixels, of the window around a cell's own
-    place in which its nearest neighbour is searched as well. 0: no window search."""
+    place in which its nearest neighbour is searched. With a backbone, only fine
+    features are searched there. 0: no window search."""
     turns_deg: tuple[float, ...] = (-6.0, -3.0, 3.0, 6.0)
     """For objects: rotations of the shots that the window search includes besides the
     upright shots, for parts that are slightly rotated."""
     poses: int = 2
-    """For objects: number of further rotations over the full circle in which the window
-    search compares an image, for parts at any angle. Only rotations that fit about as
-    well as the best one are searched, so parts that are always upright cost nothing.
-    0: none."""
+    """For objects, without a backbone: number of further rotations over the full circle
+    in which the window search compares an image, for parts at any angle. Only rotations
+    that fit about as well as the best one are searched, so parts that are always
+    upright cost nothing. 0: none."""
+    rotations: int = 8
+    """For objects, with a backbone: evenly spaced rotations of every shot, including
+    the upright shot, in which coarse features are searched. 1: upright shots only."""
     backbone: BackboneConfig | None = None
     """A pretrained network whose features are compared."""
-    filters_beside_backbone: bool = True
-    """Whether the filter bank's features are compared as well, if there is a backbone.
-    They are finer, and their comparison takes more than half of the time."""
     orientation_weight: float = 1.0
     """For textures with two shots or more: the largest change, in log-odds, that the
     orientation deviation makes to the map. The orientation deviation compares the
@@ -85,16 +90,18 @@ class MemoryBankConfig:
     on good parts cost more."""
 
     @property
-    def compares_filters(self) -> bool:
-        """Whether the filter bank's features are compared."""
-        return self.backbone is None or self.filters_beside_backbone
+    def filter_levels(self) -> int:
+        """Octaves of the filter bank that are compared; 0: none."""
+        return self.levels if self.backbone is None else self.levels_beside_backbone
 
     def __post_init__(self) -> None:
         for name, low, high in (
             ("levels", 1, 6),
+            ("levels_beside_backbone", 0, 6),
             ("patches", 1, 65536),
             ("window", 0, 8),
             ("poses", 0, 8),
+            ("rotations", 1, 360),
             ("orientation_weight", 0, 8),
             ("head_weight", 0, 1),
             ("score_head_weight", 0, 1),

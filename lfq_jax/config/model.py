@@ -60,8 +60,9 @@ class ModelConfig:
         check(self.image_px >= 16, "image_px", self.image_px, "at least 16")
         check(0 < self.prior < 1, "prior", self.prior, "in (0, 1)")
         if self.memory_bank:
-            divisor = 2 ** (self.memory_bank.levels - 1)
-            rule = f"a multiple of {divisor}, for memory_bank.levels"
+            divisor = self._filter_px
+            levels = self.memory_bank.filter_levels
+            rule = f"a multiple of {divisor}, for {levels} levels of the filter bank"
             check(self.image_px % divisor == 0, "image_px", self.image_px, rule)
         if self._patch_px > 1:
             divisor = self.px_divisor
@@ -99,8 +100,12 @@ class ModelConfig:
     @property
     def px_divisor(self) -> int:
         """What the sides of the images must be multiples of."""
-        levels = self.memory_bank.levels if self.memory_bank else 1
-        return math.lcm(self.divisor, 2 ** (levels - 1), self._patch_px)
+        return math.lcm(self.divisor, self._filter_px, self._patch_px)
+
+    @property
+    def _filter_px(self) -> int:
+        levels = self.memory_bank.filter_levels if self.memory_bank else 0
+        return 2 ** max(levels - 1, 0)
 
     @property
     def _patch_px(self) -> int:

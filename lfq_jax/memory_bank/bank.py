@@ -3,7 +3,8 @@
 A patch memory as in PatchCore (Roth et al. 2022), over the features of `features.py`.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -11,14 +12,11 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from lfq_jax.config import MemoryBankConfig
-from lfq_jax.memory_bank.features import (
-    FeatureExtractor,
-    extract_first_source,
-    extract_from_images,
-)
+from lfq_jax.memory_bank.features import FeatureExtractor, extract_from_images
 from lfq_jax.memory_bank.map_channels import map_channels
 from lfq_jax.memory_bank.orientation import Orientation, fit_orientation
 from lfq_jax.memory_bank.pose_search import Poses, build_poses
+from lfq_jax.memory_bank.searches import searches
 from lfq_jax.memory_bank.subsampling import sample
 from lfq_jax.ops.precision import exact_products
 from lfq_jax.ops.rotation import rotate_image
@@ -28,7 +26,7 @@ class FeatureBank(NamedTuple):
     """The shots' projected features from one source. Arrays only."""
 
     anywhere: Float[Array, "n g"]
-    """Patches from anywhere on the shots."""
+    """Patches from anywhere on the shots. n = 0 where they are not searched."""
     in_place: Float[Array, "k h w g"]
     """Features of every cell of the shots, slightly moved and rotated: all variants of
     the first shot, then of the next one. k = 0 where there is no window search."""
@@ -77,41 +75,56 @@ def build_memory_bank(
     def features_of(images: Sequence[np.ndarray]) -> tuple[Array, ...]:
         return extract_from_images(extractor, images, config, stride=stride)
 
-    upright = [image for image in images if image.shape == images[0].shape]
-    turned = [image for image in images if image.shape != images[0].shape]
-    by_source = features_of(upright)
-    flat = [features.reshape(-1, features.shape[-1]) for features in by_source]
-    if turned:
-        flat = [
-            jnp.concatenate([rows, features.reshape(-1, features.shape[-1])])
-            for rows, features in zip(flat, features_of(turned), strict=True)
-        ]
-    stage_patches = config.backbone.patches if config.backbone else 0
-    counts = [stage_patches] * len(by_source)
-    if config.compares_filters:
-        counts[0] = config.patches
-    anywhere = [
-        sample(features, count, seed=seed)
-        for features, count in zip(flat, counts, strict=True)
+    by_source = searches(config, is_texture=is_texture)
+    anywhere = _patches_anywhere(features_of, images, config, is_texture, seed)
+    has_window = any(search.in_window for search in by_source)
+    placed = [v for image in images for v in _variants(image, stride, config)]
+    in_place = features_of(placed if has_window else images[:1])
+    banks = [
+        FeatureBank(patches, cells if search.in_window else cells[:0])
+        for patches, cells, search in zip(anywhere, in_place, by_source, strict=True)
     ]
-    in_place, poses = [features[:0] for features in by_source], None
-    if config.window > 0 and not is_texture:
-        variants = [v for image in images for v in _variants(image, stride, config)]
-        in_place = features_of(variants)
-        if config.poses:
-            poses = build_poses(
-                list(images),
-                lambda image: extract_first_source(
-                    extractor, image, config, stride=stride
-                ),
-            )
+    poses = None
+    if has_window and config.poses and config.backbone is None:
+        poses = build_poses(list(images), lambda image: features_of([image])[0][0])
     orientation = None
     if map_channels(config, is_texture=is_texture).orientation:
         orientation = fit_orientation(images, seed=seed)
-    pairs = zip(anywhere, in_place, strict=True)
-    banks = [FeatureBank(*pair) for pair in pairs]
-    filters = banks.pop(0) if config.compares_filters else None
+    filters = banks.pop(0) if config.filter_levels else None
     return MemoryBank(extractor, filters, tuple(banks), poses, orientation)
+
+
+def _patches_anywhere(
+    features_of: Callable[[Sequence[np.ndarray]], tuple[Array, ...]],
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+    config: MemoryBankConfig,
+    is_texture: bool,
+    seed: int,
+) -> list[Float[Array, "n g"]]:
+    """The patches from anywhere on the shots, of each source; none where they are not
+    searched."""
+    by_source = searches(config, is_texture=is_texture)
+    if any(search.rotated for search in by_source):
+        turns = [360 * i / config.rotations for i in range(config.rotations)]
+        images = [rotate_image(image, turn) for image in images for turn in turns]
+    # Textures may be turned by 90 degrees.
+    upright = [image for image in images if image.shape == images[0].shape]
+    turned = [image for image in images if image.shape != images[0].shape]
+    shown = [features_of(group) for group in (upright, turned) if group]
+    patches = []
+    for number, search in enumerate(by_source):
+        rows = [each[number].reshape(-1, each[number].shape[-1]) for each in shown]
+        count = _patch_count(config, number) if search.anywhere else 0
+        patches.append(sample(jnp.concatenate(rows), count, seed=seed))
+    return patches
+
+
+def _patch_count(config: MemoryBankConfig, source: int) -> int:
+    """How many patches the bank keeps of a source."""
+    is_filters = source == 0 and config.filter_levels > 0
+    if is_filters or config.backbone is None:
+        return config.patches
+    return config.backbone.patches
 
 
 def _variants(

@@ -1,6 +1,7 @@
 """Distance of every cell of an image from its nearest neighbours in the memory bank."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from lfq_jax.backbones import network_from_text
 from lfq_jax.config import MemoryBankConfig
 from lfq_jax.memory_bank.bank import FeatureBank, MemoryBank
 from lfq_jax.memory_bank.border_baseline import cells_from_border
@@ -16,6 +16,7 @@ from lfq_jax.memory_bank.features import (
     PatchFeatures,
     extract,
     group_sizes_by_source,
+    stages_of,
 )
 from lfq_jax.memory_bank.map_channels import MapChannels
 from lfq_jax.memory_bank.nearest_neighbours import (
@@ -39,8 +40,8 @@ class DistanceMaps(NamedTuple):
 
     distances: Shaped[Array, "*b gh gw d"]
     """log(1 + distance) from the nearest patch anywhere, a channel a group of features;
-    then, for objects, from the nearest patch in the window. Less the border baseline
-    where the bank has one."""
+    then, for objects, from the nearest patch in the window. `searches.py` says which
+    sources have which. Less the border baseline where the bank has one."""
     orientation: Shaped[Array, "*b gh gw o"]
     """For textures: orientation deviation of the grain, in (-1, 1); 0 is normal."""
     features: Shaped[Array, "*b gh gw f"]
@@ -100,13 +101,16 @@ def _group_lengths(squared: Float[Array, "*b f"], sizes: tuple[int, ...]) -> Arr
     return jnp.sqrt(jnp.stack([part.sum(-1) for part in parts], axis=-1))
 
 
-def _window_radius(config: MemoryBankConfig, bank: FeatureBank, rows: float) -> int:
-    """`config.window`, converted to the cells of a coarser grid and rounded up.
+def _window_radii(config: MemoryBankConfig, stride: int) -> list[int]:
+    """`config.window` in cells of each source, rounded up.
 
     Args:
-      rows: of the grid of cells that `config.window` is counted in.
+      stride: side of the cells that `config.window` is counted in.
     """
-    return math.ceil(config.window * bank.in_place.shape[1] / rows)
+    strides = [stride] if config.filter_levels else []
+    if config.backbone is not None:
+        strides += [stage.stride for stage in stages_of(config.backbone)]
+    return [math.ceil(config.window * stride / each) for each in strides]
 
 
 class _Comparison:
@@ -115,38 +119,27 @@ class _Comparison:
     def __init__(self, bank: MemoryBank, config: MemoryBankConfig, stride: int) -> None:
         self.bank, self.config, self.stride = bank, config, stride
         self.sizes = group_sizes_by_source(config)
-        self.windows: list[WindowTiles] = []
-        self.variants = bank.by_source[0].in_place.shape[0]
-        if self.variants:
-            rows = self._rows()
-            self.windows = [
-                window_tiles(source.in_place, _window_radius(config, source, rows))
-                for source in bank.by_source
-            ]
-
-    def _rows(self) -> float:
-        """Rows of the grid of cells in an image of the bank's size."""
-        rows = self.bank.by_source[0].in_place.shape[1]
-        backbone = self.config.backbone
-        if self.config.compares_filters or backbone is None:
-            return float(rows)
-        stages = network_from_text(backbone.network).stages
-        (stride,) = (s.stride for s in stages if s.name == backbone.stages[0])
-        return rows * stride / self.stride
+        self.windows: list[WindowTiles | None] = [
+            window_tiles(source.in_place, radius) if len(source.in_place) else None
+            for source, radius in zip(
+                bank.by_source, _window_radii(config, stride), strict=True
+            )
+        ]
 
     def __call__(
         self, image: Float[Array, "H W 3"], queries: tuple[Float[Array, "_ _ _"], ...]
     ) -> Float[Array, "h w c"]:
-        sources = self.bank.by_source
         distances = [
             _group_lengths(nearest_anywhere(query, source.anywhere), sizes)
-            for query, source, sizes in zip(queries, sources, self.sizes, strict=True)
+            for query, source, sizes in zip(
+                queries, self.bank.by_source, self.sizes, strict=True
+            )
+            if len(source.anywhere)
         ]
-        if self.windows:
-            in_window = self._in_window(queries)
-            if self.bank.poses is not None:
-                in_window = self._in_other_poses(in_window, image, queries)
-            distances += in_window
+        in_window = self._in_window(queries)
+        if self.bank.poses is not None:
+            in_window = self._in_other_poses(in_window, image, queries)
+        distances += in_window
         grid = image.shape[0] // self.stride, image.shape[1] // self.stride
         resized = [
             jax.image.resize(x, (*grid, x.shape[-1]), "bilinear") for x in distances
@@ -154,23 +147,21 @@ class _Comparison:
         return jnp.log1p(jnp.concatenate(resized, axis=-1))
 
     def _in_window(
-        self, queries: tuple[Array, ...], shot: Array | None = None
+        self, queries: Sequence[Array], shot: Array | None = None
     ) -> tuple[Float[Array, "_ _ _"], ...]:
         """Distances from the nearest patch in the window, of all shots or of one."""
-        first, count = 0, None
-        if shot is not None:
-            assert self.bank.poses is not None
-            shots = self.bank.poses.turned.shape[0]
-            count = self.variants // shots
-            first = shot * count
-        return tuple(
-            _group_lengths(
-                nearest_in_window(query, window, first=first, count=count), sizes
-            )
-            for query, window, sizes in zip(
-                queries, self.windows, self.sizes, strict=True
-            )
-        )
+        found = []
+        for query, window, sizes in zip(queries, self.windows, self.sizes, strict=True):
+            if window is None:
+                continue
+            first, count = 0, None
+            if shot is not None:
+                assert self.bank.poses is not None
+                count = len(window.padded) // len(self.bank.poses.turned)
+                first = shot * count
+            squared = nearest_in_window(query, window, first=first, count=count)
+            found.append(_group_lengths(squared, sizes))
+        return tuple(found)
 
     def _in_other_poses(
         self,

@@ -4,7 +4,6 @@ The fixed filter bank is one source, unless a backbone replaces it. Each stage o
 backbone is one more source, on a grid of its own.
 """
 
-import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from lfq_jax.backbones import Backbone, network_from_text
+from lfq_jax.backbones import Backbone, Stage, network_from_text
 from lfq_jax.config import BackboneConfig, MemoryBankConfig
 from lfq_jax.memory_bank.filter_bank import describe, group_sizes
 from lfq_jax.memory_bank.projection import Projection, principal_components, whitening
@@ -50,14 +49,16 @@ class PatchFeatures(NamedTuple):
 
 def group_sizes_by_source(config: MemoryBankConfig) -> tuple[tuple[int, ...], ...]:
     """Number of projected features in each group, for each source."""
-    sources = (group_sizes(config.levels),) if config.compares_filters else ()
+    levels = config.filter_levels
+    sources = (group_sizes(levels),) if levels else ()
     if config.backbone is None:
         return sources
-    return sources + tuple((width,) for width in _stage_widths(config.backbone))
+    return sources + tuple((stage.channels,) for stage in stages_of(config.backbone))
 
 
-def _stage_widths(config: BackboneConfig) -> tuple[int, ...]:
-    stages = {s.name: s.channels for s in network_from_text(config.network).stages}
+def stages_of(config: BackboneConfig) -> tuple[Stage, ...]:
+    """The stages of the backbone that are compared."""
+    stages = {stage.name: stage for stage in network_from_text(config.network).stages}
     return tuple(stages[name] for name in config.stages)
 
 
@@ -66,7 +67,7 @@ def reconstructed_sizes(config: MemoryBankConfig | None) -> tuple[int, ...]:
     if config is None or config.backbone is None or not config.backbone.reconstructed:
         return ()
     count = config.backbone.reconstructed
-    return tuple(min(count, width) for width in _stage_widths(config.backbone))
+    return tuple(min(count, stage.channels) for stage in stages_of(config.backbone))
 
 
 @exact_products
@@ -88,9 +89,9 @@ def extract(
     """
     grid = images.shape[1] // stride, images.shape[2] // stride
     filters = ()
-    if config.compares_filters:
+    if config.filter_levels:
         assert extractor.filters is not None
-        responses = describe(images, levels=config.levels, stride=stride)
+        responses = describe(images, levels=config.filter_levels, stride=stride)
         filters = (extractor.filters(responses),)
     nothing = jnp.zeros((images.shape[0], *grid, 0), images.dtype)
     if config.backbone is None:
@@ -158,12 +159,11 @@ def fit_feature_extractor(
         raise ValueError("shots must be one image or more, got none")
     one_by_one = [shot[None] for shot in shots]
     filters = None
-    if config.compares_filters:
+    if levels := config.filter_levels:
         responses = _as_rows(
-            _filter_responses(shot, levels=config.levels, stride=stride)
-            for shot in one_by_one
+            _filter_responses(shot, levels=levels, stride=stride) for shot in one_by_one
         )
-        filters = whitening(responses, group_sizes(config.levels))
+        filters = whitening(responses, group_sizes(levels))
     if config.backbone is None:
         return FeatureExtractor(filters)
     if backbone is None:
@@ -176,8 +176,8 @@ def fit_feature_extractor(
         )
         for shot in one_by_one
     )
-    widths, count = _stage_widths(config.backbone), config.backbone.reconstructed
-    targets = principal_components(raw, widths, count)
+    widths = tuple(stage.channels for stage in stages_of(config.backbone))
+    targets = principal_components(raw, widths, config.backbone.reconstructed)
     return FeatureExtractor(filters, targets, backbone.arrays)
 
 
@@ -202,27 +202,6 @@ def extract_from_images(
         for image in images
     ]
     return tuple(jnp.concatenate(source) for source in zip(*parts, strict=True))
-
-
-def extract_first_source(
-    extractor: FeatureExtractor,
-    image: UInt8[np.ndarray, "h w 3"],
-    config: MemoryBankConfig,
-    *,
-    stride: int,
-) -> Float[Array, "_ _ f"]:
-    """The features of one 8-bit image from the first source alone."""
-    if config.compares_filters:
-        extractor = FeatureExtractor(extractor.filters)
-        config = dataclasses.replace(config, backbone=None)
-    else:
-        assert config.backbone is not None
-        first = dataclasses.replace(
-            config.backbone, stages=config.backbone.stages[:1], reconstructed=0
-        )
-        extractor = FeatureExtractor(None, backbone=extractor.backbone)
-        config = dataclasses.replace(config, backbone=first)
-    return extract_from_images(extractor, [image], config, stride=stride)[0][0]
 
 
 def _unit(images: UInt8[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:

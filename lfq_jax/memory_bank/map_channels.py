@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from lfq_jax.config import MemoryBankConfig
 from lfq_jax.memory_bank.features import group_sizes_by_source, reconstructed_sizes
+from lfq_jax.memory_bank.searches import searches
 
 
 class MapChannels(NamedTuple):
@@ -22,11 +23,17 @@ def map_channels(config: MemoryBankConfig | None, *, is_texture: bool) -> MapCha
     """
     if config is None:
         return MapChannels()
-    groups = sum(len(sizes) for sizes in group_sizes_by_source(config))
-    searches = 1 if is_texture or not config.window else 2
+    distances = sum(
+        len(sizes) * (search.anywhere + search.in_window)
+        for sizes, search in zip(
+            group_sizes_by_source(config),
+            searches(config, is_texture=is_texture),
+            strict=True,
+        )
+    )
     targets = sum(reconstructed_sizes(config))
     return MapChannels(
-        distances=searches * groups,
+        distances=distances,
         orientation=int(is_texture and config.orientation_weight > 0),
         features=targets,
         clean_features=targets,

@@ -21,8 +21,10 @@ from lfq_jax.memory_bank.bank import MemoryBank, build_memory_bank
 from lfq_jax.memory_bank.border_baseline import fit_border_baseline
 from lfq_jax.memory_bank.distances import DistanceMaps, distance_maps_of, empty_maps
 from lfq_jax.memory_bank.features import FeatureExtractor, extract
+from lfq_jax.memory_bank.filter_bank import group_sizes
 from lfq_jax.memory_bank.orientation import fit_orientation_statistics
 from lfq_jax.model.lfquiad import Model
+from lfq_jax.ops.cores import on_all_cores
 from lfq_jax.training.augmentation import (
     batched_indices,
     mirrors_and_turns,
@@ -88,14 +90,19 @@ class LeaveOneOut:
         config, stride = _bank_config(self.model), self.model.config.stem
         shape = len(sources), *self.model.config.grid
         maps = empty_maps(shape, self.model.map_channels, np.float16)
+        batches: list[tuple[MemoryBank, np.ndarray]] = []
         for source, bank in enumerate(self.banks):
             own = np.flatnonzero(sources == source)
-            for batch in batched_indices(len(own)):
-                chosen = own[batch]
-                images, normals = samples.images[chosen], samples.normals[chosen]
-                measured = _measure(bank, images, normals, config=config, stride=stride)
-                for field, values in zip(maps, measured, strict=True):
-                    field[chosen] = values
+            batches += [(bank, own[batch]) for batch in batched_indices(len(own))]
+
+        def measure(batch: tuple[MemoryBank, np.ndarray]) -> None:
+            bank, chosen = batch
+            images, normals = samples.images[chosen], samples.normals[chosen]
+            measured = _measure(bank, images, normals, config=config, stride=stride)
+            for field, values in zip(maps, measured, strict=True):
+                field[chosen] = values
+
+        on_all_cores(measure, batches)
         as_jax = DistanceMaps(*(jnp.asarray(field) for field in maps))
         return samples._replace(distance_maps=as_jax)
 
@@ -164,6 +171,12 @@ def _fit_normalizer(without: LeaveOneOut, key: PRNGKeyArray) -> Normalizer:
     """Fit the border baseline and the orientation statistics to varied good parts."""
     good = without.held_out_variations(_NORMALIZER_IMAGES, key)
     baseline = fit_border_baseline(np.asarray(good.distance_maps.distances))
+    # A backbone's border features are in the bank like all others. Their distances
+    # between two shots would hide what is less usual in new parts.
+    config = _bank_config(without.model)
+    if config.backbone is not None:
+        filters = len(group_sizes(config.filter_levels)) if config.filter_levels else 0
+        baseline = baseline.at[:, filters:].set(0.0)
     # A single shot does not show how the grain of another part runs.
     mean, deviation = jnp.zeros(()), jnp.full((), jnp.inf)
     fitted = [b.orientation for b in without.banks if b.orientation is not None]

@@ -139,7 +139,7 @@ def train(
         if on_host
         else DeviceFeed(trainer, prepared.training)
     )
-    validation = prepared.validation
+    validation, others = prepared.validation, prepared.others
     state = trainer.init(streams.weights, prepared.bank, prepared.head)
     del prepared  # its training data, of which the feed has its own copy
     # A copy: the step donates its state's buffers.
@@ -163,8 +163,9 @@ def train(
         progress.best,
         data.normals,
         (validation, validated),
+        others=others,
         augment=config.train.augment,
-        streams=streams,
+        key=streams.calibration().validation_anomalies,
     )
     return Trained(
         variables=progress.best,

@@ -36,6 +36,8 @@ class Prepared(NamedTuple):
     head: LogisticHead | None
     training: TrainingData
     validation: Validation
+    others: LeaveOneOut | None
+    """For each shot the bank of the others; None without a memory bank."""
 
 
 def prepare(
@@ -80,7 +82,8 @@ def prepare(
         _measured_anomalies(held_out, others, streams.validation_anomalies),
         others.held_out_variations(len(held_out.images), streams.validation_good),
     )
-    return Prepared(others.full_bank(streams.seed), head, training, validation)
+    bank = others.full_bank(streams.seed)
+    return Prepared(bank, head, training, validation, others)
 
 
 def _without_bank(
@@ -112,7 +115,7 @@ def _without_bank(
             is_texture=model.is_texture,
         ),
     )
-    return Prepared(None, None, training, validation)
+    return Prepared(None, None, training, validation, None)
 
 
 def _measured_anomalies(data: Photographs, others: LeaveOneOut, key) -> Samples:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Int64, PRNGKeyArray, UInt8
 
 from lfq_jax.calibration.scores import CalibrationScores, Scores
 from lfq_jax.config import AugmentConfig
@@ -12,12 +12,11 @@ from lfq_jax.inference.predictor import score_in_batches
 from lfq_jax.memory_bank.distances import DistanceMaps
 from lfq_jax.metrics.evaluation import evaluate
 from lfq_jax.model.lfquiad import Model
-from lfq_jax.model.scoring import Scorer
+from lfq_jax.model.scoring import Scorer, ScoringModel
 from lfq_jax.model.variables import Variables
 from lfq_jax.training.augmentation import vary_in_turn
 from lfq_jax.training.data import Samples
-from lfq_jax.training.leave_one_out import leave_one_out
-from lfq_jax.training.random_streams import RandomStreams
+from lfq_jax.training.leave_one_out import LeaveOneOut
 
 VARIATIONS = 48
 """Varied shots that are scored at the end of a training."""
@@ -77,8 +76,9 @@ def score_for_calibration(
     shots: UInt8[np.ndarray, "k h w 3"],
     validated: tuple[Validation, Validated],
     *,
+    others: LeaveOneOut | None,
     augment: AugmentConfig,
-    streams: RandomStreams,
+    key: PRNGKeyArray,
 ) -> CalibrationScores:
     """Scores of images with known labels, from which thresholds are computed.
 
@@ -88,14 +88,15 @@ def score_for_calibration(
 
     Args:
       validated: the validation and its scores.
+      others: the banks; None for a model without memory bank.
       augment: how the shots are varied.
-      streams: of the training; new ones are derived from it.
+      key: of the variations.
     """
     validation, result = validated
-    varied = _varied_shots(
-        scorer, variables, shots, augment=augment, streams=streams.calibration()
+    varied = jax.device_get(
+        _varied_shots(scorer.model, shots, others=others, augment=augment, key=key)
     )
-    maps = varied.distance_maps if variables.memory_bank is not None else None
+    maps = varied.distance_maps if others is not None else None
     is_anomalous = validation.labels > 0
     return CalibrationScores(
         varied=score_in_batches(scorer, variables, np.asarray(varied.images), maps)[1],
@@ -105,34 +106,24 @@ def score_for_calibration(
 
 
 def _varied_shots(
-    scorer: Scorer,
-    variables: Variables,
+    model: ScoringModel,
     shots: UInt8[np.ndarray, "k h w 3"],
     *,
+    others: LeaveOneOut | None,
     augment: AugmentConfig,
-    streams: RandomStreams,
+    key: PRNGKeyArray,
 ) -> Samples:
-    model = scorer.model
+    if others is not None:
+        return others.held_out_variations(VARIATIONS, key)
     assert isinstance(model, Model)
-    if variables.memory_bank is not None:
-        others = leave_one_out(
-            variables.memory_bank.extractor,
-            shots,
-            model=model,
-            augment=augment,
-            streams=streams,
-        )
-        varied = others.held_out_variations(VARIATIONS, streams.validation_anomalies)
-    else:
-        varied = vary_in_turn(
-            shots,
-            VARIATIONS,
-            streams.validation_anomalies,
-            augment,
-            stride=model.config.stem,
-            is_texture=model.is_texture,
-        )
-    return jax.device_get(varied)
+    return vary_in_turn(
+        shots,
+        VARIATIONS,
+        key,
+        augment,
+        stride=model.config.stem,
+        is_texture=model.is_texture,
+    )
 
 
 def _where(scores: Scores, chosen: np.ndarray) -> Scores:

@@ -2,7 +2,12 @@
 
 import pytest
 
-from lfq_jax.backbones import default_stages, network_as_text, network_from_text
+from lfq_jax.backbones import (
+    default_stages,
+    detector_stages,
+    network_as_text,
+    network_from_text,
+)
 from lfq_jax.backbones.dinov2 import VisionTransformer
 from lfq_jax.backbones.efficientnet import EfficientNetLite
 from lfq_jax.backbones.resnet import ResNet
@@ -32,3 +37,11 @@ def test_default_stages_have_the_middle_and_coarse_strides():
     assert default_stages(WIDE) == ("layer2", "layer3")
     assert default_stages(EfficientNetLite(0)) == ("stage3", "stage5")
     assert default_stages(DINO) == ("upper_half",)
+
+
+def test_detector_stages_have_a_fine_one_as_well():
+    assert detector_stages(SqueezeNet()) == ("fire3", "fire5", "fire6", "fire9")
+    assert detector_stages(WIDE) == ("layer1", "layer2", "layer3")
+    lite = detector_stages(EfficientNetLite(0))
+    assert lite == ("stage2", "stage3", "stage4", "stage5")
+    assert detector_stages(DINO) == ("upper_half",)

@@ -116,14 +116,13 @@ def test_a_backbone_alone_gives_the_distances_that_it_gives_beside_the_filter_ba
     backbone = load_backbone(weights)
     text = network_as_text(backbone.network)
     both = MemoryBankConfig(
-        levels=2,
         patches=256,
         window=2,
-        poses=1,
+        rotations=4,
         turns_deg=(),
         backbone=BackboneConfig(weights, text, ("fire3", "fire5"), reconstructed=2),
     )
-    alone = dataclasses.replace(both, filters_beside_backbone=False)
+    alone = dataclasses.replace(both, levels_beside_backbone=0)
     assert group_sizes_by_source(alone) == ((128,), (256,))
     rng = np.random.default_rng(1)
     shots = rng.integers(90, 150, (2, 64, 64, 3), np.uint8)
@@ -134,19 +133,37 @@ def test_a_backbone_alone_gives_the_distances_that_it_gives_beside_the_filter_ba
         bank = build_memory_bank(
             extractor, list(shots[:1]), config, stride=4, is_texture=False, seed=0
         )
-        upright = bank._replace(poses=None)
-        maps.append(compiled_maps(upright, unit, config=config, stride=4))
-        posed = compiled_maps(bank, unit, config=config, stride=4)
-        assert posed.distances.shape == maps[-1].distances.shape
-        # In a pose that fits, no cell of a stage is farther than upright.
-        farther = posed.distances - maps[-1].distances
-        assert farther[..., -2:].max() < 0.02  # ties count half
-    groups = len(group_sizes(2))
-    stages = np.r_[groups : groups + 2, 2 * groups + 2 : 2 * groups + 4]
+        maps.append(compiled_maps(bank, unit, config=config, stride=4))
+    groups = len(group_sizes(1))
+    # fire5 anywhere, then the filter bank's groups and fire3 in the window
+    stages = [0, 1 + groups]
+    assert maps[0].distances.shape[-1] == groups + 2
     np.testing.assert_allclose(
         maps[1].distances, maps[0].distances[..., stages], atol=1e-5
     )
     np.testing.assert_array_equal(maps[1].features, maps[0].features)
+
+
+def test_coarse_features_are_found_in_a_rotated_shot(weights):
+    backbone = load_backbone(weights)
+    text = network_as_text(backbone.network)
+    config = MemoryBankConfig(
+        levels_beside_backbone=0,
+        rotations=4,
+        backbone=BackboneConfig(weights, text, ("fire5",), reconstructed=0),
+    )
+    shot = np.random.default_rng(1).integers(0, 255, (1, 64, 64, 3), np.uint8)
+    turned = jnp.asarray(np.rot90(shot[0]).copy()[None]) / 255.0
+    extractor = fit_feature_extractor(shot, config, stride=4, backbone=backbone)
+    distances = []
+    for each in (config, dataclasses.replace(config, rotations=1)):
+        bank = build_memory_bank(
+            extractor, list(shot), each, stride=4, is_texture=False, seed=0
+        )
+        maps = compiled_maps(bank, turned, config=each, stride=4)
+        distances.append(np.asarray(maps.distances))
+    assert distances[0].max() < 0.05 < distances[1].mean()
+
 
 
 def test_a_missing_backbone_is_refused(weights):

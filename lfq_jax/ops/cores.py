@@ -1,0 +1,43 @@
+"""Independent pieces of work on all cores of a processor."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import jax
+
+T = TypeVar("T")
+
+
+def on_all_cores(work: Callable[[T], None], items: Sequence[T]) -> None:
+    """Call `work` with every item; on a processor, as many at a time as it has cores.
+
+    Many small operations of one program use one core each, so several programs at a
+    time finish sooner. The first item is worked on alone, because it compiles. An
+    accelerator gets one item after another.
+
+    Raises:
+      Exception: the first error of `work`. Items that were not begun are left out.
+    """
+    device = jax.config.jax_default_device  # known to this thread alone
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if (device.platform if device else jax.default_backend()) != "cpu":
+        cores = 1
+
+    def in_thread(item: T) -> None:
+        with jax.default_device(device):
+            work(item)
+
+    if items:
+        work(items[0])
+    if cores == 1:
+        for item in items[1:]:
+            work(item)
+        return
+    pool = ThreadPoolExecutor(cores)
+    try:
+        for done in [pool.submit(in_thread, item) for item in items[1:]]:
+            done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
