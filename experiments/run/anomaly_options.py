@@ -21,8 +21,8 @@ class AnomalyOptions:
     process uses one. The anomalies do not depend on this number."""
     agm: GeneratorConfig = field(default_factory=GeneratorConfig)
     """How synthetic anomalies are made."""
-    anomalies: int = 192
+    anomalies: int = 96
     """Synthetic anomalies to train on, per category."""
-    validation_anomalies: int = 24
+    validation_anomalies: int = 16
     """Synthetic anomalies that are held out, per category. The best step and the
     threshold are chosen on them."""

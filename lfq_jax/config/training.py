@@ -88,7 +88,7 @@ class TrainConfig:
     """Images per step."""
     crop_px: int = 0
     """Side in pixels of the random square crops to train on. 0: whole images."""
-    good_images: int = 64
+    good_images: int = 48
     """Number of varied good parts to prepare, if there is a memory bank."""
     reconstructive_learning_rate: float = 3e-4
     """AdamW's learning rate for the autoencoder and the quantizer."""

@@ -67,6 +67,7 @@ def fit_logistic_head(
     masks: UInt8[np.ndarray, "n H W"],
     *,
     rng: np.random.Generator,
+    weighs_surround: bool = True,
 ) -> LogisticHead:
     """Fit the regression to distinguish the cells under `masks` from the others.
 
@@ -74,6 +75,8 @@ def fit_logistic_head(
       distances: of anomalous and good images, from shots they were not made from.
       masks: 1 where anomalous. At least one pixel is 1.
       rng: draws the cells that are fitted to.
+      weighs_surround: whether the mean distances of the wide surround get weights of
+        their own. Else they only count in the contrast.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -81,6 +84,8 @@ def fit_logistic_head(
     cells, labels = _draw_cells(distances, shares, rng)
     mean, scale = cells.mean(0), cells.std(0)
     scale = np.where(scale > _LEAST_DEVIATION, scale, np.inf)
+    if not weighs_surround:
+        scale[-distances.shape[-1] :] = np.inf  # of the last blur, the widest
     # scikit-learn adds the penalty to the loss's sum over cells, not to its mean.
     regression = LogisticRegression(max_iter=1000, C=1 / (PENALTY * len(cells)))
     regression.fit((cells - mean) / scale, labels)

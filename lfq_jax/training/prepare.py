@@ -77,7 +77,11 @@ def prepare(
     )
     head = None
     if bank_config.head_weight or bank_config.score_head_weight:
-        head = _fit_head(training, streams.head())
+        # How far a whole image is from another shot says little about how far it is
+        # from all shots. The filter bank's whitened features differ less in that.
+        head = _fit_head(
+            training, streams.head(), weighs_surround=bank_config.backbone is None
+        )
     validation = Validation.of(
         _measured_anomalies(held_out, others, streams.validation_anomalies),
         others.held_out_variations(len(held_out.images), streams.validation_good),
@@ -129,8 +133,10 @@ def _measured_anomalies(data: Photographs, others: LeaveOneOut, key) -> Samples:
     return others.measure(varied, data.sources)
 
 
-def _fit_head(training: TrainingData, rng: np.random.Generator) -> LogisticHead:
+def _fit_head(
+    training: TrainingData, rng: np.random.Generator, *, weighs_surround: bool
+) -> LogisticHead:
     parts = [jax.device_get(each) for each in training]
     distances = np.concatenate([part.distance_maps.distances for part in parts])
     masks = np.concatenate([part.masks for part in parts])
-    return fit_logistic_head(distances, masks, rng=rng)
+    return fit_logistic_head(distances, masks, rng=rng, weighs_surround=weighs_surround)

@@ -165,7 +165,6 @@ def test_coarse_features_are_found_in_a_rotated_shot(weights):
     assert distances[0].max() < 0.05 < distances[1].mean()
 
 
-
 def test_a_missing_backbone_is_refused(weights):
     model = add_backbone(PRESETS["cpu"].model, weights)
     assert model.memory_bank is not None
