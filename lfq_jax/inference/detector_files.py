@@ -32,12 +32,14 @@ from lfq_jax.inference.scoring_models import (
     scoring_model,
 )
 
-SCHEMA_VERSION = 10
-READABLE_VERSIONS = (8, 9, SCHEMA_VERSION)
+SCHEMA_VERSION = 11
+READABLE_VERSIONS = (8, 9, 10, SCHEMA_VERSION)
 """Version 8 does not store what copies of the shots are recognised by. Detectors of
 versions 8 and 9 see every photograph as a square, and have no `method`: it is
-`lfquiad`."""
+`lfquiad`. Networks with a backbone search its features in another way before version
+11, so they are refused."""
 _FIRST_IN_PROPORTION = 10
+_FIRST_WITH_SEARCHES = 11
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.safetensors"
@@ -163,10 +165,21 @@ def _model_config(config: dict[str, Any]) -> DetectorModel:
     fields = config["model"]
     if config["schema_version"] < _FIRST_IN_PROPORTION:
         fields = {"fit": "square", **fields}
+    if method == LFQUIAD and config["schema_version"] < _FIRST_WITH_SEARCHES:
+        fields = {**fields, "memory_bank": _memory_bank_before_searches(fields)}
     model = from_json(CONFIGS[method], fields)
     if method_of(model) != method:
         raise ValueError(f"method is {method}, but the model is {method_of(model)}")
     return model
+
+
+def _memory_bank_before_searches(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """The fields of a memory bank without a backbone, of a version before 11."""
+    if (bank := fields.get("memory_bank")) is None:
+        return None
+    if bank.get("backbone") is not None:
+        raise ValueError("it searches the features of its backbone in another way")
+    return {k: v for k, v in bank.items() if k != "filters_beside_backbone"}
 
 
 def read_validation(folder: Path) -> UInt8[np.ndarray, "n h w 3"]:

@@ -3,7 +3,6 @@
 A patch memory as in PatchCore (Roth et al. 2022), over the features of `features.py`.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from lfq_jax.config import MemoryBankConfig
-from lfq_jax.memory_bank.bank import FeatureBank, MemoryBank
+from lfq_jax.memory_bank.bank import MemoryBank
 from lfq_jax.memory_bank.border_baseline import cells_from_border
 from lfq_jax.memory_bank.features import (
     PatchFeatures,

@@ -68,7 +68,25 @@ def test_detectors_of_schema_9_see_squares(tmp_path):
     content = json.loads((folder / CONFIG).read_text()) | {"schema_version": 9}
     for name in ("fit", "size_px"):
         del content["model"][name]
+    for name in ("levels_beside_backbone", "rotations"):
+        del content["model"]["memory_bank"][name]
     _write_config(folder, content)
     predictor = Predictor(read_detector(folder))
     assert predictor.size == (32, 32)
     assert predictor.framing.frame((10, 900)).is_whole
+
+
+def test_detectors_of_schema_10_are_read_unless_they_have_a_backbone(tmp_path):
+    folder = write_run(tmp_path / "run", "plate") / "plate" / "detector"
+    content = json.loads((folder / CONFIG).read_text()) | {"schema_version": 10}
+    bank = content["model"]["memory_bank"]
+    bank["filters_beside_backbone"] = True
+    for name in ("levels_beside_backbone", "rotations"):
+        del bank[name]
+    _write_config(folder, content)
+    assert Predictor(read_detector(folder)).size == (32, 32)
+    bank["backbone"] = {"path": "w.npz", "network": "{}", "stages": ["fire5"]}
+    _write_config(folder, content)
+    refusal = _refusal(folder)
+    assert "searches the features of its backbone in another way" in refusal
+    assert refusal.endswith("train the run again") and "\n" not in refusal
