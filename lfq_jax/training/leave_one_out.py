@@ -77,9 +77,11 @@ class LeaveOneOut:
         bank = _bank_of(
             self.extractor, list(self.shots), self.model, self.variation, seed=seed
         )
-        # Training steps donate their state. The extractor's arrays are used again.
-        bank = jax.tree.map(jnp.copy, bank)
-        return self.normalizer.apply(bank) if self.normalizer else bank
+        if self.normalizer:
+            bank = self.normalizer.apply(bank)
+        # Training steps donate their state. The extractor's and the normalizer's arrays
+        # are used again.
+        return jax.tree.map(jnp.copy, bank)
 
     def measure(self, samples: Samples, sources: np.ndarray) -> Samples:
         """The samples with distance maps, from the bank that leaves their source out.
