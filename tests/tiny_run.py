@@ -1,5 +1,6 @@
 """Two tiny categories, flags for a tiny run, and its results."""
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ import datasets
 from datasets.example import Example, Kind
 from experiments.few_shot.__main__ import main
 from experiments.measure import category_metrics
+from experiments.report import code_plots, pictures
+from experiments.run import anomaly_process
 from lfq_jax.metrics.evaluation import BootstrapConfig
 
 TINY = (
@@ -76,6 +79,41 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("LFQUIAD_CACHE", str(tmp_path / "cache"))
     few = BootstrapConfig(replicates=30)
     monkeypatch.setattr(category_metrics, "BOOTSTRAP", few)
+
+
+@pytest.fixture
+def blank_figures(monkeypatch):
+    """Draws no figure: rendering takes longer than a tiny training.
+
+    Runs write files of the same names, with one grey pixel. `test_runner.py` renders
+    all figures of a run.
+    """
+
+    def write_blank(_figure: object, path: Path) -> None:
+        write_image(path, np.full((1, 1), 128, np.uint8))
+
+    for module in (code_plots, pictures):
+        monkeypatch.setattr(module, "write_figure", write_blank)
+
+
+@pytest.fixture
+def shared_anomalies(tmp_path_factory, monkeypatch):
+    """Generates anomalies once for all tests of this process that need the same ones.
+
+    Each test's folder of anomalies is a link to one folder. Its name for anomalies is
+    a hash of all that decides them.
+    """
+    shared = tmp_path_factory.getbasetemp() / "anomalies"
+    ensure_shards = anomaly_process.ensure_shards
+
+    def ensure_shared(normals: Any, *, cache_dir: Path, **options: Any) -> Path:
+        shared.mkdir(exist_ok=True)
+        cache_dir.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            cache_dir.symlink_to(shared, target_is_directory=True)
+        return ensure_shards(normals, cache_dir=cache_dir, **options)
+
+    monkeypatch.setattr(anomaly_process, "ensure_shards", ensure_shared)
 
 
 class Counted(Sequence[Any]):

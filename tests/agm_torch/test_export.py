@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,8 @@ from agm_torch.engine.job import Job
 from agm_torch.engine.process import generate
 from agm_torch.export import export_folders
 from datasets.shards import open_shards
+from tests import generate_command
 from tests.agm_images import part
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 def job(seed: int, *, count: int = 6) -> Job:
@@ -24,14 +22,8 @@ def job(seed: int, *, count: int = 6) -> Job:
     return Job((part(),), "disc", "object", count, seed, 40, config)
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "agm_torch", *arguments],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return generate_command.run([sys.executable, "-m", "agm_torch", *arguments])
 
 
 def test_an_export_pairs_images_and_masks_by_stem(tmp_path):

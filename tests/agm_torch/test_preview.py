@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -11,9 +10,8 @@ from agm_torch.config import GeneratorConfig
 from agm_torch.engine.job import Job
 from agm_torch.generator import AnomalyGenerator
 from agm_torch.preview import contact_sheet, unblended
+from tests import generate_command
 from tests.agm_images import part
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 def job(seed: int, *, count: int = 6) -> Job:
@@ -21,14 +19,8 @@ def job(seed: int, *, count: int = 6) -> Job:
     return Job((part(),), "disc", "object", count, seed, 40, config)
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "agm_torch", *arguments],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return generate_command.run([sys.executable, "-m", "agm_torch", *arguments])
 
 
 def test_a_contact_sheet_shows_four_pictures_a_record(tmp_path):

@@ -15,10 +15,10 @@ from agm_torch.config import GeneratorConfig
 from agm_torch.engine.job import Job
 from agm_torch.engine.process import generate
 from datasets.shards import MANIFEST, open_shards, shard_name
+from tests import generate_command
 from tests.agm_images import part
 
 UNFINISHED = "0123456789abcdef0123"
-PROJECT = Path(__file__).resolve().parents[3]
 
 
 def job(seed: int, *, count: int = 6) -> Job:
@@ -45,14 +45,8 @@ def cache(tmp_path) -> Path:
     return cache
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "agm_torch", *arguments],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return generate_command.run([sys.executable, "-m", "agm_torch", *arguments])
 
 
 def names(cache: Path) -> set[str]:

@@ -1,11 +1,13 @@
 """The command of the fixed evaluation: settings, error messages, and resuming."""
 
+import functools
 import json
 from pathlib import Path
 
 import pytest
 
 from experiments.accuracy import __main__ as accuracy
+from experiments.accuracy import candidates
 from experiments.accuracy.baseline import read_baseline
 from experiments.accuracy.candidates import (
     as_draem,
@@ -17,6 +19,7 @@ from experiments.accuracy.data_sets import find_sets
 from experiments.accuracy.settings import read_settings
 from experiments.few_shot.settings import FewShot
 from experiments.patchcore import runner
+from experiments.patchcore.settings import PatchCore
 from experiments.run.folder import RunFolder
 from lfq_jax.config import ModelConfig
 from lfq_jax.quantizers.config import NoneConfig
@@ -123,6 +126,13 @@ def test_flags_after_the_dashes_are_the_main_jobs():
 
 
 @pytest.fixture
+def small_patchcore(monkeypatch):
+    """PatchCore on images of 64 px: its command's default takes seconds an image."""
+    small = functools.partial(PatchCore, image_px=64, pictures=1)
+    monkeypatch.setattr(candidates, "PatchCore", small)
+
+
+@pytest.fixture
 def only_real(monkeypatch):
     """Skip the rendered data set, which takes a minute."""
 
@@ -134,7 +144,7 @@ def only_real(monkeypatch):
 
 
 def test_an_evaluation_prints_tables_resumes_and_becomes_a_baseline(
-    capsys, real, tmp_path, weights, monkeypatch, only_real
+    capsys, real, tmp_path, weights, monkeypatch, only_real, small_patchcore
 ):
     baseline, out = tmp_path / "baseline.json", tmp_path / "out"
     arguments = [
@@ -219,7 +229,7 @@ def _must_not_run(*_arguments, **_options):
 
 
 def test_a_run_that_was_started_with_other_settings_is_refused(
-    capsys, real, tmp_path, weights
+    capsys, real, tmp_path, weights, small_patchcore
 ):
     out = tmp_path / "out"
     accuracy.main(
@@ -231,7 +241,7 @@ def test_a_run_that_was_started_with_other_settings_is_refused(
     )
     path = out / "patchcore" / "leather-seed0" / "config.json"
     content = json.loads(path.read_text())
-    content["config"]["image_px"] = 64
+    content["config"]["image_px"] = 96
     path.write_text(json.dumps(content))
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:

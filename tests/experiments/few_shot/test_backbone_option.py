@@ -22,9 +22,23 @@ from lfq_jax.backbones import network_from_text, search
 from lfq_jax.backbones.published import PUBLISHED
 from tests.file_server import no_connections
 from tests.tiny_encoder import write_squeezenet
-from tests.tiny_run import TINY, elsewhere, parts, refusal, shots_of
+from tests.tiny_run import (
+    TINY,
+    blank_figures,
+    elsewhere,
+    parts,
+    refusal,
+    shared_anomalies,
+    shots_of,
+)
 
-__all__ = ["elsewhere", "no_connections", "parts"]  # fixtures
+__all__ = [  # fixtures
+    "blank_figures",
+    "elsewhere",
+    "no_connections",
+    "parts",
+    "shared_anomalies",
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +47,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_squeezenet(tmp_path_factory.mktemp("weights") / "random.npz")
 
 
+@pytest.mark.usefixtures("blank_figures", "shared_anomalies")
 @pytest.mark.parametrize("at_once", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_run_names_its_backbone_and_its_detector_needs_no_weights_file(
     capsys, parts, tmp_path, weights, at_once

@@ -13,9 +13,18 @@ from experiments.few_shot.__main__ import main
 from experiments.few_shot.settings import FewShot
 from lfq_jax.training import loop
 from tests.dataset_files import elpv_folder
-from tests.tiny_run import TINY, elsewhere, parts, read, without_times
+from tests.tiny_run import (
+    TINY,
+    blank_figures,
+    elsewhere,
+    parts,
+    read,
+    shared_anomalies,
+    without_times,
+)
 
-__all__ = ["elsewhere", "parts", "read"]  # fixtures
+__all__ = ["blank_figures", "elsewhere", "parts", "read", "shared_anomalies"]
+pytestmark = pytest.mark.usefixtures("blank_figures", "shared_anomalies")
 
 
 def test_a_test_image_is_read_once_each_to_score_to_draw_and_to_count_codes(

@@ -35,13 +35,22 @@ def test_networks_that_do_not_fit_are_refused_before_anomalies_are_made(
             ["--at-once", "2", "--hosts.count", "2", "--hosts.coordinator", "first:1"],
             "must be 1 with --hosts.count 2, got 2",
         ),
-        (["--at-once", "100000", *TINY], "at_once 100000 needs about"),
     ],
 )
 def test_what_cannot_run_at_once_is_refused_before_a_run_exists(
     capsys, tmp_path, arguments, said
 ):
     assert said in refusal(capsys, "--categories", "woven_cloth", *arguments)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_more_trainings_at_once_than_fit_in_memory_are_refused_before_a_run_exists(
+    capsys, parts, tmp_path
+):
+    # test_runner.py trains with these settings, so memory is planned once for both.
+    where = ("--dataset", "folder", "--data-dir", str(parts), *TINY)
+    said = refusal(capsys, *where, "--at-once", "100000")
+    assert "at_once 100000 needs about" in said
     assert not (tmp_path / "runs").exists()
 
 

@@ -12,9 +12,16 @@ from datasets.shards import open_shards
 from experiments import export
 from experiments.few_shot.__main__ import main
 from experiments.predict import __main__ as predict
-from tests.tiny_run import TINY, elsewhere, refusal, without_times, write_image
+from tests.tiny_run import (
+    TINY,
+    blank_figures,
+    elsewhere,
+    refusal,
+    without_times,
+    write_image,
+)
 
-__all__ = ["elsewhere"]  # a fixture
+__all__ = ["blank_figures", "elsewhere"]  # fixtures
 
 FLAGS = (*TINY, "--model.image-px", "64", "--pictures", "1")
 PAPER = (  # compiles in a fraction of the time
@@ -46,6 +53,7 @@ def write_parts(folder: Path, *, height: int = 60, width: int = 150) -> Path:
     return folder / "parts"
 
 
+@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.parametrize(
     ("kind", "flags", "size"),
     [

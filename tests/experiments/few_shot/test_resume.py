@@ -17,14 +17,17 @@ from experiments.run.folder import RunFolder
 from lfq_jax.config import as_json
 from tests.tiny_run import (
     TINY,
+    blank_figures,
     elsewhere,
     parts,
     refusal,
+    shared_anomalies,
     without_times,
     write_image,
 )
 
-__all__ = ["elsewhere", "parts"]  # fixtures
+__all__ = ["blank_figures", "elsewhere", "parts", "shared_anomalies"]  # fixtures
+pytestmark = pytest.mark.usefixtures("blank_figures", "shared_anomalies")
 
 
 def started(folder: Path, **settings: Any) -> RunFolder:

@@ -9,11 +9,20 @@ import time
 import pytest
 
 from experiments.few_shot.__main__ import main
-from tests.tiny_run import TINY, elsewhere, parts, refusal, without_times
+from tests.tiny_run import (
+    TINY,
+    blank_figures,
+    elsewhere,
+    parts,
+    refusal,
+    shared_anomalies,
+    without_times,
+)
 
-__all__ = ["elsewhere", "parts"]  # fixtures
+__all__ = ["blank_figures", "elsewhere", "parts", "shared_anomalies"]  # fixtures
 
 
+@pytest.mark.usefixtures("shared_anomalies")
 def test_a_run_writes_table_pictures_and_report_whether_alone_or_at_once(
     capsys, parts, tmp_path
 ):
@@ -48,6 +57,7 @@ def test_a_run_writes_table_pictures_and_report_whether_alone_or_at_once(
     assert lines[0][0]["preset"] == "cpu"
 
 
+@pytest.mark.usefixtures("blank_figures", "shared_anomalies")
 def test_an_error_of_one_category_keeps_the_other_one_and_the_run_can_be_resumed(
     capsys, parts, tmp_path
 ):

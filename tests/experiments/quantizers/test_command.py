@@ -10,9 +10,9 @@ from experiments.quantizers import report
 from experiments.quantizers.settings import CompareQuantizers
 from experiments.quantizers.variants import read_variant
 from lfq_jax.config import ModelConfig
-from tests.tiny_run import elsewhere, parts, read
+from tests.tiny_run import blank_figures, elsewhere, parts, read
 
-__all__ = ["elsewhere", "parts", "read"]  # fixtures
+__all__ = ["blank_figures", "elsewhere", "parts", "read"]  # fixtures
 
 TINY = (
     *("--model.image-px", "32", "--model.reconstructive-widths", "6", "8"),
@@ -58,6 +58,7 @@ def test_a_mistake_prints_one_line_and_exits_with_2(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_comparison_writes_its_page_and_resume_only_adds_missing_rows(
     tmp_path, capsys, parts, read
 ):

@@ -45,6 +45,12 @@ def ensure(cache, *, count=20, normals=None, **options):
     )
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """What one process makes of `ensure`'s default request."""
+    return ensure(tmp_path_factory.mktemp("made"))
+
+
 def program(tmp_path, text):
     """An executable that stands for another environment's Python."""
     path = tmp_path / "python"
@@ -53,28 +59,26 @@ def program(tmp_path, text):
     return path
 
 
-def test_the_process_makes_what_the_library_makes(tmp_path):
-    folder = ensure(tmp_path / "a")
+def test_the_process_makes_what_the_library_makes(made, tmp_path):
     images = (part(0, px=70), part(1))
     job = Job(images, "disc", "object", 20, 3, 48, CONFIG)
-    expected = generate(job, tmp_path / "b")
-    assert folder.name == expected.name
+    expected = generate(job, tmp_path)
+    assert made.name == expected.name
     for path in expected.iterdir():
-        assert (folder / path.name).read_bytes() == path.read_bytes()
-    assert len(open_shards(folder)) == 20
+        assert (made / path.name).read_bytes() == path.read_bytes()
+    assert len(open_shards(made)) == 20
 
 
-def test_two_workers_make_the_bytes_of_one(tmp_path):
-    one, two = (ensure(tmp_path / str(n), workers=n) for n in (1, 2))
-    assert one.name == two.name
-    for path in one.iterdir():
+def test_two_workers_make_the_bytes_of_one(made, tmp_path):
+    two = ensure(tmp_path, workers=2)
+    assert made.name == two.name
+    for path in made.iterdir():
         assert (two / path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_hit_in_the_cache_starts_no_process(tmp_path, monkeypatch):
-    folder = ensure(tmp_path)
+def test_a_hit_in_the_cache_starts_no_process(made, monkeypatch):
     monkeypatch.setattr(anomaly_process.subprocess, "Popen", None)
-    assert ensure(tmp_path) == folder
+    assert ensure(made.parent) == made
 
 
 def test_the_progress_is_shown_with_its_total(tmp_path, capsys):

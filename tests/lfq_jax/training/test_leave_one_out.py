@@ -26,6 +26,8 @@ MODEL = ModelConfig(
     memory_bank=CONFIG,
 )
 
+compiled_maps = jax.jit(distance_maps_of, static_argnames=("config", "stride"))
+
 
 def _stripes(seed: int) -> np.ndarray:
     """A striped part with sensor noise."""
@@ -114,8 +116,7 @@ def test_grain_is_compared_with_grain_of_the_same_direction(turns: Any, flips: A
     typical = np.median(distances, axis=(1, 2)).max(-1)
     assert typical.max() < 2 * typical.min()
     across = jnp.asarray(np.rot90(_stripes(9))[None]) / 255.0
-    compiled = jax.jit(distance_maps_of, static_argnames=("config", "stride"))
-    maps = compiled(others.full_bank(3), across, config=CONFIG, stride=4)
+    maps = compiled_maps(others.full_bank(3), across, config=CONFIG, stride=4)
     median = np.median(np.asarray(maps.distances), axis=(1, 2))
     is_near = median.max() < 2 * typical.max()
     assert is_near == (turns == "always")
@@ -143,7 +144,7 @@ def test_turned_copies_of_long_textures_are_in_the_bank():
             augment=AugmentConfig(flips="none", quarter_turns=turns),
             streams=random_streams(0),
         )
-        maps = distance_maps_of(others.full_bank(0), turned, CONFIG, stride=4)
+        maps = compiled_maps(others.full_bank(0), turned, config=CONFIG, stride=4)
         assert maps.distances.shape[1:3] == (16, 8)
         return float(maps.distances.mean())
 

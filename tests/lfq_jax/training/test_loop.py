@@ -21,6 +21,13 @@ from tests.lfq_jax.training.tiny_training import (
     run,
 )
 
+# The paper's mode: no memory bank, whole images. The two tests of these settings share
+# one compiled step.
+PAPER = dataclasses.replace(PLAIN, prior=0.5)
+PATIENT = dataclasses.replace(
+    TRAIN, crop_px=0, epochs=9, validate_every_epochs=1, patience_epochs=2
+)
+
 
 def _leaves(trained: Trained) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(trained.variables)]
@@ -115,13 +122,10 @@ def test_training_stops_when_patience_ends_and_returns_the_best_weights(
 
     validate = loop.validate
     monkeypatch.setattr(loop, "validate", validated)
-    patient = dataclasses.replace(
-        TRAIN, epochs=9, validate_every_epochs=1, patience_epochs=2
-    )
     trained = run(
         tmp_path,
-        model_config=PLAIN,
-        train_config=patient,
+        model_config=PAPER,
+        train_config=PATIENT,
         hooks=Hooks(on_step=lambda step, *_: steps.append(step)),
     )
     # An epoch is 8 steps. The second epoch was the best, and training waits two more.
@@ -152,7 +156,5 @@ def test_crops_must_suit_the_network(tmp_path):
 
 
 def test_the_papers_mode_has_no_memory_bank_and_learns_from_whole_images(tmp_path):
-    paper = dataclasses.replace(MODEL, memory_bank=None, prior=0.5)
-    config = dataclasses.replace(TRAIN, crop_px=0, epochs=1)
-    trained = run(tmp_path, model_config=paper, train_config=config)
+    trained = run(tmp_path, model_config=PAPER, train_config=PATIENT)
     assert trained.variables.memory_bank is None
