@@ -80,11 +80,11 @@ def _state(entry: Published, where: Places) -> str:
 
 
 def _described(entry: Published) -> str:
-    from lfq_jax.backbones import default_stages, network_from_text
+    from lfq_jax.backbones import detector_stages, network_from_text
 
     network = network_from_text(entry.architecture)
     strides = {stage.name: stage.stride for stage in network.stages}
-    stages = [f"{name} ({strides[name]} px)" for name in default_stages(network)]
+    stages = [f"{name} ({strides[name]} px)" for name in detector_stages(network)]
     size = f"; {entry.image_px} px by default" if entry.image_px else ""
     means, deviations = (
         " ".join(f"{value:g}" for value in dict.fromkeys(values))

@@ -39,7 +39,8 @@ def test_the_list_says_what_is_here_and_where(capsys, tmp_path):
     assert [name for name in PUBLISHED if f"\n{name}: " not in f"\n{out}"] == []
     assert "\nresnet18: DAMAGED: " in out
     assert "\nresnet50: not here\n" in out
-    assert "  Apache-2.0; stages stage3 (8 px), stage5 (16 px); mean 0.498" in out
+    stages = "stage2 (4 px), stage3 (8 px), stage4 (16 px), stage5 (16 px)"
+    assert f"  Apache-2.0; stages {stages}; mean 0.498" in out
     assert "stages upper_half (14 px); 448 px by default" in out
     assert "gated: an account must accept its licence" in out
 
