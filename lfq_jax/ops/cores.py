@@ -20,7 +20,8 @@ def on_all_cores(work: Callable[[T], None], items: Sequence[T]) -> None:
     Raises:
       Exception: the first error of `work`. Items that were not begun are left out.
     """
-    device = jax.config.jax_default_device  # known to this thread alone
+    # A thread does not know the default device of the thread that starts it.
+    device = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     if (device.platform if device else jax.default_backend()) != "cpu":
         cores = 1

@@ -3,6 +3,7 @@
 import threading
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from lfq_jax.ops.cores import on_all_cores
@@ -36,5 +37,5 @@ def test_threads_use_the_default_device_of_the_caller():
     device = jax.devices()[3]
     found = []
     with jax.default_device(device):
-        on_all_cores(lambda _: found.append(jax.config.jax_default_device), range(4))
+        on_all_cores(lambda _: found.append(jnp.zeros(1).device), range(4))
     assert found == [device] * 4
