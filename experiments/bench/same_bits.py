@@ -162,11 +162,21 @@ def _finished_runs(side: Path, out: Path, scratch: Path, cases: Sequence[str]) -
         cache = scratch / f"cache-{out.name}"
         _main_job(
             checkout,
-            *(_spelled(word, known) for word in words),
+            *_all_spelled(words, known),
             *("--categories", *categories, "--out", str(out / case)),
             *("--cache-dir", str(cache)),
         )
     return out
+
+
+def _all_spelled(words: Sequence[str], known: str) -> list[str]:
+    """A command line as the main job whose help is `known` spells it."""
+    spelled = [_spelled(word, known) for word in words]
+    for before, word in enumerate(spelled[1:]):
+        if spelled[before] == "--encoder":
+            is_none = word == "none"
+            spelled[before + 1] = "scratch" if is_none else f"pretrained:{word}"
+    return spelled
 
 
 def _spelled(word: str, known: str) -> str:

@@ -11,7 +11,12 @@ import safetensors.numpy
 
 from experiments.bench import run_differences, same_bits
 from experiments.bench.run_differences import canonical, compare_runs
-from experiments.bench.same_bits import CASES, _spelled, write_random_squeezenet
+from experiments.bench.same_bits import (
+    CASES,
+    _all_spelled,
+    _spelled,
+    write_random_squeezenet,
+)
 
 MAIN_JOB = """
 import pathlib, shutil, sys
@@ -194,7 +199,11 @@ def test_flags_and_names_are_translated_and_values_are_not():
     assert _spelled("--model.memory-bank.levels", "--model.memory-bank.levels") == (
         "--model.memory-bank.levels"
     )
-    assert _spelled("pretrained:backbone.npz", known) == "pretrained:backbone.npz"
+    assert _spelled("backbone.npz", known) == "backbone.npz"
+    for now, before in (("none", "scratch"), ("w.npz", "pretrained:w.npz")):
+        words = ["--shots", "2", "--backbone", now]
+        assert _all_spelled(words, known)[-2:] == ["--encoder", before]
+        assert _all_spelled(words, "--backbone STR") == words
     old, new = "reference/filters/places", "memory_bank/filter_bank/in_place"
     assert canonical(old) == canonical(new)
 
