@@ -15,7 +15,7 @@ from lfq_jax.memory_bank.features import FeatureExtractor, extract_from_images
 from lfq_jax.memory_bank.map_channels import map_channels
 from lfq_jax.memory_bank.orientation import Orientation, fit_orientation
 from lfq_jax.memory_bank.pose_search import Poses, build_poses
-from lfq_jax.memory_bank.searches import searches
+from lfq_jax.memory_bank.searches import Search, searches
 from lfq_jax.memory_bank.subsampling import sample
 from lfq_jax.ops.precision import exact_products
 from lfq_jax.ops.rotation import rotate_image
@@ -75,10 +75,12 @@ def build_memory_bank(
         return extract_from_images(extractor, images, config, stride=stride)
 
     by_source = searches(config, is_texture=is_texture)
-    anywhere = _patches_anywhere(features_of, images, config, is_texture, seed)
+    anywhere = _patches_anywhere(features_of, images, config, by_source, seed)
     has_window = any(search.in_window for search in by_source)
-    placed = [v for image in images for v in _variants(image, stride, config)]
-    in_place = features_of(placed if has_window else images[:1])
+    placed = images[:1]  # for the features' shapes alone
+    if has_window:
+        placed = [v for image in images for v in _variants(image, stride, config)]
+    in_place = features_of(placed)
     banks = [
         FeatureBank(patches, cells if search.in_window else cells[:0])
         for patches, cells, search in zip(anywhere, in_place, by_source, strict=True)
@@ -97,12 +99,11 @@ def _patches_anywhere(
     features_of: Callable[[Sequence[np.ndarray]], tuple[Array, ...]],
     images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
     config: MemoryBankConfig,
-    is_texture: bool,
+    by_source: Sequence[Search],
     seed: int,
 ) -> list[Float[Array, "n g"]]:
     """The patches from anywhere on the shots, of each source; none where they are not
     searched."""
-    by_source = searches(config, is_texture=is_texture)
     if any(search.rotated for search in by_source):
         turns = [360 * i / config.rotations for i in range(config.rotations)]
         images = [rotate_image(image, turn) for image in images for turn in turns]

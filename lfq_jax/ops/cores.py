@@ -1,4 +1,4 @@
-"""Independent pieces of work on all cores of a processor."""
+"""The cores of a processor, and independent pieces of work on all of them."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -8,6 +8,13 @@ from typing import TypeVar
 import jax
 
 T = TypeVar("T")
+
+
+def usable_cores() -> int:
+    """Number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def on_all_cores(work: Callable[[T], None], items: Sequence[T]) -> None:
@@ -22,9 +29,8 @@ def on_all_cores(work: Callable[[T], None], items: Sequence[T]) -> None:
     """
     # A thread does not know the default device of the thread that starts it.
     device = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    if (device.platform if device else jax.default_backend()) != "cpu":
-        cores = 1
+    is_cpu = (device.platform if device else jax.default_backend()) == "cpu"
+    cores = usable_cores() if is_cpu else 1
 
     def in_thread(item: T) -> None:
         with jax.default_device(device):

@@ -177,7 +177,7 @@ def _fit_normalizer(without: LeaveOneOut, key: PRNGKeyArray) -> Normalizer:
     # between two shots would hide what is less usual in new parts.
     config = _bank_config(without.model)
     if config.backbone is not None:
-        filters = len(group_sizes(config.filter_levels)) if config.filter_levels else 0
+        filters = len(group_sizes(config.filter_levels))
         baseline = baseline.at[:, filters:].set(0.0)
     # A single shot does not show how the grain of another part runs.
     mean, deviation = jnp.zeros(()), jnp.full((), jnp.inf)

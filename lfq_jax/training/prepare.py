@@ -78,7 +78,7 @@ def prepare(
     head = None
     if bank_config.head_weight or bank_config.score_head_weight:
         # How far a whole image is from another shot says little about how far it is
-        # from all shots. The filter bank's whitened features differ less in that.
+        # from all shots. That was measured with a backbone, not from scratch.
         head = _fit_head(
             training, streams.head(), weighs_surround=bank_config.backbone is None
         )

@@ -15,6 +15,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from lfq_jax.ops.cores import usable_cores
+
 DATA = "data"  # the mesh's only axis
 _COUNT_FLAG = "xla_force_host_platform_device_count"
 
@@ -26,18 +28,11 @@ def share_cores(devices: int) -> None:
     to the number of cores. Call this before jax initialises its devices; later calls
     have no effect, nor do calls when XLA_FLAGS sets the number.
     """
-    wanted = min(devices, _cores())
+    wanted = min(devices, usable_cores())
     if wanted < 2 or _COUNT_FLAG in os.environ.get("XLA_FLAGS", ""):
         return
     with contextlib.suppress(RuntimeError):  # jax has initialised its devices already
         jax.config.update("jax_num_cpu_devices", wanted)
-
-
-def _cores() -> int:
-    """Number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def make_mesh(devices: int, *, batch_size: int) -> Mesh | None:
