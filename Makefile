@@ -45,7 +45,7 @@ few-shot: $(VENV)/.base
 	$(RUN) -m experiments.few_shot --shots 2 $(ARGS)
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(RUN) -m pytest -n 2 --no-loadscope-reorder $(ARGS)
 
 # These run longer than they compile; the others are compiled in haste (tests/conftest.py).
 test-slow: $(VENV)/.dev

@@ -1,9 +1,11 @@
 """What every test runs under: shapes checked, one torch thread, no hub, no GPU wait."""
 
+import gc
 import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +17,10 @@ if os.environ["JAX_PLATFORMS"] == "cpu":  # tiny networks compile longer than th
 # Eight virtual devices, so that data parallelism is tested without hardware.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 if os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1":
-    # Without it, compiling takes half as long again.
+    # Without the first, compiling takes half as long again, and without the second, a
+    # twelfth.
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"
 
 # Compiled programs are shared by both workers, by the commands that tests start, by
 # functions that are alike, and by later runs of the suite. jax finds a program by the
@@ -38,34 +42,50 @@ from jaxtyping import install_import_hook
 # Shapes are annotations; tests check them, users do not pay for it.
 install_import_hook("lfq_jax", "beartype.beartype")
 
+# Tracing makes many small objects that stay. To look for garbage among them every 700
+# objects takes a ninth of the suite's time.
+gc.set_threshold(200_000, 50, 100)
 
-# Tests in one process share what jax has traced and compiled in it. These train with
-# equal settings; each other file is a group of its own. Long groups come first, so that
-# two processes end at about the same time.
+# Tests in one process share what jax has traced and compiled in it. Those of a group
+# have equal settings; each other file is a group of its own. Long groups come first, so
+# that two processes end at about the same time.
 LONG_GROUPS = (
-    "tests/experiments/few_shot/",
-    "tests/lfq_jax/training/",
-    "tests/lfq_jax/export/",
-    "tests/experiments/accuracy/",
-    "tests/agm_torch/engine/",
-    "tests/experiments/quantizers/",
-    "tests/experiments/bench/",
-    "tests/lfq_jax/quantizers/",
-    "tests/lfq_jax/memory_bank/",
+    ("tests/experiments/few_shot/", "tests/experiments/accuracy/"),
+    ("tests/lfq_jax/training/",),
+    ("tests/lfq_jax/export/", "tests/lfq_jax/inference/", "tests/experiments/predict/"),
+    ("tests/lfq_jax/memory_bank/",),
+    ("tests/agm_torch/engine/",),
+    ("tests/experiments/quantizers/",),
+    ("tests/experiments/bench/",),
+    ("tests/lfq_jax/quantizers/",),
 )
 
 
+def _group(nodeid: str) -> tuple[int, str]:
+    """A group's place in the order, and its name."""
+    file = nodeid.split("::")[0]
+    for place, folders in enumerate(LONG_GROUPS):
+        if file.startswith(folders):
+            return place, folders[0]
+    return len(LONG_GROUPS), file
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the tests, and name the group of each for `--dist loadgroup`."""
+    """Sort the tests: long groups first, in their order."""
+    items.sort(key=lambda item: _group(item.nodeid)[0])
 
-    def rank(item: pytest.Item) -> int:
-        places = [i for i, start in enumerate(LONG_GROUPS) if group(item) == start]
-        return places[0] if places else len(LONG_GROUPS)
 
-    def group(item: pytest.Item) -> str:
-        file = item.nodeid.split("::")[0]
-        return next((start for start in LONG_GROUPS if file.startswith(start)), file)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a process a whole group at a time.
 
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=rank)
+    `--dist loadgroup` would do so, but xdist 3.8 gives pytest 9.2 the groups' names in
+    a way that it ignores.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)[1]
+
+    return GroupScheduling(config, log)

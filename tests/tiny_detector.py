@@ -18,7 +18,7 @@ from lfq_jax.inference.appearance import appearance
 from lfq_jax.inference.detector_files import DetectorRecord, save_detector
 from lfq_jax.inference.predictor import Predictor
 from lfq_jax.memory_bank.features import fit_feature_extractor
-from lfq_jax.memory_bank.logistic_head import BLURS, LogisticHead
+from lfq_jax.memory_bank.logistic_head import BLURS, CONTRAST, LogisticHead
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.training.leave_one_out import leave_one_out
 from lfq_jax.training.random_streams import random_streams
@@ -89,7 +89,7 @@ def _made(
     weights = jnp.full(model.map_channels.distances * len(BLURS), 0.15)
     variables = model.init(jax.random.key(0))._replace(
         memory_bank=others.full_bank(0),
-        logistic_head=LogisticHead(weights, jnp.asarray(-7.0)),
+        logistic_head=LogisticHead(weights, CONTRAST * weights, jnp.asarray(-7.0)),
     )
     saved = DetectorRecord(
         category="plate",

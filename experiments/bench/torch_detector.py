@@ -112,14 +112,16 @@ class TorchDetector:
         distances = self._distances(unit)
         residual = self._residual(unit, reconstruction)
         logits = self._discriminated(torch.cat([distances, residual], 1))
-        weights, bias = self.head
+        weights, surround_weights, bias = self.head
         blurred = [
             distances if not sigma else self._across(distances, ("blur", sigma, False))
             for sigma in logistic_head.BLURS
         ]
-        head = torch.einsum("bfhw,f->bhw", torch.cat(blurred, 1), weights)
-        surround = self._across(head, ("blur", logistic_head.WIDE, True))
-        head = head - logistic_head.CONTRAST * surround + bias
+        features = torch.cat(blurred, 1)
+        head = torch.einsum("bfhw,f->bhw", features, weights)
+        subtracted = torch.einsum("bfhw,f->bhw", features, surround_weights)
+        surround = self._across(subtracted, ("blur", logistic_head.WIDE, True))
+        head = head - surround + bias
         return logits[:, 1] - logits[:, 0], self._to_pixels(head)
 
     def _to_pixels(self, cells: torch.Tensor) -> torch.Tensor:

@@ -31,15 +31,19 @@ from lfq_jax.inference.scoring_models import (
     method_of,
     scoring_model,
 )
+from lfq_jax.memory_bank.logistic_head import CONTRAST
 
-SCHEMA_VERSION = 11
-READABLE_VERSIONS = (8, 9, 10, SCHEMA_VERSION)
+SCHEMA_VERSION = 12
+READABLE_VERSIONS = (8, 9, 10, 11, SCHEMA_VERSION)
 """Version 8 does not store what copies of the shots are recognised by. Detectors of
 versions 8 and 9 see every photograph as a square, and have no `method`: it is
 `lfquiad`. Networks with a backbone search its features in another way before version
-11, so they are refused."""
+11, so they are refused. Logistic heads before version 12 subtract half of all log-odds
+in the surround."""
 _FIRST_IN_PROPORTION = 10
 _FIRST_WITH_SEARCHES = 11
+_FIRST_WITH_SURROUND_WEIGHTS = 12
+_HEAD, _SURROUND = "logistic_head/weights", "logistic_head/surround_weights"
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 VALIDATION = "validation.safetensors"
@@ -138,6 +142,8 @@ def read_detector(folder: Path) -> DetectorRecord:
             f"({error}): train the run again"
         ) from error
     arrays = _read_arrays(folder / WEIGHTS)
+    if config["schema_version"] < _FIRST_WITH_SURROUND_WEIGHTS and _HEAD in arrays:
+        arrays[_SURROUND] = (CONTRAST * arrays[_HEAD]).astype(np.float32)
     try:
         variables = variables_from_arrays(
             scoring_model(model, is_texture=kind == "texture"), arrays

@@ -6,6 +6,7 @@ their errors in different places. Their mean, in which the regression has the la
 weight, is mostly better than the network alone.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -25,6 +26,9 @@ CONTRAST = 0.5
 """Share of the mean log-odds in the wide surround that is subtracted from a cell's. New
 good parts differ as a whole (light, sheen, pose) more than variations of a few shots
 show the regression. A defect differs from what surrounds it."""
+FILTER_CONTRAST = 1.0
+"""The share for distances of the filter bank beside a backbone. The grain of a whole
+image says little about defects, and the backbone sees those of a whole image."""
 PENALTY = 0.01
 """Weight of half the squared weights, added to the mean loss of a cell. Synthetic
 anomalies are not real defects, and the cells of an image are very similar. Without the
@@ -41,6 +45,8 @@ class LogisticHead(NamedTuple):
     """The fitted regression. Arrays only."""
 
     weights: Float[Array, "f"]
+    surround_weights: Float[Array, "f"]
+    """Weights of the log-odds that are subtracted, as a mean over the wide surround."""
     bias: Float[Array, ""]
     """Intercept. Includes the mean, over good training cells, of the surround term that
     prediction subtracts."""
@@ -57,9 +63,10 @@ def head_log_odds(
     head: LogisticHead, distances: Float[Array, "b h w c"]
 ) -> Float[Array, "b h w"]:
     """Log-odds of an anomaly in every cell, relative to its surround."""
-    fitted = _cell_features(distances) @ head.weights
-    surround = blur_cells(fitted[..., None], WIDE, repeats_border=True)[..., 0]
-    return fitted - CONTRAST * surround + head.bias
+    features = _cell_features(distances)
+    subtracted = features @ head.surround_weights
+    surround = blur_cells(subtracted[..., None], WIDE, repeats_border=True)[..., 0]
+    return features @ head.weights - surround + head.bias
 
 
 def fit_logistic_head(
@@ -68,6 +75,7 @@ def fit_logistic_head(
     *,
     rng: np.random.Generator,
     weighs_surround: bool = True,
+    contrast: float | Sequence[float] = CONTRAST,
 ) -> LogisticHead:
     """Fit the regression to distinguish the cells under `masks` from the others.
 
@@ -77,6 +85,8 @@ def fit_logistic_head(
       rng: draws the cells that are fitted to.
       weighs_surround: whether the mean distances of the wide surround get weights of
         their own. Else they only count in the contrast.
+      contrast: share of the mean log-odds in the wide surround that is subtracted, of
+        all channels or of each.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -90,11 +100,12 @@ def fit_logistic_head(
     regression = LogisticRegression(max_iter=1000, C=1 / (PENALTY * len(cells)))
     regression.fit((cells - mean) / scale, labels)
     weights = regression.coef_[0] / scale
+    shares = np.broadcast_to(contrast, distances.shape[-1:])
+    surround_weights = np.tile(shares, len(BLURS)) * weights
     bias = np.asarray(regression.intercept_)[0] - weights @ mean
-    bias += CONTRAST * (cells[~labels] @ weights).mean()
-    return LogisticHead(
-        jnp.asarray(weights, jnp.float32), jnp.asarray(bias, jnp.float32)
-    )
+    bias += (cells[~labels] @ surround_weights).mean()
+    fitted = (weights, surround_weights, bias)
+    return LogisticHead(*(jnp.asarray(each, jnp.float32) for each in fitted))
 
 
 def _anomalous_shares(masks: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:

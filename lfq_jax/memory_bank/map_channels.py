@@ -23,14 +23,7 @@ def map_channels(config: MemoryBankConfig | None, *, is_texture: bool) -> MapCha
     """
     if config is None:
         return MapChannels()
-    distances = sum(
-        len(sizes) * (search.anywhere + search.in_window)
-        for sizes, search in zip(
-            group_sizes_by_source(config),
-            searches(config, is_texture=is_texture),
-            strict=True,
-        )
-    )
+    distances = len(_sources_of_distances(config, is_texture=is_texture))
     targets = sum(reconstructed_sizes(config))
     return MapChannels(
         distances=distances,
@@ -38,3 +31,21 @@ def map_channels(config: MemoryBankConfig | None, *, is_texture: bool) -> MapCha
         features=targets,
         clean_features=targets,
     )
+
+
+def are_of_filters(config: MemoryBankConfig, *, is_texture: bool) -> list[bool]:
+    """Whether each channel of the distances is of the filter bank, in their order."""
+    sources = _sources_of_distances(config, is_texture=is_texture)
+    return [config.filter_levels > 0 and source == 0 for source in sources]
+
+
+def _sources_of_distances(config: MemoryBankConfig, *, is_texture: bool) -> list[int]:
+    """Index of the source of each channel of the distances.
+
+    From anywhere come first, and then those in the window.
+    """
+    groups = [len(sizes) for sizes in group_sizes_by_source(config)]
+    found = searches(config, is_texture=is_texture)
+    anywhere = [[i] * groups[i] for i, each in enumerate(found) if each.anywhere]
+    in_window = [[i] * groups[i] for i, each in enumerate(found) if each.in_window]
+    return [source for sources in anywhere + in_window for source in sources]

@@ -14,7 +14,13 @@ from lfq_jax.backbones import Backbone
 from lfq_jax.config import TrainConfig
 from lfq_jax.memory_bank.bank import MemoryBank
 from lfq_jax.memory_bank.features import fit_feature_extractor
-from lfq_jax.memory_bank.logistic_head import LogisticHead, fit_logistic_head
+from lfq_jax.memory_bank.logistic_head import (
+    CONTRAST,
+    FILTER_CONTRAST,
+    LogisticHead,
+    fit_logistic_head,
+)
+from lfq_jax.memory_bank.map_channels import are_of_filters
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.training.augmentation import vary, vary_in_turn
 from lfq_jax.training.data import (
@@ -77,11 +83,7 @@ def prepare(
     )
     head = None
     if bank_config.head_weight or bank_config.score_head_weight:
-        # How far a whole image is from another shot says little about how far it is
-        # from all shots. That was measured with a backbone, not from scratch.
-        head = _fit_head(
-            training, streams.head(), weighs_surround=bank_config.backbone is None
-        )
+        head = _fit_head(training, streams.head(), model)
     validation = Validation.of(
         _measured_anomalies(held_out, others, streams.validation_anomalies),
         others.held_out_variations(len(held_out.images), streams.validation_good),
@@ -134,9 +136,23 @@ def _measured_anomalies(data: Photographs, others: LeaveOneOut, key) -> Samples:
 
 
 def _fit_head(
-    training: TrainingData, rng: np.random.Generator, *, weighs_surround: bool
+    training: TrainingData, rng: np.random.Generator, model: Model
 ) -> LogisticHead:
     parts = [jax.device_get(each) for each in training]
     distances = np.concatenate([part.distance_maps.distances for part in parts])
     masks = np.concatenate([part.masks for part in parts])
-    return fit_logistic_head(distances, masks, rng=rng, weighs_surround=weighs_surround)
+    config = model.config.memory_bank
+    if config is None or config.backbone is None:
+        return fit_logistic_head(distances, masks, rng=rng)
+    # How far a whole image is from another shot says little about how far it is from
+    # all shots. That was measured with a backbone, not from scratch.
+    return fit_logistic_head(
+        distances,
+        masks,
+        rng=rng,
+        weighs_surround=False,
+        contrast=[
+            FILTER_CONTRAST if is_of_filters else CONTRAST
+            for is_of_filters in are_of_filters(config, is_texture=model.is_texture)
+        ],
+    )

@@ -1,5 +1,6 @@
 """The training step and the scan over many steps: all compiled training code."""
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 
@@ -24,6 +25,18 @@ from lfq_jax.training.state import TrainState
 from lfq_jax.training.step_summary import StepSummary, summarize, summarize_steps
 
 Data = TrainingData | GatheredRecords
+
+_NOT_IN_A_STEP = (
+    "epochs",
+    "epoch_images",
+    "good_images",
+    "patience_epochs",
+    "validate_every_epochs",
+    "data_on",
+    "log_every",
+)
+"""Fields of `TrainConfig` that decide when steps run, and on what, but not what one
+computes. The number of steps is a field of the trainer."""
 
 
 def _step_keys(key: PRNGKeyArray, step: Array) -> tuple[PRNGKeyArray, PRNGKeyArray]:
@@ -208,9 +221,21 @@ class Trainer:
             return self._scan(state, data, key)
         history = []
         for _ in range(self.config.log_every):
-            state, metrics = self._step(state, data, key)
+            state, metrics = self._program._step(state, data, key)
             history.append(metrics)
         return state, summarize_steps(history)
+
+    @functools.cached_property
+    def _program(self) -> "Trainer":
+        """A trainer with an equal step, and the default of what no step depends on.
+
+        So trainings that differ in their length alone, for one, share a compiled step.
+        """
+        default = TrainConfig()
+        same = {name: getattr(default, name) for name in _NOT_IN_A_STEP}
+        return dataclasses.replace(
+            self, config=dataclasses.replace(self.config, **same)
+        )
 
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def _step(
@@ -233,7 +258,10 @@ class Trainer:
 
         Both arguments may be shapes instead of arrays.
         """
-        compiled = self._step.lower(self, state, data, jax.random.key(0)).compile()
+        trainer = self._program
+        compiled = trainer._step.lower(
+            trainer, state, data, jax.random.key(0)
+        ).compile()
         plan = compiled.memory_analysis()
         assert plan is not None
         new = plan.output_size_in_bytes - plan.alias_size_in_bytes

@@ -66,6 +66,7 @@ def test_the_sample_of_mvtec_ad_is_not_accepted_as_complete(tmp_path):
         )
 
 
+@pytest.mark.slow
 @_needs(TILES)
 def test_magnetic_tiles_are_read_exactly(tmp_path):
     test = datasets.load(

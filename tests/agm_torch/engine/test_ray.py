@@ -97,6 +97,7 @@ def actors(session: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @with_ray
 def test_a_cluster_makes_the_same_bytes_though_an_actor_is_killed(
     photograph, alone, tmp_path

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 def test_every_method_computes_the_same_metrics():
     done = subprocess.run(
         [

@@ -106,6 +106,7 @@ def test_pytorch_draws_batches_of_the_same_shapes():
     assert 0 <= float(in_torch.image.min()) and float(in_torch.image.max()) <= 1
 
 
+@pytest.mark.slow
 def test_time_is_measured_by_kind_of_operation():
     from experiments.bench.training_parts import time_by_operation
 
@@ -116,6 +117,7 @@ def test_time_is_measured_by_kind_of_operation():
     assert spent.pop("wall clock") > 0
 
 
+@pytest.mark.slow
 def test_the_loop_is_compared_with_the_bare_step():
     from experiments.bench.training_parts import measure_overhead
 

@@ -2,10 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 import lfq_jax
-from lfq_jax.inference.detector_files import CONFIG, SCHEMA_VERSION, read_detector
+from lfq_jax.inference.detector_files import (
+    CONFIG,
+    SCHEMA_VERSION,
+    WEIGHTS,
+    read_detector,
+)
 from lfq_jax.inference.predictor import Predictor
 from tests.tiny_detector import write_run
 
@@ -90,3 +97,16 @@ def test_detectors_of_schema_10_are_read_unless_they_have_a_backbone(tmp_path):
     refusal = _refusal(folder)
     assert "searches the features of its backbone in another way" in refusal
     assert refusal.endswith("train the run again") and "\n" not in refusal
+
+
+def test_heads_of_schema_11_subtract_half_of_all_log_odds_in_the_surround(tmp_path):
+    folder = write_run(tmp_path / "run", "plate") / "plate" / "detector"
+    head = read_detector(folder).variables.logistic_head
+    content = json.loads((folder / CONFIG).read_text()) | {"schema_version": 11}
+    _write_config(folder, content)
+    arrays = safetensors.numpy.load_file(folder / WEIGHTS)
+    del arrays["logistic_head/surround_weights"]
+    safetensors.numpy.save_file(arrays, folder / WEIGHTS)
+    read = read_detector(folder).variables.logistic_head
+    np.testing.assert_array_equal(read.surround_weights, 0.5 * head.weights)
+    np.testing.assert_array_equal(read.weights, head.weights)

@@ -33,7 +33,7 @@ from lfq_jax.memory_bank.map_channels import map_channels
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.residuals import feature_residual
 from lfq_jax.training.data import Photographs
-from lfq_jax.training.prepare import prepare
+from lfq_jax.training.prepare import Prepared, prepare
 from lfq_jax.training.random_streams import random_streams
 from lfq_jax.training.step import Trainer
 
@@ -182,7 +182,8 @@ def test_the_feature_residual_has_a_channel_for_each_stage():
     assert found.max() < 0.01
 
 
-def test_the_decoder_learns_the_features_of_the_part_without_its_anomaly(weights):
+def _prepared(weights: Path) -> tuple[Model, Prepared]:
+    """A model that reconstructs features, and two prepared parts with an anomaly."""
     backbone = load_backbone(weights)
     text = network_as_text(backbone.network)
     stages = ("fire3", "fire5")
@@ -216,6 +217,11 @@ def test_the_decoder_learns_the_features_of_the_part_without_its_anomaly(weights
         streams=random_streams(0),
         backbone=backbone,
     )
+    return model, prepared
+
+
+def test_an_image_with_an_anomaly_knows_the_features_of_the_part_without_it(weights):
+    model, prepared = _prepared(weights)
     maps = prepared.training.anomalous.distance_maps
     assert [field.shape[-1] for field in maps] == list(model.map_channels)
     assert maps.features.shape[-1] == maps.clean_features.shape[-1] == 8
@@ -225,6 +231,10 @@ def test_the_decoder_learns_the_features_of_the_part_without_its_anomaly(weights
     good = prepared.training.good.distance_maps
     np.testing.assert_array_equal(good.features, good.clean_features)
 
+
+@pytest.mark.slow
+def test_the_decoder_learns_the_features_of_the_part_without_its_anomaly(weights):
+    model, prepared = _prepared(weights)
     train = TrainConfig(
         batch_size=4,
         log_every=60,

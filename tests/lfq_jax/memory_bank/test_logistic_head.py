@@ -50,6 +50,18 @@ def test_a_larger_distance_everywhere_counts_less_than_in_one_place():
     assert good[32, 32] < all_over[32, 32] < in_one_place[32, 32]
 
 
+def test_a_channel_of_full_contrast_counts_only_where_it_differs_from_its_surround():
+    distances, masks = _distances()
+    rng = np.random.default_rng((0, 2))
+    head = fit_logistic_head(distances, masks, rng=rng, contrast=[0.5, 1.0])
+    _, subtracted = head.surround_weights.reshape(len(BLURS), 2).T
+    np.testing.assert_array_equal(subtracted, head.weights[1::2])
+    flat = np.ones((2, 64, 64, 2), np.float32)
+    flat[1, ..., 1] += 0.6
+    lower, higher = np.asarray(head_log_odds(head, jnp.asarray(flat)))
+    np.testing.assert_allclose(higher[32, 32], lower[32, 32], atol=1e-3)
+
+
 def test_every_blur_of_every_channel_has_one_weight():
     head = _fit(*_distances())
     assert head.weights.shape == (2 * len(BLURS),)

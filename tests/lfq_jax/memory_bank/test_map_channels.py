@@ -16,7 +16,11 @@ from lfq_jax.config import (
 )
 from lfq_jax.memory_bank.distances import distance_maps_of
 from lfq_jax.memory_bank.features import fit_feature_extractor
-from lfq_jax.memory_bank.map_channels import MapChannels, map_channels
+from lfq_jax.memory_bank.map_channels import (
+    MapChannels,
+    are_of_filters,
+    map_channels,
+)
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.training.leave_one_out import leave_one_out
 from lfq_jax.training.random_streams import random_streams
@@ -70,6 +74,19 @@ def test_distance_maps_have_the_announced_channels(is_texture, has_backbone, tmp
         jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32),
     )
     assert _channels(in_scoring) == expected._replace(clean_features=0)
+
+
+def test_channels_of_the_filter_bank_are_known_among_the_others(tmp_path):
+    path = write_squeezenet(tmp_path / "weights.npz")
+    text = network_as_text(load_backbone(path).network)
+    backbone = BackboneConfig(path, text, ("fire3", "fire5"))
+    config = MemoryBankConfig(backbone=backbone)
+    coarse, filters, fine = [False], [True] * 3, [False]
+    assert are_of_filters(config, is_texture=False) == coarse + filters + fine
+    assert are_of_filters(config, is_texture=True) == filters + coarse
+    alone = dataclasses.replace(config, levels_beside_backbone=0)
+    assert are_of_filters(alone, is_texture=False) == coarse + fine
+    assert are_of_filters(CONFIG, is_texture=True) == [True] * 6
 
 
 def test_without_a_memory_bank_there_are_no_channels():

@@ -91,7 +91,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bits(tmp_path):
 def finished(tmp_path_factory) -> Path:
     """The folder of a training with the settings that tiny_training.py compiles."""
     folder = tmp_path_factory.mktemp("finished")
-    run(folder, train_config=TRAIN, machine=Machine(profile=folder / "profile"))
+    run(folder, train_config=TRAIN)
     return folder
 
 
@@ -149,16 +149,12 @@ def test_an_out_of_memory_error_names_the_fields_that_lower_the_need(tmp_path):
         run(tmp_path, train_config=vast)
 
 
-def test_a_trace_for_the_profiler_is_written(finished):
-    (trace,) = (finished / "profile").rglob("*.xplane.pb")
-    assert trace.stat().st_size > 1000
-
-
-@pytest.mark.slow  # the others trace a training of several intervals
-def test_the_only_interval_of_a_training_is_traced(tmp_path):
-    short = dataclasses.replace(TRAIN, epochs=1)
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs", [1, 6])  # one interval, and several
+def test_a_trace_for_the_profiler_is_written(tmp_path, epochs):
+    config = dataclasses.replace(TRAIN, epochs=epochs)
     machine = Machine(profile=tmp_path)
-    run(tmp_path, model_config=PLAIN, train_config=short, machine=machine)
+    run(tmp_path, model_config=PLAIN, train_config=config, machine=machine)
     (trace,) = tmp_path.rglob("*.xplane.pb")
     assert trace.stat().st_size > 1000
 

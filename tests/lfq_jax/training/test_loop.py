@@ -76,7 +76,7 @@ def test_the_map_and_the_score_mix_in_the_logistic_head_by_its_weights(trained):
         return [logits[..., 1] - logits[..., 0] for logits in both]
 
     without, _ = log_odds(None)
-    silent = head._replace(weights=0 * head.weights, bias=0 * head.bias)
+    silent = jax.tree.map(jnp.zeros_like, head)
     silent_map, silent_score = log_odds(silent)
     weight = bank_config.head_weight
     np.testing.assert_allclose(silent_map, (1 - weight) * without, atol=1e-5)

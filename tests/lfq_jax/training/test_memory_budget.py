@@ -25,6 +25,7 @@ def test_too_many_trainings_at_once_are_refused_with_the_number_that_fits():
     assert float(room[1]) * GIB == pytest.approx(int(room[2]) * each, rel=0.01)
 
 
+@pytest.mark.slow
 def test_an_object_needs_more_memory_than_a_texture_for_its_second_search():
     kinds = (True, False)
     texture, object_ = (

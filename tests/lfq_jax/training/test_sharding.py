@@ -43,6 +43,7 @@ def _interval(devices: int) -> tuple[StepSummary, list[np.ndarray]]:
     return jax.device_get(interval), [np.asarray(each) for each in weights]
 
 
+@pytest.mark.slow
 @needs_8
 def test_eight_devices_compute_the_metrics_of_one():
     one, weights_of_one = _interval(1)
