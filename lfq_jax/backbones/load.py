@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -52,7 +52,7 @@ def _from_file(path: Path) -> Backbone:
         found = architecture.read(tensors)
         if found is not None:
             network, arrays = found
-            return Backbone({n: jnp.asarray(a) for n, a in arrays.items()}, network)
+            return Backbone(jax.device_put(dict(arrays)), network)
     *others, last = (architecture.description for architecture in ARCHITECTURES)
     raise ValueError(
         f"{path} must hold the tensors of {', '.join(others)} or {last}, got "

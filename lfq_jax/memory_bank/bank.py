@@ -6,7 +6,7 @@ A patch memory as in PatchCore (Roth et al. 2022), over the features of `feature
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
@@ -82,7 +82,7 @@ def build_memory_bank(
         placed = [v for image in images for v in _variants(image, stride, config)]
     in_place = features_of(placed)
     banks = [
-        FeatureBank(patches, cells if search.in_window else cells[:0])
+        FeatureBank(patches, cells if search.in_window else _none_of(cells))
         for patches, cells, search in zip(anywhere, in_place, by_source, strict=True)
     ]
     poses = None
@@ -93,6 +93,10 @@ def build_memory_bank(
         orientation = fit_orientation(images, seed=seed)
     filters = banks.pop(0) if config.filter_levels else None
     return MemoryBank(extractor, filters, tuple(banks), poses, orientation)
+
+
+def _none_of(cells: Float[Array, "k h w g"]) -> Float[Array, "0 h w g"]:
+    return jax.device_put(np.zeros((0, *cells.shape[1:]), cells.dtype))
 
 
 def _patches_anywhere(
@@ -113,9 +117,10 @@ def _patches_anywhere(
     shown = [features_of(group) for group in (upright, turned) if group]
     patches = []
     for number, search in enumerate(by_source):
-        rows = [each[number].reshape(-1, each[number].shape[-1]) for each in shown]
+        features = [np.asarray(each[number]) for each in shown]
+        rows = [each.reshape(-1, each.shape[-1]) for each in features]
         count = _patch_count(config, number) if search.anywhere else 0
-        patches.append(sample(jnp.concatenate(rows), count, seed=seed))
+        patches.append(sample(np.concatenate(rows), count, seed=seed))
     return patches
 
 

@@ -18,6 +18,12 @@ def cells_from_border(rows: int, columns: int) -> np.ndarray:
     return np.minimum(row[:, None], column)
 
 
+def no_border_baseline(rows: int, columns: int, channels: int) -> Float[Array, "r c"]:
+    """A baseline that subtracts nothing, of the shape that is fitted on this grid."""
+    deepest = min(int(cells_from_border(rows, columns).max()), _BORDER_CELLS)
+    return jnp.zeros((deepest + 1, channels))
+
+
 def fit_border_baseline(distances: Float[np.ndarray, "n h w c"]) -> Float[Array, "r c"]:
     """Mean distance of good parts by distance from the border, less the mean inside.
 

@@ -198,10 +198,11 @@ def extract_from_images(
     Computed one image a call: memory stays small, and only one shape is compiled.
     """
     parts = [
-        _by_source(extractor, image[None], config=config, stride=stride)
+        jax.device_get(_by_source(extractor, image[None], config=config, stride=stride))
         for image in images
     ]
-    return tuple(jnp.concatenate(source) for source in zip(*parts, strict=True))
+    joined = [np.concatenate(source) for source in zip(*parts, strict=True)]
+    return tuple(jax.device_put(joined))
 
 
 def _unit(images: UInt8[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:

@@ -80,8 +80,8 @@ def fit_orientation(
 
     `mean` and `deviation` are 0 and 1 until `fit_orientation_statistics` computes them.
     """
-    parts = [_features(image[None]) for image in images]
-    flat = jnp.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
+    parts = [np.asarray(_features(image[None])) for image in images]
+    flat = np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
     patches = sample(flat, _PATCHES, seed=seed)
     return Orientation(patches, jnp.zeros(()), jnp.ones(()))
 

@@ -15,12 +15,13 @@ official implementation."""
 
 
 def sample(
-    features: Float[Array, "*b g"], count: int, *, seed: int
+    features: Float[Array, "*b g"] | Float[np.ndarray, "*b g"], count: int, *, seed: int
 ) -> Float[Array, "n g"]:
     """At most `count` of the features, drawn at random, in their original order."""
-    flat = features.reshape(-1, features.shape[-1])
+    # numpy selects without compiling a program for every shape.
+    flat = np.asarray(features).reshape(-1, features.shape[-1])
     chosen = np.random.default_rng(seed).permutation(len(flat))[:count]
-    return flat[np.sort(chosen)]
+    return jax.device_put(flat[np.sort(chosen)])
 
 
 @functools.partial(jax.jit, static_argnames="count")

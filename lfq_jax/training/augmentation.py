@@ -108,16 +108,20 @@ def vary(
 ) -> Samples:
     """Every sample, varied once at random."""
     keys = jax.random.split(key, len(samples.images))
+    # numpy selects and joins without compiling a program for every shape.
+    on_host = jax.device_get(samples)
     parts = [
         _vary_batch(
-            jax.tree.map(lambda x, i=batch: x[i], samples),
+            jax.tree.map(lambda x, i=batch: x[i], on_host),
             keys[batch],
             config=config,
             is_texture=is_texture,
         )
         for batch in batched_indices(len(keys))
     ]
-    return jax.tree.map(lambda *x: jnp.concatenate(x)[: len(keys)], *parts)
+    parts = jax.device_get(parts)
+    joined = jax.tree.map(lambda *x: np.concatenate(x)[: len(keys)], *parts)
+    return jax.device_put(joined)
 
 
 def vary_in_turn(

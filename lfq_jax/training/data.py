@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int32, UInt8
 
@@ -96,19 +96,19 @@ def good_samples(images: UInt8[np.ndarray, "n h w 3"], *, stride: int) -> Sample
       stride: side of a cell of the distance maps, in pixels.
     """
     n, h, w, _ = images.shape
-    pixels = jnp.asarray(images)
+    pixels = jax.device_put(images)
     maps = empty_maps((n, h // stride, w // stride), MapChannels(), np.float16)
     return Samples(
         images=pixels,
         normals=pixels,
-        masks=jnp.zeros((n, h, w), jnp.uint8),
-        distance_maps=DistanceMaps(*(jnp.asarray(field) for field in maps)),
+        masks=jax.device_put(np.zeros((n, h, w), np.uint8)),
+        distance_maps=jax.device_put(maps),
     )
 
 
 def anomalous_samples(data: Photographs, *, stride: int) -> Samples:
     """The anomalous images as samples, not compared with anything yet."""
     return good_samples(data.images, stride=stride)._replace(
-        normals=jnp.asarray(data.normals[data.sources]),
-        masks=jnp.asarray(data.masks),
+        normals=jax.device_put(data.normals[data.sources]),
+        masks=jax.device_put(data.masks),
     )

@@ -18,12 +18,16 @@ from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from lfq_jax.config import AugmentConfig, MemoryBankConfig
 from lfq_jax.memory_bank.bank import MemoryBank, build_memory_bank
-from lfq_jax.memory_bank.border_baseline import fit_border_baseline
+from lfq_jax.memory_bank.border_baseline import (
+    fit_border_baseline,
+    no_border_baseline,
+)
 from lfq_jax.memory_bank.distances import DistanceMaps, distance_maps_of, empty_maps
 from lfq_jax.memory_bank.features import FeatureExtractor, extract
 from lfq_jax.memory_bank.filter_bank import group_sizes
 from lfq_jax.memory_bank.orientation import fit_orientation_statistics
 from lfq_jax.model.lfquiad import Model
+from lfq_jax.ops.copies import copied
 from lfq_jax.ops.cores import on_all_cores
 from lfq_jax.training.augmentation import (
     batched_indices,
@@ -56,6 +60,11 @@ class Normalizer(NamedTuple):
             border_baseline=self.border_baseline, orientation=orientation
         )
 
+    def applied_to(self, others: "LeaveOneOut") -> "LeaveOneOut":
+        """The same photographs, with these values in every bank."""
+        banks = tuple(self.apply(bank) for bank in others.banks)
+        return dataclasses.replace(others, banks=banks, normalizer=self)
+
 
 @dataclass(frozen=True)
 class LeaveOneOut:
@@ -81,7 +90,7 @@ class LeaveOneOut:
             bank = self.normalizer.apply(bank)
         # Training steps donate their state. The extractor's and the normalizer's arrays
         # are used again.
-        return jax.tree.map(jnp.copy, bank)
+        return copied(bank)
 
     def measure(self, samples: Samples, sources: np.ndarray) -> Samples:
         """The samples with distance maps, from the bank that leaves their source out.
@@ -92,6 +101,8 @@ class LeaveOneOut:
         config, stride = _bank_config(self.model), self.model.config.stem
         shape = len(sources), *self.model.config.grid
         maps = empty_maps(shape, self.model.map_channels, np.float16)
+        # numpy selects without compiling a program for every shape.
+        images, normals = map(np.asarray, (samples.images, samples.normals))
         batches: list[tuple[MemoryBank, np.ndarray]] = []
         for source, bank in enumerate(self.banks):
             own = np.flatnonzero(sources == source)
@@ -99,14 +110,13 @@ class LeaveOneOut:
 
         def measure(batch: tuple[MemoryBank, np.ndarray]) -> None:
             bank, chosen = batch
-            images, normals = samples.images[chosen], samples.normals[chosen]
-            measured = _measure(bank, images, normals, config=config, stride=stride)
+            shown, clean = images[chosen], normals[chosen]
+            measured = _measure(bank, shown, clean, config=config, stride=stride)
             for field, values in zip(maps, measured, strict=True):
                 field[chosen] = values
 
         on_all_cores(measure, batches)
-        as_jax = DistanceMaps(*(jnp.asarray(field) for field in maps))
-        return samples._replace(distance_maps=as_jax)
+        return samples._replace(distance_maps=jax.device_put(maps))
 
     def held_out_variations(self, count: int, key: PRNGKeyArray) -> Samples:
         """`count` variations of the shots in turn, each measured without its shot."""
@@ -158,15 +168,17 @@ def leave_one_out(
         _bank_of(extractor, group, model, variation, seed=streams.seed)
         for group in groups
     )
-    unnormalized = LeaveOneOut(shots, model, variation, extractor, banks)
+    without = LeaveOneOut(shots, model, variation, extractor, banks)
     if not model.is_texture:
-        return unnormalized
-    normalizer = _fit_normalizer(unnormalized, streams.normalizer)
-    return dataclasses.replace(
-        unnormalized,
-        banks=tuple(normalizer.apply(bank) for bank in banks),
-        normalizer=normalizer,
+        return without
+    # Banks of one structure are compared by one compiled program.
+    changes_nothing = Normalizer(
+        no_border_baseline(*model.config.grid, model.map_channels.distances),
+        jnp.zeros(()),
+        jnp.ones(()),
     )
+    unnormalized = changes_nothing.applied_to(without)
+    return _fit_normalizer(unnormalized, streams.normalizer).applied_to(without)
 
 
 def _fit_normalizer(without: LeaveOneOut, key: PRNGKeyArray) -> Normalizer:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from datasets.files import make_folder
@@ -18,6 +17,7 @@ from lfq_jax.calibration.calibrate import thresholds_after_training
 from lfq_jax.config import ModelConfig, ScoreConfig, TrainConfig, as_json
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.scoring import Scorer
+from lfq_jax.ops.copies import copied
 from lfq_jax.training.checkpoint import Checkpoints, Progress
 from lfq_jax.training.data import Photographs
 from lfq_jax.training.data_feed import DeviceFeed, Feed, HostFeed
@@ -143,7 +143,7 @@ def train(
     state = trainer.init(streams.weights, prepared.bank, prepared.head)
     del prepared  # its training data, of which the feed has its own copy
     # A copy: the step donates its state's buffers.
-    untrained = jax.tree.map(jnp.copy, state.variables)
+    untrained = copied(state.variables)
     progress = Progress(state, untrained, np.array(-1.0), np.array(0))
     make_folder(folder)
     checkpoints = Checkpoints(
@@ -276,7 +276,7 @@ class _Loop(NamedTuple):
         metrics = validate(self.scorer, variables, self.validation).metrics
         auroc = metrics["pixel_auroc"]
         if auroc is not None and auroc > progress.best_auroc:
-            best = jax.tree.map(jnp.copy, variables)
+            best = copied(variables)
             progress = Progress(progress.state, best, np.array(auroc), np.array(step))
         return progress, {
             f"validation/{name}": value

@@ -84,16 +84,20 @@ class Trainer:
     ) -> TrainState:
         """The state before the first step."""
         variables = self.model.init(key)._replace(memory_bank=bank, logistic_head=head)
+        optimizer, averaged = self._program._init_optimizer(variables.params)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             variables=variables,
-            optimizer=self.optimizer.init(variables.params),
-            averaged=self._copy(variables.params),
+            optimizer=optimizer,
+            averaged=averaged,
         )
 
-    def _copy(self, params: Tree) -> Tree:
+    @functools.partial(jax.jit, static_argnums=0)
+    def _init_optimizer(self, params: Tree) -> tuple[Tree, Tree]:
+        """The optimizer's state, and the weights' mean if there is one."""
         # The step donates its state, so no two leaves may share a buffer.
-        return jax.tree.map(jnp.copy, params) if self.config.ema_decay else ()
+        averaged = jax.tree.map(jnp.copy, params) if self.config.ema_decay else ()
+        return self.optimizer.init(params), averaged
 
     @property
     def _step_augment(self) -> AugmentConfig:

@@ -14,7 +14,7 @@ from lfq_jax.memory_bank.features import fit_feature_extractor
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.training.augmentation import vary
 from lfq_jax.training.data import Photographs, TrainingData, anomalous_samples
-from lfq_jax.training.leave_one_out import LeaveOneOut, leave_one_out
+from lfq_jax.training.leave_one_out import LeaveOneOut, _measure, leave_one_out
 from lfq_jax.training.random_streams import random_streams
 
 CONFIG = MemoryBankConfig(levels=2, patches=200, window=1, poses=0)
@@ -149,3 +149,13 @@ def test_turned_copies_of_long_textures_are_in_the_bank():
         return float(maps.distances.mean())
 
     assert distance("always") < 0.7 * distance("never")
+
+
+def test_a_texture_is_compared_by_one_program_before_and_after_it_is_normalized():
+    shots = _photographs().normals
+    compiled = _measure._cache_size()
+    others = _others(shots, AugmentConfig(contrast=0.01), is_texture=True)
+    others.held_out_variations(8, jax.random.key(0))
+    assert others.normalizer is not None
+    assert np.any(others.normalizer.border_baseline)
+    assert _measure._cache_size() <= compiled + 1
