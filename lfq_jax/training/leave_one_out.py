@@ -24,7 +24,7 @@ from lfq_jax.memory_bank.border_baseline import (
 )
 from lfq_jax.memory_bank.distances import DistanceMaps, distance_maps_of, empty_maps
 from lfq_jax.memory_bank.features import FeatureExtractor, extract
-from lfq_jax.memory_bank.filter_bank import group_sizes
+from lfq_jax.memory_bank.map_channels import are_of_filters
 from lfq_jax.memory_bank.orientation import fit_orientation_statistics
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.ops.copies import copied
@@ -189,8 +189,8 @@ def _fit_normalizer(without: LeaveOneOut, key: PRNGKeyArray) -> Normalizer:
     # between two shots would hide what is less usual in new parts.
     config = _bank_config(without.model)
     if config.backbone is not None:
-        filters = len(group_sizes(config.filter_levels))
-        baseline = baseline.at[:, filters:].set(0.0)
+        of_filters = are_of_filters(config, is_texture=without.model.is_texture)
+        baseline = jnp.where(np.array(of_filters), baseline, 0.0)
     # A single shot does not show how the grain of another part runs.
     mean, deviation = jnp.zeros(()), jnp.full((), jnp.inf)
     fitted = [b.orientation for b in without.banks if b.orientation is not None]
