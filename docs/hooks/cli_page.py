@@ -38,6 +38,7 @@ COMMANDS = (
     "experiments.bench.datasets",
     "experiments.bench.evaluation",
     "experiments.bench.inference",
+    "experiments.bench.memory_bank",
     "experiments.bench.quantizers",
     "experiments.bench.same_bits",
     "experiments.bench.thresholds",

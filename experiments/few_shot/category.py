@@ -107,7 +107,7 @@ def _fit(settings: FewShot, config: "TrainingFreeConfig", shots: "Shots") -> Mad
         backbone=load_named(settings),
     )
     inputs = {"shots": shots.by_key}
-    return Made(trained, normals, inputs, {"fit": trained.seconds})
+    return Made(trained, normals, inputs, trained.seconds)
 
 
 def _generate_and_train(
@@ -133,7 +133,7 @@ def _generate_and_train(
         should_stop=should_stop,
     )
     training_curves(folder / "metrics.jsonl", folder / "training_curves.png")
-    seconds = {"generate": generated, "train": trained.seconds}
+    seconds = {"generate": generated} | trained.seconds
     return Made(trained, data.normals, inputs, seconds)
 
 

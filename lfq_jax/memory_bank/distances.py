@@ -101,7 +101,7 @@ def _group_lengths(squared: Float[Array, "*b f"], sizes: tuple[int, ...]) -> Arr
     return jnp.sqrt(jnp.stack([part.sum(-1) for part in parts], axis=-1))
 
 
-def _window_radii(config: MemoryBankConfig, stride: int) -> list[int]:
+def window_radii(config: MemoryBankConfig, stride: int) -> list[int]:
     """`config.window` in cells of each source, rounded up.
 
     Args:
@@ -122,7 +122,7 @@ class _Comparison:
         self.windows: list[WindowTiles | None] = [
             window_tiles(source.in_place, radius) if len(source.in_place) else None
             for source, radius in zip(
-                bank.by_source, _window_radii(config, stride), strict=True
+                bank.by_source, window_radii(config, stride), strict=True
             )
         ]
 

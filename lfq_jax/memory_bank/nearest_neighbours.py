@@ -14,8 +14,11 @@ from jaxtyping import Array, Float, Int32
 _FAR_DISTANCE = 1e30
 _FAR_FEATURE = 1e6  # of padding patches, so that they are never the nearest
 _TILE_CELLS = 8
-"""Side of a tile of cells. A larger tile compares more pairs of cells in vain. Matrix
-products of a smaller tile are less efficient."""
+"""Side of a tile of cells, where all tiles are compared at once. A larger tile compares
+more pairs of cells in vain, and smaller tiles take more memory."""
+_CPU_TILE_CELLS = 4
+"""Side of a tile on a CPU, which compares one tile after another. It divides
+`_TILE_CELLS`."""
 _LANES = 256
 _CANDIDATES = 4  # the last one always has weight 0
 TIE = 2.0**-6
@@ -135,9 +138,6 @@ class WindowTiles(NamedTuple):
     """The patches in place, with a border, so that every tile has a whole square."""
     squares: Float[Array, "t k*n f"]
     """`padded` cut into the overlapping squares, for searches of all tiles at once."""
-    outside: np.ndarray
-    """Added to the distances between a tile's cells and its square's patches. It is 0
-    within the window, and larger than any distance outside it. [p n]"""
     window: int
 
 
@@ -158,15 +158,21 @@ def window_tiles(in_place: Float[Array, "k h w f"], window: int) -> WindowTiles:
     )
     # The border must not repeat cells: each patch may count once among ties.
     padded = jnp.pad(in_place, border, constant_values=_FAR_FEATURE)
+    tops, lefts = range(0, h, tile), range(0, w, tile)
+    cut = [padded[:, i : i + side, j : j + side] for i in tops for j in lefts]
+    squares = jnp.stack(cut).reshape(len(cut), -1, f)
+    return WindowTiles(padded, squares, window)
+
+
+def _outside(tile: int, window: int) -> Float[np.ndarray, "p n"]:
+    """Added to the distances between a tile's cells and its square's patches: 0 within
+    the window, and more than any distance outside it."""
+    side = tile + 2 * window
     row, column = np.divmod(np.arange(tile * tile), tile)
     patch_row, patch_column = np.divmod(np.arange(side * side), side)
     down = np.abs(row[:, None] + window - patch_row)
     across = np.abs(column[:, None] + window - patch_column)
-    tops, lefts = range(0, h, tile), range(0, w, tile)
-    cut = [padded[:, i : i + side, j : j + side] for i in tops for j in lefts]
-    squares = jnp.stack(cut).reshape(len(cut), -1, f)
-    is_outside = (down > window) | (across > window)
-    return WindowTiles(padded, squares, np.float32(_FAR_DISTANCE) * is_outside, window)
+    return np.float32(_FAR_DISTANCE) * ((down > window) | (across > window))
 
 
 def nearest_in_window(
@@ -179,52 +185,62 @@ def nearest_in_window(
     """Squared difference of every cell from its nearest patch in the window.
 
     Feature by feature. A CPU computes tile by tile, other devices compute all tiles at
-    once. Most products of each matrix product are outside the window and not needed.
+    once. Many products of each matrix product are outside the window and not needed.
 
     Args:
       first: index of the first of the k images that are compared.
       count: number of images from `first` on. None: all k.
     """
-    h, w, f = query.shape
-    rows, columns = -(-h // _TILE_CELLS), -(-w // _TILE_CELLS)
-    cells = _cut_into_tiles(query)
+    f = query.shape[-1]
     count = len(tiles.padded) if count is None else count
-    side = _TILE_CELLS + 2 * tiles.window
 
-    def all_at_once(cells: Array, first: Array) -> Array:
+    def all_at_once(query: Array, first: Array) -> Array:
+        side = _TILE_CELLS + 2 * tiles.window
         start, size = first * side * side, count * side * side
         chosen = jax.lax.dynamic_slice_in_dim(tiles.squares, start, size, axis=1)
-        return _compare_tiles(cells, chosen, tiles.outside, count)
+        cells = _cut_into_tiles(query, _TILE_CELLS)
+        outside = _outside(_TILE_CELLS, tiles.window)
+        nearest = _compare_tiles(cells, chosen, outside, count)
+        return _joined(nearest, query, _TILE_CELLS)
 
-    def tile_by_tile(cells: Array, first: Array) -> Array:
+    def tile_by_tile(query: Array, first: Array) -> Array:
+        tile = _CPU_TILE_CELLS
+        side, outside = tile + 2 * tiles.window, _outside(tile, tiles.window)
+
         def compare(position: tuple[Array, Array, Array]) -> Array:
             cells, row, column = position
-            start = first, row * _TILE_CELLS, column * _TILE_CELLS, 0
+            start = first, row * tile, column * tile, 0
             square = jax.lax.dynamic_slice(tiles.padded, start, (count, side, side, f))
-            return _compare_tiles(cells, square.reshape(-1, f), tiles.outside, count)
+            return _compare_tiles(cells, square.reshape(-1, f), outside, count)
 
-        row, column = np.divmod(np.arange(rows * columns), columns)
-        return jax.lax.map(compare, (cells, jnp.asarray(row), jnp.asarray(column)))
+        cells = _cut_into_tiles(query, tile)
+        row, column = np.divmod(np.arange(len(cells)), -(-query.shape[1] // tile))
+        positions = cells, jnp.asarray(row), jnp.asarray(column)
+        return _joined(jax.lax.map(compare, positions), query, tile)
 
-    nearest = jax.lax.platform_dependent(
-        cells,
+    return jax.lax.platform_dependent(
+        query,
         jnp.asarray(first, jnp.int32),
         cpu=tile_by_tile,
         default=all_at_once,
     )
-    tile = _TILE_CELLS
-    nearest = nearest.reshape(rows, columns, tile, tile, f).transpose(0, 2, 1, 3, 4)
-    return nearest.reshape(rows * tile, columns * tile, f)[:h, :w]
 
 
-def _cut_into_tiles(query: Float[Array, "h w f"]) -> Float[Array, "t p f"]:
+def _cut_into_tiles(query: Float[Array, "h w f"], tile: int) -> Float[Array, "t p f"]:
     """The cells of every tile, row by row. The last tiles are filled with zeros."""
     h, w, f = query.shape
-    tile = _TILE_CELLS
     rows, columns = -(-h // tile), -(-w // tile)
     padded = jnp.pad(query, ((0, rows * tile - h), (0, columns * tile - w), (0, 0)))
     cells = padded.reshape(rows, tile, columns, tile, f).transpose(0, 2, 1, 3, 4)
     return cells.reshape(-1, tile * tile, f)
+
+
+def _joined(tiles: Float[Array, "t p f"], like: Array, tile: int) -> Array:
+    """The cells of all tiles in place, without those that filled the last tiles."""
+    h, w, f = like.shape
+    rows, columns = -(-h // tile), -(-w // tile)
+    cells = tiles.reshape(rows, columns, tile, tile, f).transpose(0, 2, 1, 3, 4)
+    return cells.reshape(rows * tile, columns * tile, f)[:h, :w]
 
 
 def _compare_tiles(
@@ -237,7 +253,7 @@ def _compare_tiles(
 
     Args:
       patches: the tile's squares of patches, from `count` images.
-      outside: see `WindowTiles`.
+      outside: see `_outside`.
     """
     squared = squared_distances(cells, patches)
     squared = squared.reshape(*squared.shape[:-1], count, -1)

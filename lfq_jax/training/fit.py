@@ -76,7 +76,7 @@ def fit(
             pixel_f1_threshold=None,
         ),
         step=0,
-        seconds=time.monotonic() - started,
+        seconds={"fit": time.monotonic() - started},
         validation_images=varied[:_EXPORTED],
     )
 

@@ -134,6 +134,7 @@ def train(
             streams=streams,
             backbone=backbone,
         )
+    prepared_at = time.monotonic()
     feed = (
         HostFeed(trainer, prepared.training, streams.steps)
         if on_host
@@ -157,6 +158,7 @@ def train(
         progress = loop.run(progress, streams.steps, folder / "metrics.jsonl", hooks)
     finally:
         checkpoints.close()
+    stepped_at = time.monotonic()
     validated = validate(scorer, progress.best, validation)
     scores = score_for_calibration(
         scorer,
@@ -167,18 +169,23 @@ def train(
         augment=config.train.augment,
         key=streams.calibration().validation_anomalies,
     )
+    thresholds = thresholds_after_training(
+        scores,
+        shots=config.parts or shots,
+        image_score=config.score.image_score,
+        pixel_f1_threshold=validated.pixel_threshold,
+    )
     return Trained(
         variables=progress.best,
         scorer=scorer,
         validation=validated.metrics,
-        thresholds=thresholds_after_training(
-            scores,
-            shots=config.parts or shots,
-            image_score=config.score.image_score,
-            pixel_f1_threshold=validated.pixel_threshold,
-        ),
+        thresholds=thresholds,
         step=int(progress.best_step),
-        seconds=time.monotonic() - started,
+        seconds={
+            "prepare": prepared_at - started,
+            "steps": stepped_at - prepared_at,
+            "calibrate": time.monotonic() - stepped_at,
+        },
         validation_images=validation.images,
     )
 

@@ -21,6 +21,8 @@ class Trained(NamedTuple):
     """From scores to decisions (paper 3.5)."""
     step: int
     """The step of the best validation. 0 for a training-free detector."""
-    seconds: float
+    seconds: dict[str, float]
+    """By stage. `prepare`: before the first step; `steps`, with their validations;
+    `calibrate`: the thresholds. A training-free detector has `fit` alone."""
     validation_images: np.ndarray
     """u8 [n h w 3]: the images that an export is checked with."""
