@@ -31,6 +31,7 @@ from agm_torch.weights.verification import (
     verified_folder,
 )
 from datasets.weights.download import download
+from datasets.weights.sizes import megabytes
 from datasets.weights.verification import hub_record
 
 
@@ -62,7 +63,7 @@ def find_checkpoint(
     path = config.directory / entry.file.name
     if not config.may_connect:
         raise FileNotFoundError(
-            f"{entry.file.name} ({_gigabytes(entry.file.size_bytes)}) is not on this "
+            f"{entry.file.name} ({megabytes(entry.file.size_bytes)}) is not on this "
             f"machine and connections are forbidden: fetch {entry.address} and put it "
             f"at {path}, or name a file; {WITHOUT_WEIGHTS}"
         )
@@ -200,7 +201,3 @@ def _holds(folder: Path, entry: HubModel) -> bool:
 def _torch_hub() -> Path | None:
     cache = torch_cache_folder()
     return cache and cache / "hub" / "checkpoints"
-
-
-def _gigabytes(size_bytes: int | None) -> str:
-    return "size not known" if size_bytes is None else f"{size_bytes / 1e9:.1f} GB"

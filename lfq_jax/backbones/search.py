@@ -226,8 +226,10 @@ def _missing(entry: Published, places: Places, reason: str) -> FileNotFoundError
 
 def described_size(entry: Published) -> str:
     """Name and size of the preferred source's file."""
+    from datasets.weights.sizes import megabytes
+
     source = entry.sources[0]
-    return f"{source.name}, {source.size_bytes / 1e6:.1f} MB"
+    return f"{source.name}, {megabytes(source.size_bytes)}"
 
 
 def how_to_get(entry: Published, places: Places) -> str:

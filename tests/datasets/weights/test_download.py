@@ -1,6 +1,8 @@
 """Downloads resume, are verified, and refuse a wrong byte."""
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,6 +39,15 @@ def test_too_little_disk_space_is_refused_before_the_first_byte(
     with pytest.raises(OSError, match=r"GB free, model.pth needs 1000000000\.0 GB"):
         download(server[0], tmp_path / "model.pth", size_bytes=10**18)
     assert server[1].requests == []
+
+
+def test_small_numbers_of_bytes_are_told_in_megabytes(
+    server, tmp_path: Path, monkeypatch
+) -> None:
+    space = SimpleNamespace(free=1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: space)
+    with pytest.raises(OSError, match=r"1\.0 MB free, m\.pth needs 46\.8 MB more"):
+        download(server[0], tmp_path / "m.pth", size_bytes=46_830_571)
 
 
 def test_an_unreachable_address_is_one_clear_line(tmp_path: Path) -> None:
