@@ -55,3 +55,18 @@ def test_a_page_uses_todays_names(page: Path):
     if page == DOCS / "lab_notes" / "index.md":  # it explains the old ones
         return
     assert not OLD_NAMES.search(page.read_text())
+
+
+_STEP = re.compile(r"(\d+\.|[-*]) ")
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda p: str(p.relative_to(PROJECT)))
+def test_no_list_continues_a_list_of_another_kind(page: Path):
+    """Python-Markdown would number the bullets, or take the numbers away."""
+    before = ""
+    for line in filter(None, _without_code(page.read_text()).splitlines()):
+        now = _STEP.match(line)
+        kind = now[1][-1] if now else ""
+        assert not (before and kind and kind != before), line
+        if not line.startswith(" "):
+            before = kind
