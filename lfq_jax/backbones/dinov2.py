@@ -15,14 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lfq_jax.backbones.backbone import DEVIATION, MEAN, Stage
+from lfq_jax.backbones.backbone import DEVIATION, MEAN
 from lfq_jax.backbones.transformer import (
     HEAD,
-    UPPER_HALF,
+    Transformer,
     block_maps,
     grid_of,
     patches_of,
-    stages_of,
 )
 from lfq_jax.backbones.weights_file import Tensors, imagenet_input
 
@@ -50,7 +49,7 @@ _QKV = tuple(f"attention.attention.{part}" for part in ("query", "key", "value")
 
 
 @dataclass(frozen=True)
-class VisionTransformer:
+class VisionTransformer(Transformer):
     """Patches, a class token, registers, and attention blocks with layer scale.
 
     An image whose sides are not multiples of 14 is resized to the nearest multiples.
@@ -72,18 +71,6 @@ class VisionTransformer:
         fallback = f"dinov2_width{self.width}_blocks{self.blocks}"
         name = _NAMES.get((self.width, self.blocks), fallback)
         return f"{name}_reg" if self.registers else name
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        return stages_of(self.blocks, self.patch_px, self.width)
-
-    @property
-    def default_stages(self) -> tuple[str, ...]:
-        return (UPPER_HALF,)
-
-    @property
-    def detector_stages(self) -> tuple[str, ...]:
-        return (UPPER_HALF,)
 
     def maps(
         self, arrays: Mapping[str, Array], images: Float[Array, "b H W 3"]

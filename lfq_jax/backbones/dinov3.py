@@ -12,15 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lfq_jax.backbones.backbone import DEVIATION, MEAN, Stage
+from lfq_jax.backbones.backbone import DEVIATION, MEAN
 from lfq_jax.backbones.transformer import (
     HEAD,
-    UPPER_HALF,
     Rotate,
+    Transformer,
     block_maps,
     grid_of,
     patches_of,
-    stages_of,
 )
 from lfq_jax.backbones.weights_file import Tensors, imagenet_input
 
@@ -38,7 +37,7 @@ multiples of the width."""
 
 
 @dataclass(frozen=True)
-class RotaryTransformer:
+class RotaryTransformer(Transformer):
     """Patches, a class token, registers, and attention with rotary positions.
 
     An image whose sides are not multiples of 16 is resized to the nearest multiples.
@@ -55,18 +54,6 @@ class RotaryTransformer:
     def name(self) -> str:
         fallback = f"dinov3_width{self.width}_blocks{self.blocks}"
         return _NAMES.get((self.width, self.blocks), fallback)
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        return stages_of(self.blocks, self.patch_px, self.width)
-
-    @property
-    def default_stages(self) -> tuple[str, ...]:
-        return (UPPER_HALF,)
-
-    @property
-    def detector_stages(self) -> tuple[str, ...]:
-        return (UPPER_HALF,)
 
     def maps(
         self, arrays: Mapping[str, Array], images: Float[Array, "b H W 3"]

@@ -17,11 +17,27 @@ of the depth, the upper half is never worse than a fixed number of last blocks."
 Rotate = Callable[[Float[Array, "b n heads c"]], Float[Array, "b n heads c"]]
 
 
-def stages_of(blocks: int, patch_px: int, width: int) -> tuple[Stage, ...]:
-    """Each block's output, the last one after the final norm, and `UPPER_HALF`."""
-    names = [f"block{number}" for number in range(1, blocks + 1)]
-    names += ["norm", UPPER_HALF]
-    return tuple(Stage(name, patch_px, width) for name in names)
+class Transformer:
+    """The stages of a network of patches, whose fields the subclasses declare."""
+
+    width: int
+    blocks: int
+    patch_px: int
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Each block's output, the last one after the final norm, and `UPPER_HALF`."""
+        names = [f"block{number}" for number in range(1, self.blocks + 1)]
+        names += ["norm", UPPER_HALF]
+        return tuple(Stage(name, self.patch_px, self.width) for name in names)
+
+    @property
+    def default_stages(self) -> tuple[str, ...]:
+        return (UPPER_HALF,)
+
+    @property
+    def detector_stages(self) -> tuple[str, ...]:
+        return (UPPER_HALF,)
 
 
 def grid_of(images: Float[Array, "b H W 3"], patch_px: int) -> tuple[int, int]:
@@ -53,7 +69,7 @@ def block_maps(
     epsilon: float,
     rotate: Rotate | None = None,
 ) -> Iterator[Float[Array, "b h w c"]]:
-    """The map of every stage of `stages_of`, in order.
+    """The map of every stage of `Transformer.stages`, in order.
 
     Args:
       tokens: class token and registers, if any, then the patches.
