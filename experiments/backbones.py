@@ -11,6 +11,7 @@ from typing import Annotated
 
 import tyro
 
+from datasets.weights.sizes import file_size
 from experiments.run.backbone_weights import forbid_connections, places
 from experiments.run.command_line import read_command_line
 from lfq_jax.backbones.published import (
@@ -99,7 +100,7 @@ def _described(entry: Published) -> str:
 def _origin(source: Source) -> str:
     gated = isinstance(source, HubRepository) and source.is_gated
     return (
-        f"{source.address}: {source.size_bytes / 1e6:.1f} MB, sha256 "
+        f"{source.address}: {file_size(source.size_bytes)}, sha256 "
         f"{source.sha256 or 'as the hub recorded it'}"
         f"{', gated: an account must accept its licence' if gated else ''}"
     )

@@ -31,7 +31,7 @@ from agm_torch.weights.verification import (
     verified_folder,
 )
 from datasets.weights.download import download
-from datasets.weights.sizes import megabytes
+from datasets.weights.sizes import file_size
 from datasets.weights.verification import hub_record
 
 
@@ -63,7 +63,7 @@ def find_checkpoint(
     path = config.directory / entry.file.name
     if not config.may_connect:
         raise FileNotFoundError(
-            f"{entry.file.name} ({megabytes(entry.file.size_bytes)}) is not on this "
+            f"{entry.file.name} ({file_size(entry.file.size_bytes)}) is not on this "
             f"machine and connections are forbidden: fetch {entry.address} and put it "
             f"at {path}, or name a file; {WITHOUT_WEIGHTS}"
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 from datasets.files import make_folder, writing
 from datasets.lock import locked_file
 from datasets.progress import Bar, is_terminal
-from datasets.weights.sizes import megabytes
+from datasets.weights.sizes import file_size
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +96,8 @@ def require_space(folder: Path, size_bytes: int, *, what: str) -> None:
     free = shutil.disk_usage(existing).free
     if size_bytes > free:
         raise OSError(
-            f"{folder} has {megabytes(free)} free, {what} needs "
-            f"{megabytes(size_bytes)} more"
+            f"{folder} has {file_size(free)} free, {what} needs "
+            f"{file_size(size_bytes)} more"
         )
 
 

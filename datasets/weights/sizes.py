@@ -1,7 +1,7 @@
 """Sizes of files in messages."""
 
 
-def megabytes(size_bytes: int | None) -> str:
+def file_size(size_bytes: int | None) -> str:
     """`46.8 MB`, or `1.2 GB` from a gigabyte on; None is a size that is not known."""
     if size_bytes is None:
         return "size not known"

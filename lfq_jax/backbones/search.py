@@ -226,10 +226,10 @@ def _missing(entry: Published, places: Places, reason: str) -> FileNotFoundError
 
 def described_size(entry: Published) -> str:
     """Name and size of the preferred source's file."""
-    from datasets.weights.sizes import megabytes
+    from datasets.weights.sizes import file_size
 
     source = entry.sources[0]
-    return f"{source.name}, {megabytes(source.size_bytes)}"
+    return f"{source.name}, {file_size(source.size_bytes)}"
 
 
 def how_to_get(entry: Published, places: Places) -> str:

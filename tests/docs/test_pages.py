@@ -9,6 +9,7 @@ from tests.docs.pages import DOCS, PROJECT, pages
 
 GENERATED = DOCS / "reference" / "cli.md"
 OLD_NAMES = re.compile(r"`--encoder|--model\.reference|reader-share|score-share\b")
+LIST_ITEM = re.compile(r"(\d+\.|[-*]) ")
 
 
 def _without_code(text: str) -> str:
@@ -57,15 +58,12 @@ def test_a_page_uses_todays_names(page: Path):
     assert not OLD_NAMES.search(page.read_text())
 
 
-_STEP = re.compile(r"(\d+\.|[-*]) ")
-
-
 @pytest.mark.parametrize("page", pages(), ids=lambda p: str(p.relative_to(PROJECT)))
 def test_no_list_continues_a_list_of_another_kind(page: Path):
     """Python-Markdown would number the bullets, or take the numbers away."""
     before = ""
     for line in filter(None, _without_code(page.read_text()).splitlines()):
-        now = _STEP.match(line)
+        now = LIST_ITEM.match(line)
         kind = now[1][-1] if now else ""
         assert not (before and kind and kind != before), line
         if not line.startswith(" "):
