@@ -11,7 +11,6 @@ from typing import Annotated
 
 import tyro
 
-from datasets.weights.sizes import file_size
 from experiments.run.backbone_weights import forbid_connections, places
 from experiments.run.command_line import read_command_line
 from lfq_jax.backbones.published import (
@@ -98,6 +97,8 @@ def _described(entry: Published) -> str:
 
 
 def _origin(source: Source) -> str:
+    from datasets.weights.sizes import file_size
+
     gated = isinstance(source, HubRepository) and source.is_gated
     return (
         f"{source.address}: {file_size(source.size_bytes)}, sha256 "
