@@ -106,6 +106,7 @@ def _searches(
 
     names = ["filter bank"] if config.filter_levels else []
     names += list(config.backbone.stages) if config.backbone else []
+    names += ["deepest stage, not averaged"] if config.compares_deepest else []
     parts: dict[str, tuple[Callable[..., Any], tuple]] = {}
     radii = window_radii(config, stride)
     for name, radius, source, query in zip(

@@ -88,11 +88,20 @@ class MemoryBankConfig:
     """Weight in [0, 1] of the logistic head in the log-odds that the image score is
     computed from. The discriminator outlines an anomaly better, but its false alarms
     on good parts cost more."""
+    deepest_weight: float = 1 / 3
+    """With a backbone: change of the image score, in log-odds, for each standard
+    deviation of varied good shots by which an image's farthest patches are farther than
+    theirs, by the deepest stage. 0: off."""
 
     @property
     def filter_levels(self) -> int:
         """Octaves of the filter bank that are compared; 0: none."""
         return self.levels if self.backbone is None else self.levels_beside_backbone
+
+    @property
+    def compares_deepest(self) -> bool:
+        """Whether the deepest stage, not averaged, is compared for the image score."""
+        return self.backbone is not None and self.deepest_weight > 0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -105,6 +114,7 @@ class MemoryBankConfig:
             ("orientation_weight", 0, 8),
             ("head_weight", 0, 1),
             ("score_head_weight", 0, 1),
+            ("deepest_weight", 0, 8),
         ):
             value = getattr(self, name)
             check(low <= value <= high, name, value, f"in [{low}, {high}]")

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from lfq_jax.config import MemoryBankConfig
+from lfq_jax.memory_bank.deepest import DeepestStatistics
 from lfq_jax.memory_bank.features import FeatureExtractor, extract_from_images
 from lfq_jax.memory_bank.map_channels import map_channels
 from lfq_jax.memory_bank.orientation import Orientation, fit_orientation
@@ -37,7 +38,8 @@ class MemoryBank(NamedTuple):
     extractor: FeatureExtractor
     filters: FeatureBank | None
     stages: tuple[FeatureBank, ...] = ()
-    """One bank for each stage of the backbone."""
+    """One bank for each stage of the backbone, and one more for the deepest stage, not
+    averaged, where it is compared."""
     poses: Poses | None = None
     """The rotated shots, where images are compared in other poses as well."""
     orientation: Orientation | None = None
@@ -45,6 +47,9 @@ class MemoryBank(NamedTuple):
     border_baseline: Float[Array, "r c"] | None = None
     """Additional distance that good parts have near the image's border, by distance
     from the border in cells. The last row is 0 and applies to all deeper cells."""
+    deepest: DeepestStatistics | None = None
+    """With a backbone: how far good parts are by the deepest stage. Fitted to what the
+    banks of fewer shots compare, which have none."""
 
     @property
     def by_source(self) -> tuple[FeatureBank, ...]:

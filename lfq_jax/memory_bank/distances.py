@@ -16,7 +16,7 @@ from lfq_jax.memory_bank.features import (
     PatchFeatures,
     extract,
     group_sizes_by_source,
-    stages_of,
+    stages_compared,
 )
 from lfq_jax.memory_bank.map_channels import MapChannels
 from lfq_jax.memory_bank.nearest_neighbours import (
@@ -48,6 +48,9 @@ class DistanceMaps(NamedTuple):
     """The image's features that the decoder is to reconstruct."""
     clean_features: Shaped[Array, "*b gh gw g"]
     """`features` of the image without its anomaly. Only for training images."""
+    deepest: Shaped[Array, "*b gh gw e"]
+    """With a backbone: distance from the nearest patch anywhere by the deepest stage,
+    not averaged over its cells. For the image score alone."""
 
 
 def empty_maps(
@@ -79,7 +82,7 @@ def distance_maps_of(
 
     def of_image(pair: tuple[Array, PatchFeatures]) -> DistanceMaps:
         image, features = pair
-        distances = comparison(image, features.by_source)
+        distances, deepest = comparison(image, features.by_source)
         if bank.border_baseline is not None:
             last = len(bank.border_baseline) - 1
             depth = cells_from_border(*distances.shape[:2]).clip(max=last)
@@ -90,7 +93,13 @@ def distance_maps_of(
             deviation = orientation_deviation(bank.orientation, image, grid)
             orientation = deviation[..., None]
         targets = features.reconstruction_targets
-        return DistanceMaps(distances, orientation, targets, targets[..., :0])
+        return DistanceMaps(
+            distances=distances,
+            orientation=orientation,
+            features=targets,
+            clean_features=targets[..., :0],
+            deepest=deepest,
+        )
 
     return jax.lax.map(of_image, (images, features))
 
@@ -108,8 +117,7 @@ def window_radii(config: MemoryBankConfig, stride: int) -> list[int]:
       stride: side of the cells that `config.window` is counted in.
     """
     strides = [stride] if config.filter_levels else []
-    if config.backbone is not None:
-        strides += [stage.stride for stage in stages_of(config.backbone)]
+    strides += [stage.stride for stage in stages_compared(config)]
     return [math.ceil(config.window * stride / each) for each in strides]
 
 
@@ -128,8 +136,9 @@ class _Comparison:
 
     def __call__(
         self, image: Float[Array, "H W 3"], queries: tuple[Float[Array, "_ _ _"], ...]
-    ) -> Float[Array, "h w c"]:
-        distances = [
+    ) -> tuple[Float[Array, "h w c"], Float[Array, "h w e"]]:
+        """`distances` and `deepest` of `DistanceMaps`, without border baseline."""
+        anywhere = [
             _group_lengths(nearest_anywhere(query, source.anywhere), sizes)
             for query, source, sizes in zip(
                 queries, self.bank.by_source, self.sizes, strict=True
@@ -139,12 +148,15 @@ class _Comparison:
         in_window = self._in_window(queries)
         if self.bank.poses is not None:
             in_window = self._in_other_poses(in_window, image, queries)
-        distances += in_window
         grid = image.shape[0] // self.stride, image.shape[1] // self.stride
         resized = [
-            jax.image.resize(x, (*grid, x.shape[-1]), "bilinear") for x in distances
+            jax.image.resize(x, (*grid, x.shape[-1]), "bilinear")
+            for x in (*anywhere, *in_window)
         ]
-        return jnp.log1p(jnp.concatenate(resized, axis=-1))
+        deepest = resized[0][..., :0]
+        if self.config.compares_deepest:
+            deepest = resized.pop(len(anywhere) - 1)
+        return jnp.log1p(jnp.concatenate(resized, axis=-1)), deepest
 
     def _in_window(
         self, queries: Sequence[Array], shot: Array | None = None

@@ -1,7 +1,8 @@
 """Features of every cell of an image, from the filter bank and from a backbone.
 
 The fixed filter bank is one source, unless a backbone replaces it. Each stage of a
-backbone is one more source, on a grid of its own.
+backbone is one more source, on a grid of its own. The last source is the deepest stage
+again, not averaged over its cells.
 """
 
 import functools
@@ -41,7 +42,8 @@ class PatchFeatures(NamedTuple):
 
     by_source: tuple[Float[Array, "b _ _ _"], ...]
     """Features to compare: the filter bank's on the grid of cells, if they are
-    compared, then each stage's on its own grid."""
+    compared, then each stage's on its own grid, and the deepest stage's again, not
+    averaged, if it is compared."""
     reconstruction_targets: Float[Array, "b h w r"]
     """Features that the decoder is to reconstruct, on the grid of cells. r = 0 without
     a backbone."""
@@ -51,15 +53,21 @@ def group_sizes_by_source(config: MemoryBankConfig) -> tuple[tuple[int, ...], ..
     """Number of projected features in each group, for each source."""
     levels = config.filter_levels
     sources = (group_sizes(levels),) if levels else ()
-    if config.backbone is None:
-        return sources
-    return sources + tuple((stage.channels,) for stage in stages_of(config.backbone))
+    return sources + tuple((stage.channels,) for stage in stages_compared(config))
 
 
 def stages_of(config: BackboneConfig) -> tuple[Stage, ...]:
-    """The stages of the backbone that are compared."""
+    """The stages of the backbone whose features are used."""
     stages = {stage.name: stage for stage in network_from_text(config.network).stages}
     return tuple(stages[name] for name in config.stages)
+
+
+def stages_compared(config: MemoryBankConfig) -> tuple[Stage, ...]:
+    """The backbone's stage of each source that is one: the deepest may come twice."""
+    if config.backbone is None:
+        return ()
+    stages = stages_of(config.backbone)
+    return stages + stages[-1:] if config.compares_deepest else stages
 
 
 def reconstructed_sizes(config: MemoryBankConfig | None) -> tuple[int, ...]:
@@ -98,23 +106,36 @@ def extract(
         return PatchFeatures(filters, nothing)
     if extractor.backbone is None:
         raise ValueError("a memory bank with a backbone needs the backbone's weights")
-    stages = _stage_features(extractor.backbone, images, config.backbone)
+    maps = _stage_maps(extractor.backbone, images, config.backbone)
+    stages = [_of_one_length(_mean_3x3(x)) for x in maps]
+    deepest = [_of_one_length(maps[-1])] if config.compares_deepest else []
+    sources = *filters, *stages, *deepest
     if extractor.targets is None:
-        return PatchFeatures((*filters, *stages), nothing)
-    targets = extractor.targets(_on_grid(stages, grid))
-    return PatchFeatures((*filters, *stages), targets)
+        return PatchFeatures(sources, nothing)
+    return PatchFeatures(sources, extractor.targets(_on_grid(stages, grid)))
+
+
+def _stage_maps(
+    weights: dict[str, Array], images: Float[Array, "b H W 3"], config: BackboneConfig
+) -> list[Float[Array, "b _ _ _"]]:
+    """The maps of the stages, as the network computes them."""
+    backbone = Backbone(weights, network_from_text(config.network))
+    return list(backbone.features(images, config.stages))
 
 
 def _stage_features(
     weights: dict[str, Array], images: Float[Array, "b H W 3"], config: BackboneConfig
 ) -> list[Float[Array, "b _ _ _"]]:
     """Each stage's features, averaged over 3 x 3 of its cells (the locally aware
-    features of Roth et al. 2022) and scaled to one length in every cell. A network
-    without batch norms responds more strongly where the image is bright."""
-    backbone = Backbone(weights, network_from_text(config.network))
-    pooled = [_mean_3x3(x) for x in backbone.features(images, config.stages)]
-    lengths = [jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-6 for x in pooled]
-    return [_LENGTH * x / n for x, n in zip(pooled, lengths, strict=True)]
+    features of Roth et al. 2022)."""
+    maps = _stage_maps(weights, images, config)
+    return [_of_one_length(_mean_3x3(x)) for x in maps]
+
+
+def _of_one_length(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    """The features scaled to one length in every cell. A network without batch norms
+    responds more strongly where the image is bright."""
+    return _LENGTH * x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-6)
 
 
 def _mean_3x3(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:

@@ -14,6 +14,7 @@ class MapChannels(NamedTuple):
     orientation: int = 0
     features: int = 0
     clean_features: int = 0
+    deepest: int = 0
 
 
 def map_channels(config: MemoryBankConfig | None, *, is_texture: bool) -> MapChannels:
@@ -30,6 +31,7 @@ def map_channels(config: MemoryBankConfig | None, *, is_texture: bool) -> MapCha
         orientation=int(is_texture and config.orientation_weight > 0),
         features=targets,
         clean_features=targets,
+        deepest=int(config.compares_deepest),
     )
 
 
@@ -42,10 +44,13 @@ def are_of_filters(config: MemoryBankConfig, *, is_texture: bool) -> list[bool]:
 def _sources_of_distances(config: MemoryBankConfig, *, is_texture: bool) -> list[int]:
     """Index of the source of each channel of the distances.
 
-    From anywhere come first, and then those in the window.
+    From anywhere come first, and then those in the window. The deepest stage, not
+    averaged, has a field of its own.
     """
     groups = [len(sizes) for sizes in group_sizes_by_source(config)]
     found = searches(config, is_texture=is_texture)
+    if config.compares_deepest:
+        found = found[:-1]
     anywhere = [[i] * groups[i] for i, each in enumerate(found) if each.anywhere]
     in_window = [[i] * groups[i] for i, each in enumerate(found) if each.in_window]
     return [source for sources in anywhere + in_window for source in sources]

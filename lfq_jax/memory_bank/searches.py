@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from lfq_jax.config import MemoryBankConfig
-from lfq_jax.memory_bank.features import stages_of
+from lfq_jax.memory_bank.features import stages_compared
 
 FINE_STRIDE = 4
 """A backbone's stage of at most this stride is fine. It tells small parts apart by
@@ -22,7 +22,8 @@ class Search(NamedTuple):
 
 
 def searches(config: MemoryBankConfig, *, is_texture: bool) -> tuple[Search, ...]:
-    """The search of each source: the filter bank if it is compared, then the stages.
+    """The search of each source: the filter bank if it is compared, then the stages,
+    and the deepest again if it is compared for the image score.
 
     A texture has no places, so it is searched anywhere. Of an object, without a
     backbone, every source is searched in both ways. With a backbone, fine features are
@@ -39,8 +40,10 @@ def searches(config: MemoryBankConfig, *, is_texture: bool) -> tuple[Search, ...
     )
     fine = Search(anywhere=False, in_window=has_window)
     coarse = Search(anywhere=True, in_window=False, rotated=not is_texture)
-    found = (filters,) if config.filter_levels else ()
-    stages = stages_of(config.backbone)
-    return found + tuple(
-        fine if stage.stride <= FINE_STRIDE else coarse for stage in stages
-    )
+    by_stage = [
+        fine if stage.stride <= FINE_STRIDE else coarse
+        for stage in stages_compared(config)
+    ]
+    if config.compares_deepest:
+        by_stage[-1] = coarse
+    return (filters, *by_stage) if config.filter_levels else tuple(by_stage)

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from lfq_jax import quantizers
 from lfq_jax.config import ModelConfig
+from lfq_jax.memory_bank.deepest import deepest_odds_factors
 from lfq_jax.memory_bank.distances import DistanceMaps, distance_maps_of, empty_maps
 from lfq_jax.memory_bank.features import reconstructed_sizes
 from lfq_jax.memory_bank.logistic_head import head_log_odds
@@ -173,12 +174,24 @@ class Model:
         distance_maps: DistanceMaps | None = None,
     ) -> AnomalyMaps:
         """What images are scored by; see `apply`."""
-        outputs, _ = self.apply(variables, images, distance_maps, training=False)
+        compared = self._distance_maps(variables, images, distance_maps)
+        outputs, _ = self.apply(variables, images, compared, training=False)
         return AnomalyMaps(
             maps=outputs.probability,
             score_maps=outputs.score_probability,
             reconstructions=outputs.reconstruction,
+            odds_factors=self._odds_factors(variables, compared),
         )
+
+    def _odds_factors(
+        self, variables: Variables, maps: DistanceMaps
+    ) -> Float[Array, "b gh gw"] | None:
+        """`odds_factors` of `AnomalyMaps`, from the deepest stage's distances."""
+        config, bank = self.config.memory_bank, variables.memory_bank
+        if config is None or bank is None or bank.deepest is None:
+            return None
+        distances = maps.deepest[..., 0]
+        return deepest_odds_factors(distances, bank.deepest, config.deepest_weight)
 
     def _distance_maps(
         self, variables: Variables, image: Array, known: DistanceMaps | None

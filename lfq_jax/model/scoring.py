@@ -58,37 +58,46 @@ def image_scores(
     Args:
       inside: pixels that count, in a rectangle. None: all pixels.
     """
-    flat = maps.reshape(maps.shape[0], -1)
-    k = max(1, round(config.top_k_share * flat.shape[1]))
+    smoothed = smooth(maps, config.max_sigma, inside)
+    number: Array | int = maps.shape[1] * maps.shape[2]
     if inside is not None:
-        return _scores_inside(maps, config, inside, k)
+        maps, smoothed = (jnp.where(inside, x, 0.0) for x in (maps, smoothed))
+        number = inside.sum((1, 2))
     return {
-        "mean": flat.mean(1),
-        "max": flat.max(1),
-        "top_k_mean": jax.lax.top_k(flat, k)[0].mean(1),
-        "smoothed_max": smooth(maps, config.max_sigma).max((1, 2)),
-    }
-
-
-def _scores_inside(
-    maps: Float[Array, "b h w"],
-    config: ScoreConfig,
-    inside: Bool[Array, "b h w"],
-    most: int,
-) -> dict[ImageScore, Float[Array, "b"]]:
-    """As `image_scores`, of a part of the pixels: `most` of them count at most."""
-    counted = jnp.where(inside, maps, 0.0)
-    flat, number = counted.reshape(len(maps), -1), inside.sum((1, 2))
-    k = jnp.maximum(1, jnp.round(config.top_k_share * number))
-    largest = jax.lax.top_k(flat, most)[0]
-    is_taken = jnp.arange(most) < k[:, None]
-    smoothed = jnp.where(inside, smooth(maps, config.max_sigma, inside), 0.0)
-    return {
-        "mean": flat.sum(1) / number,
-        "max": flat.max(1),
-        "top_k_mean": jnp.where(is_taken, largest, 0.0).sum(1) / k,
+        "mean": maps.sum((1, 2)) / number,
+        "max": maps.max((1, 2)),
+        "top_k_mean": top_mean(maps, config.top_k_share, inside),
         "smoothed_max": smoothed.max((1, 2)),
     }
+
+
+def top_mean(
+    values: Float[Array, "b h w"],
+    share: float,
+    inside: Bool[Array, "b h w"] | None = None,
+) -> Float[Array, "b"]:
+    """Mean of the largest values of each map, at least one.
+
+    Args:
+      share: of the values that count, in (0, 1].
+      inside: values that count. None: all.
+    """
+    flat = values.reshape(values.shape[0], -1)
+    most = max(1, round(share * flat.shape[1]))
+    if inside is None:
+        return jax.lax.top_k(flat, most)[0].mean(1)
+    counts = inside.reshape(flat.shape)
+    largest = jax.lax.top_k(jnp.where(counts, flat, 0.0), most)[0]
+    k = jnp.maximum(1, jnp.round(share * counts.sum(1)))
+    return jnp.where(jnp.arange(most) < k[:, None], largest, 0.0).sum(1) / k
+
+
+def multiply_odds(
+    scores: Float[Array, "b"], factors: Float[Array, "b"]
+) -> Float[Array, "b"]:
+    """Scores in [0, 1] whose odds, s / (1 - s), are multiplied by positive factors."""
+    odds = scores * factors
+    return odds / (odds + (1.0 - scores))
 
 
 @runtime_checkable
@@ -151,8 +160,22 @@ class Scorer:
         reconstructions = found.reconstructions
         if reconstructions is not None:
             reconstructions = jnp.clip(reconstructions, 0.0, 1.0)
-        return Scored(
-            maps=maps,
-            scores=image_scores(found.score_maps, self.config, inside),
-            reconstructions=reconstructions,
-        )
+        scores = image_scores(found.score_maps, self.config, inside)
+        if found.odds_factors is not None:
+            factors = top_mean(
+                found.odds_factors,
+                self.config.top_k_share,
+                None if inside is None else _of_cells(inside, found.odds_factors.shape),
+            )
+            scores = {
+                name: multiply_odds(score, factors) for name, score in scores.items()
+            }
+        return Scored(maps=maps, scores=scores, reconstructions=reconstructions)
+
+
+def _of_cells(
+    inside: Bool[Array, "b h w"], shape: tuple[int, ...]
+) -> Bool[Array, "b gh gw"]:
+    """Whether the centre of each cell is inside."""
+    rows, columns = (inside.shape[i] // shape[i] for i in (1, 2))
+    return inside[:, rows // 2 :: rows, columns // 2 :: columns]

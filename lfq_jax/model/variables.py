@@ -63,6 +63,9 @@ class AnomalyMaps(NamedTuple):
     """What the image score is computed from, in [0, 1]."""
     reconstructions: Float[Array, "b h w 3"] | None = None
     """Output of the decoder. None for a model without decoder."""
+    odds_factors: Float[Array, "b gh gw"] | None = None
+    """By how much each cell would multiply the odds of the image score. Their mean over
+    the largest does. None: the score follows from the map alone."""
 
 
 def parameter_count(params: Tree) -> int:

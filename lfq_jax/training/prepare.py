@@ -13,6 +13,7 @@ import numpy as np
 from lfq_jax.backbones import Backbone
 from lfq_jax.config import TrainConfig
 from lfq_jax.memory_bank.bank import MemoryBank
+from lfq_jax.memory_bank.deepest import fit_deepest_statistics
 from lfq_jax.memory_bank.features import fit_feature_extractor
 from lfq_jax.memory_bank.logistic_head import (
     CONTRAST,
@@ -89,6 +90,9 @@ def prepare(
         others.held_out_variations(len(held_out.images), streams.validation_good),
     )
     bank = others.full_bank(streams.seed)
+    if bank_config.compares_deepest:
+        deepest = np.asarray(training.good.distance_maps.deepest[..., 0])
+        bank = bank._replace(deepest=fit_deepest_statistics(deepest))
     return Prepared(bank, head, training, validation, others)
 
 

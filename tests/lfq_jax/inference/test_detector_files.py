@@ -99,6 +99,14 @@ def test_detectors_of_schema_10_are_read_unless_they_have_a_backbone(tmp_path):
     assert refusal.endswith("train the run again") and "\n" not in refusal
 
 
+def test_detectors_of_schema_12_do_not_compare_the_deepest_stage(tmp_path):
+    folder = write_run(tmp_path / "run", "plate") / "plate" / "detector"
+    content = json.loads((folder / CONFIG).read_text()) | {"schema_version": 12}
+    del content["model"]["memory_bank"]["deepest_weight"]
+    _write_config(folder, content)
+    assert read_detector(folder).model.memory_bank.deepest_weight == 0
+
+
 def test_heads_of_schema_11_subtract_half_of_all_log_odds_in_the_surround(tmp_path):
     folder = write_run(tmp_path / "run", "plate") / "plate" / "detector"
     head = read_detector(folder).variables.logistic_head

@@ -19,6 +19,7 @@ from lfq_jax.config import (
     LossConfig,
     MemoryBankConfig,
     ModelConfig,
+    ScoreConfig,
     TrainConfig,
 )
 from lfq_jax.memory_bank.bank import build_memory_bank
@@ -32,6 +33,7 @@ from lfq_jax.memory_bank.filter_bank import group_sizes
 from lfq_jax.memory_bank.map_channels import map_channels
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.residuals import feature_residual
+from lfq_jax.model.scoring import Scorer
 from lfq_jax.training.data import Photographs
 from lfq_jax.training.prepare import Prepared, prepare
 from lfq_jax.training.random_streams import random_streams
@@ -80,17 +82,21 @@ def test_the_filter_bank_and_each_stage_are_compared_separately(weights):
         poses=0,
         backbone=BackboneConfig(weights, text, ("fire3", "fire5"), reconstructed=2),
     )
-    assert group_sizes_by_source(config)[1:] == ((128,), (256,))
+    # the stages, and the deepest again
+    assert group_sizes_by_source(config)[1:] == ((128,), (256,), (256,))
     rng = np.random.default_rng(1)
     shots = rng.integers(90, 150, (2, 64, 64, 3), np.uint8)
     extractor = fit_feature_extractor(shots, config, stride=4, backbone=backbone)
     unit = jnp.asarray(shots) / 255.0
-    (filters, fine, coarse), targets = compiled_extract(
+    (filters, fine, coarse, deepest), targets = compiled_extract(
         extractor, unit, config=config, stride=4
     )
     assert fine.shape == (2, 15, 15, 128)
     assert coarse.shape == (2, 7, 7, 256)
-    for stage in (fine, coarse):
+    assert deepest.shape == coarse.shape
+    smoothness = [np.abs(np.diff(x, axis=1)).mean() for x in (coarse, deepest)]
+    assert smoothness[0] < 0.7 * smoothness[1]  # only one is averaged over cells
+    for stage in (fine, coarse, deepest):
         lengths = np.linalg.norm(stage, axis=-1)
         np.testing.assert_allclose(lengths, lengths[0, 0, 0], rtol=1e-3)
     # The widest of every stage's components have variance 1 in all, over the shots.
@@ -106,6 +112,9 @@ def test_the_filter_bank_and_each_stage_are_compared_separately(weights):
         assert maps.distances.shape[-1] == channels.distances
         assert maps.orientation.shape[-1] == is_texture
         assert maps.features.shape[-1] == 4
+        assert maps.deepest.shape[-1] == 1
+        if is_texture:  # all patches are in the bank, upright
+            assert maps.deepest.max() < 0.05
         if not is_texture:  # in its own place a shot is at no distance from itself
             assert maps.distances[..., -2:].max() < 0.05
 
@@ -123,7 +132,7 @@ def test_a_backbone_alone_gives_the_distances_that_it_gives_beside_the_filter_ba
         backbone=BackboneConfig(weights, text, ("fire3", "fire5"), reconstructed=2),
     )
     alone = dataclasses.replace(both, levels_beside_backbone=0)
-    assert group_sizes_by_source(alone) == ((128,), (256,))
+    assert group_sizes_by_source(alone) == ((128,), (256,), (256,))
     rng = np.random.default_rng(1)
     shots = rng.integers(90, 150, (2, 64, 64, 3), np.uint8)
     unit = jnp.asarray(shots[::-1]) / 255.0
@@ -142,6 +151,7 @@ def test_a_backbone_alone_gives_the_distances_that_it_gives_beside_the_filter_ba
         maps[1].distances, maps[0].distances[..., stages], atol=1e-5
     )
     np.testing.assert_array_equal(maps[1].features, maps[0].features)
+    np.testing.assert_allclose(maps[1].deepest, maps[0].deepest, atol=1e-5)
 
 
 def test_coarse_features_are_found_in_a_rotated_shot(weights):
@@ -182,7 +192,7 @@ def test_the_feature_residual_has_a_channel_for_each_stage():
     assert found.max() < 0.01
 
 
-def _prepared(weights: Path) -> tuple[Model, Prepared]:
+def _prepared(weights: Path, *, is_black: bool = False) -> tuple[Model, Prepared]:
     """A model that reconstructs features, and two prepared parts with an anomaly."""
     backbone = load_backbone(weights)
     text = network_as_text(backbone.network)
@@ -205,6 +215,8 @@ def _prepared(weights: Path) -> tuple[Model, Prepared]:
     normals = np.repeat(rng.integers(40, 210, (2, 8, 8, 3), np.uint8), 8, 1).repeat(
         8, 2
     )
+    if is_black:
+        normals[:] = 0
     images, masks = normals.copy(), np.zeros((2, 64, 64), np.uint8)
     images[:, 16:32, 16:32], masks[:, 16:32, 16:32] = 255, 1
     data = Photographs(normals, images, masks, np.arange(2, dtype=np.int32))
@@ -230,6 +242,52 @@ def test_an_image_with_an_anomaly_knows_the_features_of_the_part_without_it(weig
     assert changed[:, 5:7, 5:7].min() > 2 * changed[:, 14:, 14:].max()
     good = prepared.training.good.distance_maps
     np.testing.assert_array_equal(good.features, good.clean_features)
+
+
+def test_the_image_score_rises_with_the_distance_by_the_deepest_stage(weights):
+    model, prepared = _prepared(weights)
+    bank, good = prepared.bank, prepared.training.good
+    assert bank is not None and model.config.memory_bank is not None
+    assert bank.deepest is not None
+    variables = model.init(jax.random.key(0))._replace(
+        memory_bank=bank, logistic_head=prepared.head
+    )
+    maps = jax.tree.map(lambda x: x.astype(jnp.float32), good.distance_maps)
+    # as far as usual, and farther by one deviation
+    deepest = np.full(maps.deepest.shape, np.exp(bank.deepest.mean) - 0.04, np.float32)
+    deepest[1] = np.exp(bank.deepest.mean + bank.deepest.deviation) - 0.04
+    # Both images have the same distances but those.
+    same = jax.tree.map(lambda x: x[:1].repeat(2, 0), maps)._replace(deepest=deepest)
+    images = np.asarray(good.images)[:1].repeat(2, 0)
+
+    def scores(weight: float) -> np.ndarray:
+        bank_config = dataclasses.replace(
+            model.config.memory_bank, deepest_weight=weight
+        )
+        config = dataclasses.replace(model.config, memory_bank=bank_config)
+        scorer = Scorer(Model(config, is_texture=False), ScoreConfig())
+        found = scorer(variables, images, same).scores["max"]
+        return np.asarray(found, np.float64)
+
+    usual, farther = scores(0.5)
+    without = scores(0.0)
+    assert without[0] == without[1] == pytest.approx(usual, rel=1e-4)
+    odds = farther / (1 - farther) / (usual / (1 - usual))
+    assert odds == pytest.approx(np.exp(0.5), rel=1e-3)
+
+
+def test_shots_without_any_texture_give_finite_scores(weights):
+    """All features of a black photograph are equal, so its distances are 0."""
+    model, prepared = _prepared(weights, is_black=True)
+    assert prepared.bank is not None
+    variables = model.init(jax.random.key(0))._replace(
+        memory_bank=prepared.bank, logistic_head=prepared.head
+    )
+    images = np.zeros((2, 64, 64, 3), np.uint8)
+    images[1, 20:40, 20:40] = 255
+    scores = Scorer(model, ScoreConfig())(variables, images).scores["max"]
+    assert np.isfinite(scores).all()
+    assert scores[0] < scores[1]
 
 
 @pytest.mark.slow

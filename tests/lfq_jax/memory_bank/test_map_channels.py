@@ -66,6 +66,7 @@ def test_distance_maps_have_the_announced_channels(is_texture, has_backbone, tmp
     assert model.map_channels == expected
     assert expected.features == (6 if has_backbone else 0)
     assert expected.orientation == is_texture
+    assert expected.deepest == has_backbone
     in_training = others.held_out_variations(2, jax.random.key(0)).distance_maps
     assert _channels(in_training) == expected
     in_scoring = jax.eval_shape(
@@ -90,4 +91,4 @@ def test_channels_of_the_filter_bank_are_known_among_the_others(tmp_path):
 
 
 def test_without_a_memory_bank_there_are_no_channels():
-    assert map_channels(None, is_texture=True) == (0, 0, 0, 0)
+    assert map_channels(None, is_texture=True) == (0, 0, 0, 0, 0)

@@ -12,7 +12,7 @@ import pytest
 from lfq_jax.config import AugmentConfig, ModelConfig
 from lfq_jax.memory_bank.bank import build_memory_bank
 from lfq_jax.memory_bank.features import fit_feature_extractor
-from lfq_jax.memory_bank.map_channels import map_channels
+from lfq_jax.memory_bank.map_channels import MapChannels, map_channels
 from lfq_jax.memory_bank.orientation import (
     Orientation,
     describe_orientation,
@@ -194,7 +194,7 @@ def test_no_orientation_is_stored_for_objects_or_without_a_weight(
     assert config
     channels = map_channels(config, is_texture=is_texture)
     assert channels.distances > 0
-    assert channels._replace(distances=0) == (0, 0, 0, 0)
+    assert channels._replace(distances=0) == MapChannels()
     images = np.random.default_rng(0).integers(60, 190, (2, 32, 32, 3), np.uint8)
     extractor = fit_feature_extractor(images, config, stride=4)
     bank = build_memory_bank(

@@ -17,7 +17,7 @@ def _sample(width: int = 32) -> Sample:
     mask[16:20, 24:28] = 1
     image = jnp.asarray(np.repeat(mask[..., None], 3, -1))
     by_cell = jnp.asarray(mask.reshape(8, 4, -1, 4).max((1, 3))[..., None])
-    maps = DistanceMaps(by_cell, by_cell, by_cell, by_cell)
+    maps = DistanceMaps(*[by_cell] * len(DistanceMaps._fields))
     return Sample(image, image, jnp.asarray(mask), maps)
 
 
