@@ -167,9 +167,8 @@ class Scorer:
                 self.config.top_k_share,
                 None if inside is None else _of_cells(inside, found.odds_factors.shape),
             )
-            scores = {
-                name: multiply_odds(score, factors) for name, score in scores.items()
-            }
+            for name, score in scores.items():
+                scores[name] = multiply_odds(score, factors)
         return Scored(maps=maps, scores=scores, reconstructions=reconstructions)
 
 

@@ -247,7 +247,8 @@ def test_an_image_with_an_anomaly_knows_the_features_of_the_part_without_it(weig
 def test_the_image_score_rises_with_the_distance_by_the_deepest_stage(weights):
     model, prepared = _prepared(weights)
     bank, good = prepared.bank, prepared.training.good
-    assert bank is not None and model.config.memory_bank is not None
+    before = model.config.memory_bank
+    assert bank is not None and before is not None
     assert bank.deepest is not None
     variables = model.init(jax.random.key(0))._replace(
         memory_bank=bank, logistic_head=prepared.head
@@ -261,9 +262,7 @@ def test_the_image_score_rises_with_the_distance_by_the_deepest_stage(weights):
     images = np.asarray(good.images)[:1].repeat(2, 0)
 
     def scores(weight: float) -> np.ndarray:
-        bank_config = dataclasses.replace(
-            model.config.memory_bank, deepest_weight=weight
-        )
+        bank_config = dataclasses.replace(before, deepest_weight=weight)
         config = dataclasses.replace(model.config, memory_bank=bank_config)
         scorer = Scorer(Model(config, is_texture=False), ScoreConfig())
         found = scorer(variables, images, same).scores["max"]
