@@ -18,6 +18,7 @@ from experiments.measure import category_metrics
 from experiments.report import code_plots, pictures
 from experiments.run import anomaly_process
 from lfq_jax.metrics.evaluation import BootstrapConfig
+from tests.refusals import refused
 
 TINY = (
     *("--model.image-px", "32", "--model.reconstructive-widths", "6", "8"),
@@ -66,10 +67,7 @@ def shots_of(kind: Kind, *shapes: tuple[int, int]) -> datasets.Shots:
 
 def refusal(capsys, *arguments: str) -> str:
     """The message of a mistake in `arguments`; the exit status must be 2."""
-    with pytest.raises(SystemExit) as stopped:
-        main(list(arguments))
-    assert stopped.value.code == 2
-    return capsys.readouterr().err
+    return refused(capsys, main, arguments)
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from experiments.backbones import main
 from lfq_jax.backbones import search
 from lfq_jax.backbones.published import PUBLISHED, PlainFile
 from tests.file_server import PAYLOAD, SHA256, no_connections, server
+from tests.refusals import refused
 
 __all__ = ["no_connections", "server"]  # fixtures
 
@@ -23,10 +24,7 @@ def _empty_places(tmp_path, monkeypatch):
 
 
 def _error(capsys, *argv: str) -> str:
-    with pytest.raises(SystemExit) as stopped:
-        main(argv)
-    assert stopped.value.code == 2
-    return capsys.readouterr().err
+    return refused(capsys, main, argv)
 
 
 @pytest.mark.usefixtures("no_connections")

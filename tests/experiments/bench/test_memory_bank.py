@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from experiments.bench.memory_bank import main
+from tests.refusals import refused
 
 
 @pytest.mark.parametrize(
@@ -38,9 +39,5 @@ def test_every_search_of_a_kind_is_timed(monkeypatch, capsys, kind, searches):
 )
 def test_a_mistake_prints_one_line(monkeypatch, capsys, arguments, expected):
     monkeypatch.setattr(sys, "argv", ["memory_bank", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    assert stopped.value.code == 2
-    message = capsys.readouterr().err
+    message = refused(capsys, main)
     assert expected in message
-    assert "Traceback" not in message

@@ -9,6 +9,7 @@ import pytest
 
 from experiments.bench.quantizers import dense_loss, main, table
 from lfq_jax.quantizers import make
+from tests.refusals import refused
 
 
 def test_the_dense_formulation_has_the_same_loss_and_gradient():
@@ -60,7 +61,4 @@ def test_the_table_shows_ratios_to_ours():
 
 def test_a_wrong_number_of_bits_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["quantizers", "--bits", "0"])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    assert stopped.value.code == 2
-    assert "--bits must be 1 or more each" in capsys.readouterr().err
+    assert "--bits must be 1 or more each" in refused(capsys, main)

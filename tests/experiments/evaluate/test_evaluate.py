@@ -12,6 +12,7 @@ from PIL import Image
 
 from experiments.evaluate.__main__ import main
 from lfq_jax.metrics.evaluation import ExactPixelMetrics, to_mask_resolution
+from tests.refusals import refused
 
 DEFECTS = {"good": 4, "crack": 3, "hole": 2}
 
@@ -142,12 +143,9 @@ def test_good_images_alone_give_no_metrics_and_a_reason(root: Path, capsys):
 
 
 def _refused(root: Path, capsys, *flags: str) -> str:
-    with pytest.raises(SystemExit) as stopped:
-        _evaluate(root, *flags)
-    assert stopped.value.code == 2
-    printed = capsys.readouterr()
+    message = refused(capsys, lambda _: _evaluate(root, *flags), [])
     assert not (root / "figures.json").exists()
-    return printed.err
+    return message
 
 
 def test_maps_and_images_that_do_not_pair_are_listed(root: Path, capsys):

@@ -21,6 +21,7 @@ from experiments.evaluate.map_files import read_map
 from experiments.predict import __main__ as predict
 from experiments.predict.outputs import unreadable_row
 from lfq_jax.calibration.rules import Threshold
+from tests.refusals import refused
 from tests.tiny_detector import part, write_run
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -65,10 +66,7 @@ def predicted(run, images, out, *arguments):
 
 
 def refusal(capsys, *arguments: str) -> str:
-    with pytest.raises(SystemExit) as stopped:
-        predict.main(list(arguments))
-    assert stopped.value.code == 2
-    return capsys.readouterr().err
+    return refused(capsys, predict.main, arguments)
 
 
 def test_every_photograph_gets_a_row_with_the_detectors_prediction(

@@ -10,6 +10,7 @@ from experiments.quantizers import report
 from experiments.quantizers.settings import CompareQuantizers
 from experiments.quantizers.variants import read_variant
 from lfq_jax.config import ModelConfig
+from tests.refusals import refused
 from tests.tiny_run import blank_figures, elsewhere, parts, read
 
 __all__ = ["blank_figures", "elsewhere", "parts", "read"]  # fixtures
@@ -49,12 +50,8 @@ TINY = (
 def test_a_mistake_prints_one_line_and_exits_with_2(
     capsys, tmp_path, arguments, expected
 ):
-    with pytest.raises(SystemExit) as stopped:
-        quantizers.main(arguments)
-    message = capsys.readouterr().err
-    assert stopped.value.code == 2
+    message = refused(capsys, quantizers.main, arguments)
     assert expected in message
-    assert "Traceback" not in message
     assert not (tmp_path / "runs").exists()
 
 
@@ -93,10 +90,7 @@ def test_a_comparison_writes_its_page_and_resume_only_adds_missing_rows(
 
 def test_the_page_refuses_a_folder_without_a_comparison(tmp_path, capsys):
     def refusal(folder: Path) -> str:
-        with pytest.raises(SystemExit) as stopped:
-            report.main([str(folder)])
-        assert stopped.value.code == 2
-        return capsys.readouterr().err
+        return refused(capsys, report.main, [str(folder)])
 
     assert "there is no run folder" in refusal(tmp_path / "nowhere")
     config, results = tmp_path / "config.json", tmp_path / "results.jsonl"

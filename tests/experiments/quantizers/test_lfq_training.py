@@ -5,6 +5,7 @@ import json
 import pytest
 
 from experiments.quantizers import lfq_training
+from tests.refusals import refused
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +49,5 @@ def test_a_run_writes_its_curve_and_its_points(tmp_path, capsys):
 def test_a_mistake_prints_one_line_and_exits_with_2(
     capsys, tmp_path, arguments, expected
 ):
-    with pytest.raises(SystemExit) as stopped:
-        lfq_training.main(arguments)
-    assert stopped.value.code == 2
-    assert expected in capsys.readouterr().err
+    assert expected in refused(capsys, lfq_training.main, arguments)
     assert not (tmp_path / "runs").exists()

@@ -19,6 +19,7 @@ from lfq_jax.export.graph_rewrite import plain_graph
 from lfq_jax.export.writer import Parity
 from lfq_jax.inference.detector_files import read_validation
 from tests.odd_image_files import png16
+from tests.refusals import refused
 from tests.tiny_detector import part, write_run
 
 
@@ -28,10 +29,7 @@ def run(tmp_path):
 
 
 def refusal(capsys, *arguments: str) -> str:
-    with pytest.raises(SystemExit) as stopped:
-        command.main(list(arguments))
-    assert stopped.value.code == 2
-    return capsys.readouterr().err
+    return refused(capsys, command.main, arguments)
 
 
 def needs_onnx():

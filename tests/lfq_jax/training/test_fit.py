@@ -11,6 +11,7 @@ import lfq_jax
 from experiments import calibrate, export
 from lfq_jax.inference.array_tree import by_path
 from lfq_jax.inference.detector_files import read_detector
+from tests.refusals import refused
 from tests.tiny_detector import part, tiny
 from tests.tiny_training_free import PX, fitted, fitted_anew, record, write_run
 
@@ -130,9 +131,7 @@ def test_choosing_a_score_without_synthetic_anomalies_needs_defective_parts(
     for i in range(3):
         Image.fromarray(part(100 + i, px=PX)).save(good / f"{i}.png")
     arguments = ["--run", str(run), "--good", str(good)]
-    with pytest.raises(SystemExit) as stopped:
-        calibrate.main([*arguments, "--image-score", "auto"])
-    assert stopped.value.code == 2
-    assert "--image-score auto needs --defective" in capsys.readouterr().err
+    message = refused(capsys, calibrate.main, [*arguments, "--image-score", "auto"])
+    assert "--image-score auto needs --defective" in message
     calibrate.main(arguments)
     assert "extrapolated from 3 good images" in capsys.readouterr().out
