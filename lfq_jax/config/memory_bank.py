@@ -88,10 +88,11 @@ class MemoryBankConfig:
     """Weight in [0, 1] of the logistic head in the log-odds that the image score is
     computed from. The discriminator outlines an anomaly better, but its false alarms
     on good parts cost more."""
-    deepest_weight: float = 1 / 3
-    """With a backbone: change of the image score, in log-odds, for each standard
-    deviation of varied good shots by which an image's farthest patches are farther than
-    theirs, by the deepest stage. 0: off."""
+    deepest_weight: float = 2 / 3
+    """With a backbone: by how much the image score rises, in log-odds, for each
+    standard deviation of varied good shots by which an image's farthest patches are
+    farther than theirs, by the deepest stage. Counted from a deviation below their mean
+    on. 0: off."""
 
     @property
     def filter_levels(self) -> int:

@@ -14,6 +14,10 @@ from jaxtyping import Array, Float, Float16
 
 FARTHEST = 0.01
 """Share of an image's cells, the farthest, whose mean distance is the image's."""
+NEAR = -1.0
+"""Deviations from the mean up to which a distance changes nothing. An image that is
+nearer than this has no more reason to be good. The statistics are of images that were
+compared with one shot less, so new good images are mostly nearer than the mean."""
 _LEAST = 0.04
 """Added to every distance, of vectors of length 4. So the logarithm is finite where an
 image equals a shot, and where the shots have no texture at all."""
@@ -47,12 +51,10 @@ def fit_deepest_statistics(
 def deepest_odds_factors(
     distances: Float[Array, "b h w"], statistics: DeepestStatistics, weight: float
 ) -> Float[Array, "b h w"]:
-    """By how much each cell would multiply the odds of the image score.
-
-    1 at the usual distance of a good image's farthest cells.
+    """By how much each cell would multiply the odds of the image score; 1 or more.
 
     Args:
-      weight: log-odds for each standard deviation of good images.
+      weight: log-odds for each standard deviation of good images, from `NEAR` on.
     """
-    unusual = (jnp.log(distances + _LEAST) - statistics.mean) / statistics.deviation
-    return jnp.exp(weight * unusual)
+    deviations = (jnp.log(distances + _LEAST) - statistics.mean) / statistics.deviation
+    return jnp.exp(weight * jnp.maximum(deviations - NEAR, 0.0))

@@ -4,7 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lfq_jax.memory_bank.deepest import deepest_odds_factors, fit_deepest_statistics
+from lfq_jax.memory_bank.deepest import (
+    NEAR,
+    deepest_odds_factors,
+    fit_deepest_statistics,
+)
 
 
 def _distances(scale: float) -> np.ndarray:
@@ -25,10 +29,17 @@ def test_statistics_are_of_the_farthest_hundredth_of_the_cells():
 
 def test_a_deviation_more_multiplies_the_odds_by_e_to_the_weight():
     statistics = fit_deepest_statistics(_distances(2.0))
-    steps = jnp.arange(-1.0, 3.0).reshape(1, 2, 2)
-    distances = jnp.exp(statistics.mean + steps * statistics.deviation) - 0.04
+    steps = jnp.arange(0.0, 4.0).reshape(1, 2, 2)
+    logarithms = statistics.mean + (NEAR + steps) * statistics.deviation
+    distances = jnp.exp(logarithms) - 0.04
     factors = deepest_odds_factors(distances, statistics, 0.5)
     np.testing.assert_allclose(factors, np.exp(0.5 * steps), rtol=1e-4)
+
+
+def test_near_images_keep_their_odds():
+    statistics = fit_deepest_statistics(_distances(2.0))
+    near = jnp.linspace(0.0, 1.5, 4).reshape(1, 2, 2)
+    np.testing.assert_array_equal(deepest_odds_factors(near, statistics, 0.5), 1.0)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-3])
@@ -36,4 +47,4 @@ def test_shots_that_do_not_differ_give_finite_factors(scale: float):
     statistics = fit_deepest_statistics(_distances(scale))
     assert statistics.deviation >= 0.05
     longest = jnp.full((1, 2, 2), 8.0)  # between opposite vectors of length 4
-    assert np.isfinite(deepest_odds_factors(longest, statistics, 1 / 3)).all()
+    assert np.isfinite(deepest_odds_factors(longest, statistics, 2 / 3)).all()
