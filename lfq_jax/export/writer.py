@@ -209,4 +209,6 @@ def _scored(saved: DetectorRecord) -> str:
         )
     if memory.orientation is not None:
         scored += ", without the orientation term of textures"
+    if memory.deepest is not None:
+        scored += "; odds rise with the distance by the backbone's deepest stage"
     return scored
