@@ -7,6 +7,7 @@ import pytest
 import safetensors.numpy
 
 import lfq_jax
+from lfq_jax.config import ModelConfig
 from lfq_jax.inference.detector_files import (
     CONFIG,
     SCHEMA_VERSION,
@@ -104,7 +105,9 @@ def test_detectors_of_schema_12_do_not_compare_the_deepest_stage(tmp_path):
     content = json.loads((folder / CONFIG).read_text()) | {"schema_version": 12}
     del content["model"]["memory_bank"]["deepest_weight"]
     _write_config(folder, content)
-    assert read_detector(folder).model.memory_bank.deepest_weight == 0
+    model = read_detector(folder).model
+    assert isinstance(model, ModelConfig) and model.memory_bank is not None
+    assert model.memory_bank.deepest_weight == 0
 
 
 def test_heads_of_schema_11_subtract_half_of_all_log_odds_in_the_surround(tmp_path):
