@@ -10,6 +10,7 @@ from experiments import gpu_check
 from experiments.bench.training_setup import make_setup
 from experiments.gpu_check import images_to_score
 from lfq_jax.config import PRESETS
+from lfq_jax.memory_bank.distances import DistanceMaps
 from lfq_jax.model.scoring import Scorer
 
 
@@ -38,7 +39,7 @@ def test_images_are_scored_with_their_own_distance_maps():
     setup = make_setup("cpu", batch_size=2, dtype="auto", anomalous=4)
     images, maps = images_to_score(setup.data, 3)
     assert len(images) == 3
-    assert [len(field) for field in maps] == [3, 3, 3, 3]
+    assert [len(field) for field in maps] == [3] * len(DistanceMaps._fields)
     scorer = Scorer(setup.trainer.model, PRESETS["cpu"].score)
     state = jax.eval_shape(setup.trainer.init, jax.random.key(0))
     scored = jax.eval_shape(scorer, state.variables, images, maps)
