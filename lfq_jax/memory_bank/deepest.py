@@ -21,6 +21,8 @@ compared with one shot less, so new good images are mostly nearer than the mean.
 _LEAST = 0.04
 """Added to every distance, of vectors of length 4. So the logarithm is finite where an
 image equals a shot, and where the shots have no texture at all."""
+_MOST_LOG_ODDS = 80.0
+"""More would overflow, where the shots have no texture and the weight is large."""
 _LEAST_DEVIATION = 0.05
 """Added, as a square, to the variance. Variations of two shots show only a part of how
 good parts differ."""
@@ -57,4 +59,5 @@ def deepest_odds_factors(
       weight: log-odds for each standard deviation of good images, from `NEAR` on.
     """
     deviations = (jnp.log(distances + _LEAST) - statistics.mean) / statistics.deviation
-    return jnp.exp(weight * jnp.maximum(deviations - NEAR, 0.0))
+    change = weight * jnp.maximum(deviations - NEAR, 0.0)
+    return jnp.exp(jnp.minimum(change, _MOST_LOG_ODDS))

@@ -47,4 +47,5 @@ def test_shots_that_do_not_differ_give_finite_factors(scale: float):
     statistics = fit_deepest_statistics(_distances(scale))
     assert statistics.deviation >= 0.05
     longest = jnp.full((1, 2, 2), 8.0)  # between opposite vectors of length 4
-    assert np.isfinite(deepest_odds_factors(longest, statistics, 2 / 3)).all()
+    for weight in (2 / 3, 8.0):
+        assert np.isfinite(deepest_odds_factors(longest, statistics, weight)).all()
