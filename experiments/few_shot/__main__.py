@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from experiments.few_shot.checks import check_machine, check_networks
 from experiments.few_shot.hosts import temporary_folder
-from experiments.few_shot.method_flags import refuse_unused
+from experiments.few_shot.method_flags import refuse_unused, refuse_without_backbone
 from experiments.few_shot.resume import check_categories, how_to_resume, resumed
 from experiments.few_shot.runner import run
 from experiments.few_shot.settings import FewShot, read_settings
@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             forbid_connections()
         refuse_unused(settings.method, argv)
         settings = with_backbone(settings)
+        refuse_without_backbone(settings.backbone, argv)
         keep_compiled(settings.cache_dir)
         check_machine(settings)
         check_categories(settings)

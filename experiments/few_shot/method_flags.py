@@ -1,8 +1,9 @@
-"""Flags that have no effect on the method of a run."""
+"""Flags that have no effect on a run, by its method or without a backbone."""
 
 from collections.abc import Sequence
 
 from experiments.few_shot.settings import Method
+from lfq_jax.backbones.published import NONE
 
 _OF_TRAINING = (
     *("train", "agm", "agm-python", "agm-workers", "anomalies"),
@@ -21,6 +22,11 @@ UNUSED: dict[Method, tuple[str, ...]] = {
     "subspace": (*_OF_TRAINING, "knn"),
 }
 """Flags, and beginnings of flags, that a method does not use."""
+_OF_BACKBONE = (
+    *("model.memory-bank.levels-beside-backbone", "model.memory-bank.rotations"),
+    *("model.memory-bank.deepest-weight", "train.loss.feature-weight"),
+)
+"""Flags that only a backbone gives an effect."""
 
 
 def refuse_unused(method: Method, argv: Sequence[str]) -> None:
@@ -29,15 +35,31 @@ def refuse_unused(method: Method, argv: Sequence[str]) -> None:
     Raises:
       ValueError: names the flag and the method.
     """
-    for word in argv:
-        flag = word.partition("=")[0].replace("_", "-")
-        if not flag.startswith("--"):
-            continue
+    for flag in _flags(argv):
         name = flag.removeprefix("--")
         if _is_under(name, UNUSED[method]) and not _is_under(name, _KEPT):
             raise ValueError(
                 f"{flag} has no effect with --method {method}: leave it out"
             )
+
+
+def refuse_without_backbone(backbone: str, argv: Sequence[str]) -> None:
+    """Refuse flags in `argv` that need a backbone, where the run has none.
+
+    Raises:
+      ValueError: names the flag.
+    """
+    for flag in _flags(argv):
+        if backbone == NONE and _is_under(flag.removeprefix("--"), _OF_BACKBONE):
+            raise ValueError(
+                f"{flag} has no effect with --backbone {NONE}: leave it out"
+            )
+
+
+def _flags(argv: Sequence[str]) -> list[str]:
+    """The flags among the words of a command, spelled with hyphens."""
+    names = [word.partition("=")[0].replace("_", "-") for word in argv]
+    return [name for name in names if name.startswith("--")]
 
 
 def _is_under(name: str, flags: Sequence[str]) -> bool:

@@ -137,6 +137,14 @@ def test_the_detector_has_the_image_size_and_the_comparison_of_the_settings():
             "must be in (0, 1), got 1",
         ),
         (
+            ["--backbone", "none", "--model.memory_bank.rotations=4"],
+            "--model.memory-bank.rotations has no effect with --backbone none: leave",
+        ),
+        (
+            ["--preset", "cpu", "--model.memory-bank.deepest-weight", "1"],
+            "deepest-weight has no effect with --backbone none",
+        ),
+        (
             ["--method", "knn", "--knn.coreset", "0"],
             "knn.coreset must be in (0, 1], go",
         ),
