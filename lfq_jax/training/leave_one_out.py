@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Float16, PRNGKeyArray, UInt8
 
 from lfq_jax.config import AugmentConfig, MemoryBankConfig
 from lfq_jax.memory_bank.bank import MemoryBank, build_memory_bank
@@ -92,15 +92,22 @@ class LeaveOneOut:
         # are used again.
         return copied(bank)
 
-    def measure(self, samples: Samples, sources: np.ndarray) -> Samples:
+    def measure(
+        self, samples: Samples, sources: np.ndarray, *, for_steps: bool
+    ) -> Samples:
         """The samples with distance maps, from the bank that leaves their source out.
 
         Args:
           sources: index of the shot that each sample was made from.
+          for_steps: whether the samples get `clean_features`, which only training
+            steps need.
         """
         config, stride = _bank_config(self.model), self.model.config.stem
         shape = len(sources), *self.model.config.grid
-        maps = empty_maps(shape, self.model.map_channels, np.float16)
+        channels = self.model.map_channels
+        if not for_steps:
+            channels = channels._replace(clean_features=0)
+        maps = empty_maps(shape, channels, np.float16)
         # numpy selects without compiling a program for every shape.
         images, normals = map(np.asarray, (samples.images, samples.normals))
         batches: list[tuple[MemoryBank, np.ndarray]] = []
@@ -110,15 +117,20 @@ class LeaveOneOut:
 
         def measure(batch: tuple[MemoryBank, np.ndarray]) -> None:
             bank, chosen = batch
-            shown, clean = images[chosen], normals[chosen]
-            measured = _measure(bank, shown, clean, config=config, stride=stride)
+            shared = {"config": config, "stride": stride}
+            measured = _measure(bank, images[chosen], **shared)
+            if channels.clean_features:
+                clean = _clean_features(bank.extractor, normals[chosen], **shared)
+                measured = measured._replace(clean_features=clean)
             for field, values in zip(maps, measured, strict=True):
                 field[chosen] = values
 
         on_all_cores(measure, batches)
         return samples._replace(distance_maps=jax.device_put(maps))
 
-    def held_out_variations(self, count: int, key: PRNGKeyArray) -> Samples:
+    def held_out_variations(
+        self, count: int, key: PRNGKeyArray, *, for_steps: bool = False
+    ) -> Samples:
         """`count` variations of the shots in turn, each measured without its shot."""
         varied = vary_in_turn(
             self.shots,
@@ -128,7 +140,8 @@ class LeaveOneOut:
             stride=self.model.config.stem,
             is_texture=self.model.is_texture,
         )
-        return self.measure(varied, np.arange(count) % len(self.shots))
+        in_turn = np.arange(count) % len(self.shots)
+        return self.measure(varied, in_turn, for_steps=for_steps)
 
 
 def preparation_variation(model: Model, augment: AugmentConfig) -> AugmentConfig:
@@ -230,16 +243,28 @@ def _bank_of(
 def _measure(
     bank: MemoryBank,
     images: UInt8[Array, "b h w 3"],
-    normals: UInt8[Array, "b h w 3"],
     *,
     config: MemoryBankConfig,
     stride: int,
 ) -> DistanceMaps:
-    """Distance maps of images whose normal images are known, in float16."""
+    """Distance maps of images, in float16, without `clean_features`."""
     unit = images.astype(jnp.float32) / 255.0
     maps = distance_maps_of(bank, unit, config, stride=stride)
-    if maps.features.shape[-1]:
-        unit = normals.astype(jnp.float32) / 255.0
-        clean = extract(bank.extractor, unit, config, stride=stride)
-        maps = maps._replace(clean_features=clean.reconstruction_targets)
     return jax.tree.map(lambda x: x.astype(jnp.float16), maps)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "stride"))
+def _clean_features(
+    extractor: FeatureExtractor,
+    normals: UInt8[Array, "b h w 3"],
+    *,
+    config: MemoryBankConfig,
+    stride: int,
+) -> Float16[Array, "b gh gw f"]:
+    """The features that the decoder is to reconstruct, in float16.
+
+    A program of its own: most images that are compared do not need them.
+    """
+    unit = normals.astype(jnp.float32) / 255.0
+    features = extract(extractor, unit, config, stride=stride)
+    return features.reconstruction_targets.astype(jnp.float16)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from lfq_jax.backbones import Backbone
 from lfq_jax.config import TrainConfig
@@ -79,14 +80,20 @@ def prepare(
         extractor, shots, model=model, augment=config.augment, streams=streams
     )
     training = TrainingData(
-        anomalous=_measured_anomalies(data, others, streams.training_anomalies),
-        good=others.held_out_variations(config.good_images, streams.training_good),
+        anomalous=_measured_anomalies(
+            data, others, streams.training_anomalies, for_steps=True
+        ),
+        good=others.held_out_variations(
+            config.good_images, streams.training_good, for_steps=True
+        ),
     )
     head = None
     if bank_config.head_weight or bank_config.score_head_weight:
         head = _fit_head(training, streams.head(), model)
     validation = Validation.of(
-        _measured_anomalies(held_out, others, streams.validation_anomalies),
+        _measured_anomalies(
+            held_out, others, streams.validation_anomalies, for_steps=False
+        ),
         others.held_out_variations(len(held_out.images), streams.validation_good),
     )
     bank = others.full_bank(streams.seed)
@@ -128,7 +135,9 @@ def _without_bank(
     return Prepared(None, None, training, validation, None)
 
 
-def _measured_anomalies(data: Photographs, others: LeaveOneOut, key) -> Samples:
+def _measured_anomalies(
+    data: Photographs, others: LeaveOneOut, key: PRNGKeyArray, *, for_steps: bool
+) -> Samples:
     """Every anomaly varied once, and measured without the shot it was made from."""
     varied = vary(
         anomalous_samples(data, stride=others.model.config.stem),
@@ -136,7 +145,7 @@ def _measured_anomalies(data: Photographs, others: LeaveOneOut, key) -> Samples:
         others.variation,
         is_texture=others.model.is_texture,
     )
-    return others.measure(varied, data.sources)
+    return others.measure(varied, data.sources, for_steps=for_steps)
 
 
 def _fit_head(

@@ -67,7 +67,9 @@ def test_distance_maps_have_the_announced_channels(is_texture, has_backbone, tmp
     assert expected.features == (6 if has_backbone else 0)
     assert expected.orientation == is_texture
     assert expected.deepest == has_backbone
-    in_training = others.held_out_variations(2, jax.random.key(0)).distance_maps
+    in_training = others.held_out_variations(
+        2, jax.random.key(0), for_steps=True
+    ).distance_maps
     assert _channels(in_training) == expected
     in_scoring = jax.eval_shape(
         lambda bank, images: distance_maps_of(bank, images, config, stride=8),

@@ -68,8 +68,8 @@ def _measured(others: LeaveOneOut, data: Photographs, *, good: int) -> TrainingD
         is_texture=others.model.is_texture,
     )
     return TrainingData(
-        others.measure(varied, data.sources),
-        others.held_out_variations(good, streams.training_good),
+        others.measure(varied, data.sources, for_steps=True),
+        others.held_out_variations(good, streams.training_good, for_steps=True),
     )
 
 
