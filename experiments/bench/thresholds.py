@@ -13,7 +13,7 @@ from typing import Any
 
 from experiments.run.command_line import read_flags
 
-RULES = ("max_f1", "false_alarm_rate", "margin")
+RULES = ("max_f1", "false_alarm_rate", "margin", "new_parts")
 FIRST = 1000  # renderings from this number on are in no split
 
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from lfq_jax.calibration.rules import (
+    MAP_MAX,
     Threshold,
     f1_threshold,
     false_alarm_threshold,
     margin_threshold,
+    new_parts_threshold,
 )
 from lfq_jax.calibration.score_calibrator import ScoreCalibrator
 from lfq_jax.calibration.scores import CalibrationScores, Scores
@@ -20,8 +22,6 @@ from lfq_jax.metrics.values import image_figures
 
 FALSE_ALARM_RATE = 0.05
 """Default nominal false-alarm rate."""
-MAP_MAX = "map_max"
-"""Name of the score that pixel thresholds are set on: the largest value of the map."""
 _ONE_SIDED = 1.645  # standard normal quantile of 95 %
 _LEAD = (
     0.02  # lead in AUROC that another image score needs to replace the preferred one
@@ -80,6 +80,7 @@ def thresholds_after_training(
     shots: int,
     image_score: ImageScore,
     pixel_f1_threshold: float | None,
+    has_head: bool,
 ) -> Thresholds:
     """The thresholds of a finished training, from its shots alone.
 
@@ -89,6 +90,8 @@ def thresholds_after_training(
       image_score: the image score that the thresholds apply to.
       pixel_f1_threshold: threshold of the largest F1 over the pixels of the synthetic
         validation; None if it could not be computed.
+      has_head: whether a logistic head scores, for which alone the rule `new_parts` was
+        measured.
     """
     good, bad = scores.synthetic_good, scores.synthetic_anomalous
     image: dict[str, Threshold] = {}
@@ -106,6 +109,12 @@ def thresholds_after_training(
         for level, name in ((image, image_score), (pixel, MAP_MAX)):
             level[rule] = margin_threshold(
                 level["false_alarm_rate"], bad[name], parts=shots
+            )
+    if has_head:
+        rule = "new_parts"
+        for level, name in ((image, image_score), (pixel, MAP_MAX)):
+            level[rule] = new_parts_threshold(
+                scores.varied, name, rate=FALSE_ALARM_RATE, parts=shots
             )
     if bad[image_score] and pixel_f1_threshold is not None:
         labels = [False] * len(good[image_score]) + [True] * len(bad[image_score])

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +13,10 @@ from lfq_jax.calibration.score_calibrator import (
     from_log_odds,
     log_odds,
 )
+from lfq_jax.calibration.scores import Scores
 
+MAP_MAX = "map_max"
+"""Name of the score that pixel thresholds are set on: the largest value of the map."""
 CONFIDENCE = 0.9
 """Confidence of the bound on one threshold's own false-alarm rate."""
 
@@ -20,6 +25,26 @@ MARGIN = 0.25
 """Position of `margin` between good parts and anomalies, in log-odds. It is above 0
 since new parts differ by more than variations of a few parts do. See
 docs/results/accuracy.md."""
+
+
+class Excess(NamedTuple):
+    """How far scores of new good parts lie above the shots' variations, in log-odds."""
+
+    mean: float
+    deviation: float
+
+
+_OF_MAXIMA = Excess(-0.4, 1.7)
+NEW_PARTS: dict[str, Excess] = {
+    "mean": Excess(-0.8, 1.15),
+    "max": _OF_MAXIMA,
+    "top_k_mean": Excess(-0.45, 1.55),
+    "smoothed_max": Excess(-0.45, 1.55),
+    MAP_MAX: _OF_MAXIMA,
+}
+"""By image score: of good images of six public data sets, two shots each, from
+the mean of the variations of the shots on. `map_max` was not measured, and has the
+values of `max`. See docs/lab_notes/2026-11-30-new-parts.md."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +135,32 @@ def realised_bound(count: int, rank: int) -> float:
     from scipy.stats import beta
 
     return float(beta.ppf(CONFIDENCE, count - rank + 1, rank))
+
+
+def new_parts_threshold(
+    varied: Scores, name: str, *, rate: float, parts: int
+) -> Threshold:
+    """The threshold that new good parts reach with probability `rate`, by assumption.
+
+    A few parts do not show how parts differ. What they do not show is assumed to be as
+    in public data sets: the log-odds of a new good part are normal, with the mean of
+    the variations' plus `NEW_PARTS`.
+
+    Args:
+      varied: scores of the variations of `parts` good parts, each compared with the
+        others.
+      name: the score that the threshold applies to.
+      rate: nominal false-alarm rate, in (0, 1).
+    """
+    above = NormalDist(*NEW_PARTS[name]).inv_cdf(1.0 - rate)
+    value = from_log_odds(float(np.mean(log_odds(varied[name]))) + above)
+    return Threshold(
+        float(np.float32(value)),
+        f"{above:.2f} in log-odds above the mean of {len(varied[name])} variations of "
+        f"{parts} good part{'s' * (parts > 1)}, as far as {rate:.1%} of new good parts "
+        "lie in public data sets: yours may differ more, so no rate is guaranteed; "
+        "calibrate with good images by experiments.calibrate",
+    )
 
 
 def margin_threshold(

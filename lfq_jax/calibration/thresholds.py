@@ -1,10 +1,11 @@
 """Thresholds that turn scores into decisions (paper 3.5), and what each guarantees.
 
-A score is anomalous if it is at least the threshold. There are four rules:
+A score is anomalous if it is at least the threshold. There are five rules:
 
 - `max_f1`: the largest F1 on synthetic anomalies (eq. 5).
 - `false_alarm_rate`: from good images alone, by conformal prediction (Vovk et al.
   2005).
+- `new_parts`: from the shots, and from how new good parts of public data sets differ.
 - `margin`: a quarter of the way from the `false_alarm_rate` threshold to the synthetic
   anomalies.
 - `labelled`: the largest F1 on the user's own good and defective images.
@@ -18,7 +19,7 @@ from lfq_jax.calibration.rules import Threshold
 from lfq_jax.calibration.score_calibrator import ScoreCalibrator
 from lfq_jax.config import ImageScore, from_json
 
-Rule = Literal["margin", "max_f1", "false_alarm_rate", "labelled"]
+Rule = Literal["new_parts", "margin", "max_f1", "false_alarm_rate", "labelled"]
 SCHEMA_VERSION = 2
 
 

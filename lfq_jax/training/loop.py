@@ -174,6 +174,7 @@ def train(
         shots=config.parts or shots,
         image_score=config.score.image_score,
         pixel_f1_threshold=validated.pixel_threshold,
+        has_head=progress.best.logistic_head is not None,
     )
     return Trained(
         variables=progress.best,

@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 
 from lfq_jax.calibration.calibrate import (
-    MAP_MAX,
     chosen_score,
     image_auroc,
     thresholds_after_training,
     thresholds_from_photographs,
 )
 from lfq_jax.calibration.rules import (
+    MAP_MAX,
+    NEW_PARTS,
     Threshold,
     conformal_rank,
     f1_threshold,
     false_alarm_threshold,
     margin_threshold,
+    new_parts_threshold,
     realised_bound,
 )
 from lfq_jax.calibration.score_calibrator import ScoreCalibrator
@@ -162,9 +164,43 @@ def test_the_margin_is_a_quarter_of_the_way_to_the_median_anomaly():
     )
 
 
-def test_the_rule_of_a_training_is_margin_if_it_has_anomalies():
+def test_new_parts_are_expected_as_far_from_the_shots_as_in_public_data_sets():
+    varied = {"max": [0.2, 0.5, 0.8], "mean": [0.5, 0.5]}
+    excess = NEW_PARTS["max"]
+    found = new_parts_threshold(varied, "max", rate=0.05, parts=2)
+    above = excess.mean + 1.6449 * excess.deviation
+    assert np.log(found.value / (1 - found.value)) == pytest.approx(above, abs=1e-3)
+    assert f"{above:.2f} in log-odds above the mean of 3 variations" in found.statement
+    assert "as far as 5.0% of new good parts" in found.statement
+    assert "no rate is guaranteed" in found.statement
+    rarer = new_parts_threshold(varied, "max", rate=0.01, parts=2)
+    assert rarer.value > found.value
+    assert new_parts_threshold(varied, "mean", rate=0.05, parts=2).value < found.value
+
+
+def test_the_rule_of_a_training_is_new_parts_if_a_head_scores():
     _, thresholds, _ = tiny()
-    assert thresholds.rule == "margin"
+    assert thresholds.rule == "new_parts"
+    varied = thresholds.calibration_scores["varied"]
+    for level, name in (
+        (thresholds.image, thresholds.image_score),
+        (thresholds.pixel, MAP_MAX),
+    ):
+        expected = new_parts_threshold(varied, name, rate=0.05, parts=2)
+        assert level["new_parts"] == expected
+
+
+def test_the_rule_of_a_training_without_a_head_is_margin_if_it_has_anomalies():
+    _, thresholds, _ = tiny()
+    scores = CalibrationScores(**thresholds.calibration_scores)
+    thresholds = thresholds_after_training(
+        scores,
+        shots=2,
+        image_score="smoothed_max",
+        pixel_f1_threshold=None,
+        has_head=False,
+    )
+    assert thresholds.rule == "margin" and "new_parts" not in thresholds.image
     for level, name in (
         (thresholds.image, thresholds.image_score),
         (thresholds.pixel, MAP_MAX),
@@ -183,7 +219,7 @@ def test_the_rule_of_a_training_is_margin_if_it_has_anomalies():
         **(thresholds.calibration_scores | {"synthetic_anomalous": empty})
     )
     without = thresholds_after_training(
-        scores, shots=2, image_score="max", pixel_f1_threshold=None
+        scores, shots=2, image_score="max", pixel_f1_threshold=None, has_head=False
     )
     assert without.rule == "false_alarm_rate" and "margin" not in without.image
 
