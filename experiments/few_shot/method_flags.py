@@ -24,7 +24,8 @@ UNUSED: dict[Method, tuple[str, ...]] = {
 """Flags, and beginnings of flags, that a method does not use."""
 _OF_BACKBONE = (
     *("model.memory-bank.levels-beside-backbone", "model.memory-bank.rotations"),
-    *("model.memory-bank.deepest-weight", "train.loss.feature-weight"),
+    *("model.memory-bank.deepest-weight", "model.memory-bank.coarse-score-weight"),
+    "train.loss.feature-weight",
 )
 """Flags that only a backbone gives an effect."""
 

@@ -17,7 +17,7 @@ USE = "codes.png"
 IMAGES = "images.png"
 MAX_DRAWN = 5
 """How many test images are drawn at most."""
-MAX_COUNTED = 64
+MAX_COUNTED = 24
 """The codes of at most this many test images are counted for the run's report."""
 
 

@@ -88,6 +88,11 @@ class MemoryBankConfig:
     """Weight in [0, 1] of the logistic head in the log-odds that the image score is
     computed from. The discriminator outlines an anomaly better, but its false alarms
     on good parts cost more."""
+    coarse_score_weight: float = 0.75
+    """For textures with a backbone and a filter bank: weight in [0, 1], in the log-odds
+    that the image score is computed from, of a second logistic head that the filter
+    bank has no weight in. A texture's fine features are searched anywhere, and those of
+    good parts differ in light and focus. 0: one head for the map and the score."""
     deepest_weight: float = 2 / 3
     """With a backbone: by how much the image score rises, in log-odds, for each
     standard deviation of varied good shots by which an image's farthest patches are
@@ -98,6 +103,11 @@ class MemoryBankConfig:
     def filter_levels(self) -> int:
         """Octaves of the filter bank that are compared; 0: none."""
         return self.levels if self.backbone is None else self.levels_beside_backbone
+
+    def has_score_head(self, *, is_texture: bool) -> bool:
+        """Whether the image score has a logistic head of its own."""
+        has_both = self.backbone is not None and self.filter_levels > 0
+        return has_both and is_texture and self.coarse_score_weight > 0
 
     @property
     def compares_deepest(self) -> bool:
@@ -115,6 +125,7 @@ class MemoryBankConfig:
             ("orientation_weight", 0, 8),
             ("head_weight", 0, 1),
             ("score_head_weight", 0, 1),
+            ("coarse_score_weight", 0, 1),
             ("deepest_weight", 0, 8),
         ):
             value = getattr(self, name)

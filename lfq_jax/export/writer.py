@@ -207,6 +207,8 @@ def _scored(saved: DetectorRecord) -> str:
             f"{config.score_head_weight:g} for the logistic head instead of "
             f"{config.head_weight:g}"
         )
+    if saved.variables.score_head is not None:
+        scored += ", which is another one, with less weight on the filter bank"
     if memory.orientation is not None:
         scored += ", without the orientation term of textures"
     if memory.deepest is not None:

@@ -33,18 +33,19 @@ from lfq_jax.inference.scoring_models import (
 )
 from lfq_jax.memory_bank.logistic_head import CONTRAST
 
-SCHEMA_VERSION = 13
-READABLE_VERSIONS = (8, 9, 10, 11, 12, SCHEMA_VERSION)
+SCHEMA_VERSION = 14
+READABLE_VERSIONS = (8, 9, 10, 11, 12, 13, SCHEMA_VERSION)
 """Version 8 does not store what copies of the shots are recognised by. Detectors of
 versions 8 and 9 see every photograph as a square, and have no `method`: it is
 `lfquiad`. Networks with a backbone search its features in another way before version
 11, so they are refused. Logistic heads before version 12 subtract half of all log-odds
 in the surround. Before version 13 the deepest stage is not compared for the image
-score."""
+score. Before version 14 the score has no head of its own."""
 _FIRST_IN_PROPORTION = 10
 _FIRST_WITH_SEARCHES = 11
 _FIRST_WITH_SURROUND_WEIGHTS = 12
 _FIRST_WITH_DEEPEST = 13
+_FIRST_WITH_SCORE_HEAD = 14
 _HEAD, _SURROUND = "logistic_head/weights", "logistic_head/surround_weights"
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
@@ -177,6 +178,9 @@ def _model_config(config: dict[str, Any]) -> DetectorModel:
         fields = {**fields, "memory_bank": _memory_bank_before_searches(fields)}
     if config["schema_version"] < _FIRST_WITH_DEEPEST and fields.get("memory_bank"):
         bank = {**fields["memory_bank"], "deepest_weight": 0.0}
+        fields = {**fields, "memory_bank": bank}
+    if config["schema_version"] < _FIRST_WITH_SCORE_HEAD and fields.get("memory_bank"):
+        bank = {**fields["memory_bank"], "coarse_score_weight": 0.0}
         fields = {**fields, "memory_bank": bank}
     model = from_json(CONFIGS[method], fields)
     if method_of(model) != method:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float16, UInt8
+from jaxtyping import Array, Bool, Float, Float16, Float64, UInt8
 
 from lfq_jax.ops.gaussian import blur_cells
 from lfq_jax.ops.precision import exact_products
@@ -69,43 +69,82 @@ def head_log_odds(
     return features @ head.weights - surround + head.bias
 
 
-def fit_logistic_head(
+class Cells(NamedTuple):
+    """Cells that a regression is fitted to."""
+
+    features: Float64[np.ndarray, "n f"]
+    is_anomalous: Bool[np.ndarray, "n"]
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the distances that the features come from."""
+        return self.features.shape[1] // len(BLURS)
+
+
+def draw_cells(
     distances: Float16[np.ndarray, "n h w c"],
     masks: UInt8[np.ndarray, "n H W"],
     *,
     rng: np.random.Generator,
-    weighs_surround: bool = True,
-    contrast: float | Sequence[float] = CONTRAST,
-) -> LogisticHead:
-    """Fit the regression to distinguish the cells under `masks` from the others.
+) -> Cells:
+    """Draw cells from all images.
 
     Args:
       distances: of anomalous and good images, from shots they were not made from.
       masks: 1 where anomalous. At least one pixel is 1.
-      rng: draws the cells that are fitted to.
+    """
+    shares = _anomalous_shares(masks, distances.shape[1:3])
+    return Cells(*_draw_cells(distances, shares, rng))
+
+
+def fit_logistic_head(
+    drawn: Cells,
+    *,
+    weighs_surround: bool = True,
+    contrast: float | Sequence[float] = CONTRAST,
+    ignored: Sequence[bool] | None = None,
+) -> LogisticHead:
+    """Fit the regression to distinguish the anomalous cells from the others.
+
+    Args:
       weighs_surround: whether the mean distances of the wide surround get weights of
         their own. Else they only count in the contrast.
       contrast: share of the mean log-odds in the wide surround that is subtracted, of
         all channels or of each.
+      ignored: channels that get no weight. None: none of them.
     """
     from sklearn.linear_model import LogisticRegression
 
-    shares = _anomalous_shares(masks, distances.shape[1:3])
-    cells, labels = _draw_cells(distances, shares, rng)
+    cells, labels = drawn
     mean, scale = cells.mean(0), cells.std(0)
     scale = np.where(scale > _LEAST_DEVIATION, scale, np.inf)
     if not weighs_surround:
-        scale[-distances.shape[-1] :] = np.inf  # of the last blur, the widest
+        scale[-drawn.channels :] = np.inf  # of the last blur, the widest
+    if ignored is not None:
+        scale[np.tile(np.asarray(ignored), len(BLURS))] = np.inf
     # scikit-learn adds the penalty to the loss's sum over cells, not to its mean.
     regression = LogisticRegression(max_iter=1000, C=1 / (PENALTY * len(cells)))
     regression.fit((cells - mean) / scale, labels)
     weights = regression.coef_[0] / scale
-    shares = np.broadcast_to(contrast, distances.shape[-1:])
+    shares = np.broadcast_to(contrast, (drawn.channels,))
     surround_weights = np.tile(shares, len(BLURS)) * weights
     bias = np.asarray(regression.intercept_)[0] - weights @ mean
     bias += (cells[~labels] @ surround_weights).mean()
     fitted = (weights, surround_weights, bias)
     return LogisticHead(*(jnp.asarray(each, jnp.float32) for each in fitted))
+
+
+def mixed_heads(
+    first: LogisticHead, second: LogisticHead, weight: float
+) -> LogisticHead:
+    """The head whose log-odds are the weighted mean of two heads'.
+
+    Args:
+      weight: of the second.
+    """
+    return LogisticHead(
+        *((1.0 - weight) * a + weight * b for a, b in zip(first, second, strict=True))
+    )
 
 
 def _anomalous_shares(masks: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:

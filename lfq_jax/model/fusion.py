@@ -12,6 +12,7 @@ from lfq_jax.memory_bank.orientation import CELL_PX
 def fuse(
     logits: Float[Array, "b h w 2"],
     head: Float[Array, "b gh gw"] | None,
+    score_head: Float[Array, "b gh gw"] | None,
     orientation: Float[Array, "b gh gw o"],
     config: MemoryBankConfig,
     *,
@@ -22,12 +23,14 @@ def fuse(
     Args:
       logits: the discriminator's.
       head: log-odds of the logistic head, where there is one.
+      score_head: the same, of the head that the image score is computed from.
       orientation: orientation deviation of every cell; o = 0 where there is none.
       cell_px: side of a cell.
     """
     score_logits = logits
+    if score_head is not None:
+        score_logits = mix_log_odds(logits, score_head, config.score_head_weight)
     if head is not None:
-        score_logits = mix_log_odds(logits, head, config.score_head_weight)
         logits = mix_log_odds(logits, head, config.head_weight)
     if orientation.shape[-1]:
         unexplained = unexplained_share(anomaly_probability(logits), cell_px)[..., None]

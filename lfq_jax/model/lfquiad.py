@@ -141,12 +141,14 @@ class Model:
         logits = discriminator(pixels, cells, training=training)
         score_logits = logits
         if self.config.memory_bank and not training:
-            head = None
-            if variables.logistic_head is not None:
-                head = head_log_odds(variables.logistic_head, maps.distances)
+            heads = variables.logistic_head, variables.score_head
+            head, score_head = (
+                each and head_log_odds(each, maps.distances) for each in heads
+            )
             logits, score_logits = fuse(
                 logits,
                 head,
+                head if score_head is None else score_head,
                 maps.orientation,
                 self.config.memory_bank,
                 cell_px=self.config.stem,

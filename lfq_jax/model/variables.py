@@ -25,6 +25,8 @@ class Variables(NamedTuple):
     """What images are compared with. Built before training, and never changed."""
     logistic_head: LogisticHead | None = None
     """The regression on the distances. Fitted before training."""
+    score_head: LogisticHead | None = None
+    """What takes its place in the image score, where that has a head of its own."""
 
 
 class Outputs(NamedTuple):

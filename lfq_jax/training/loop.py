@@ -141,7 +141,9 @@ def train(
         else DeviceFeed(trainer, prepared.training)
     )
     validation, others = prepared.validation, prepared.others
-    state = trainer.init(streams.weights, prepared.bank, prepared.head)
+    state = trainer.init(
+        streams.weights, prepared.bank, prepared.head, prepared.score_head
+    )
     del prepared  # its training data, of which the feed has its own copy
     # A copy: the step donates its state's buffers.
     untrained = copied(state.variables)

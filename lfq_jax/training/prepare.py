@@ -5,6 +5,7 @@ a bank each photograph is varied once and compared with the shots it was not mad
 Doing this in every step would be too slow. The step then only mirrors, turns and crops.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -20,7 +21,9 @@ from lfq_jax.memory_bank.logistic_head import (
     CONTRAST,
     FILTER_CONTRAST,
     LogisticHead,
+    draw_cells,
     fit_logistic_head,
+    mixed_heads,
 )
 from lfq_jax.memory_bank.map_channels import are_of_filters
 from lfq_jax.model.lfquiad import Model
@@ -42,6 +45,8 @@ class Prepared(NamedTuple):
 
     bank: MemoryBank | None
     head: LogisticHead | None
+    score_head: LogisticHead | None
+    """Of the image score, where it has a head of its own."""
     training: TrainingData
     validation: Validation
     others: LeaveOneOut | None
@@ -87,9 +92,9 @@ def prepare(
             config.good_images, streams.training_good, for_steps=True
         ),
     )
-    head = None
+    head = score_head = None
     if bank_config.head_weight or bank_config.score_head_weight:
-        head = _fit_head(training, streams.head(), model)
+        head, score_head = _fit_heads(training, streams.head(), model)
     validation = Validation.of(
         _measured_anomalies(
             held_out, others, streams.validation_anomalies, for_steps=False
@@ -100,7 +105,7 @@ def prepare(
     if bank_config.compares_deepest:
         deepest = np.asarray(training.good.distance_maps.deepest[..., 0])
         bank = bank._replace(deepest=fit_deepest_statistics(deepest))
-    return Prepared(bank, head, training, validation, others)
+    return Prepared(bank, head, score_head, training, validation, others)
 
 
 def _without_bank(
@@ -132,7 +137,7 @@ def _without_bank(
             is_texture=model.is_texture,
         ),
     )
-    return Prepared(None, None, training, validation, None)
+    return Prepared(None, None, None, training, validation, None)
 
 
 def _measured_anomalies(
@@ -148,24 +153,28 @@ def _measured_anomalies(
     return others.measure(varied, data.sources, for_steps=for_steps)
 
 
-def _fit_head(
+def _fit_heads(
     training: TrainingData, rng: np.random.Generator, model: Model
-) -> LogisticHead:
+) -> tuple[LogisticHead, LogisticHead | None]:
+    """The logistic head, and that of the image score where it has one of its own."""
     parts = [jax.device_get(each) for each in training]
     distances = np.concatenate([part.distance_maps.distances for part in parts])
     masks = np.concatenate([part.masks for part in parts])
+    cells = draw_cells(distances, masks, rng=rng)
     config = model.config.memory_bank
     if config is None or config.backbone is None:
-        return fit_logistic_head(distances, masks, rng=rng)
+        return fit_logistic_head(cells), None
     # How far a whole image is from another shot says little about how far it is from
     # all shots. That was measured with a backbone, not from scratch.
-    return fit_logistic_head(
-        distances,
-        masks,
-        rng=rng,
+    of_filters = are_of_filters(config, is_texture=model.is_texture)
+    fit = functools.partial(
+        fit_logistic_head,
+        cells,
         weighs_surround=False,
-        contrast=[
-            FILTER_CONTRAST if is_of_filters else CONTRAST
-            for is_of_filters in are_of_filters(config, is_texture=model.is_texture)
-        ],
+        contrast=[FILTER_CONTRAST if each else CONTRAST for each in of_filters],
     )
+    head = fit()
+    if not config.has_score_head(is_texture=model.is_texture):
+        return head, None
+    coarse = fit(ignored=of_filters)
+    return head, mixed_heads(head, coarse, config.coarse_score_weight)

@@ -81,9 +81,12 @@ class Trainer:
         key: PRNGKeyArray,
         bank: MemoryBank | None = None,
         head: LogisticHead | None = None,
+        score_head: LogisticHead | None = None,
     ) -> TrainState:
         """The state before the first step."""
-        variables = self.model.init(key)._replace(memory_bank=bank, logistic_head=head)
+        variables = self.model.init(key)._replace(
+            memory_bank=bank, logistic_head=head, score_head=score_head
+        )
         optimizer, averaged = self._program._init_optimizer(variables.params)
         return TrainState(
             step=jnp.zeros((), jnp.int32),

@@ -18,7 +18,7 @@ from lfq_jax.training.augmentation import vary_in_turn
 from lfq_jax.training.data import Samples
 from lfq_jax.training.leave_one_out import LeaveOneOut
 
-VARIATIONS = 48
+VARIATIONS = 24
 """Varied shots that are scored at the end of a training."""
 
 

@@ -110,6 +110,18 @@ def test_detectors_of_schema_12_do_not_compare_the_deepest_stage(tmp_path):
     assert model.memory_bank.deepest_weight == 0
 
 
+def test_the_image_score_of_detectors_of_schema_13_has_no_head_of_its_own(tmp_path):
+    folder = write_run(tmp_path / "run", "plate") / "plate" / "detector"
+    content = json.loads((folder / CONFIG).read_text()) | {"schema_version": 13}
+    del content["model"]["memory_bank"]["coarse_score_weight"]
+    _write_config(folder, content)
+    record = read_detector(folder)
+    assert isinstance(record.model, ModelConfig)
+    assert record.model.memory_bank is not None
+    assert record.model.memory_bank.coarse_score_weight == 0
+    assert record.variables.score_head is None
+
+
 def test_heads_of_schema_11_subtract_half_of_all_log_odds_in_the_surround(tmp_path):
     folder = write_run(tmp_path / "run", "plate") / "plate" / "detector"
     head = read_detector(folder).variables.logistic_head

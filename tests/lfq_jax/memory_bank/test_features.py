@@ -30,7 +30,8 @@ from lfq_jax.memory_bank.features import (
     group_sizes_by_source,
 )
 from lfq_jax.memory_bank.filter_bank import group_sizes
-from lfq_jax.memory_bank.map_channels import map_channels
+from lfq_jax.memory_bank.logistic_head import BLURS
+from lfq_jax.memory_bank.map_channels import are_of_filters, map_channels
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.residuals import feature_residual
 from lfq_jax.model.scoring import Scorer
@@ -192,7 +193,9 @@ def test_the_feature_residual_has_a_channel_for_each_stage():
     assert found.max() < 0.01
 
 
-def _prepared(weights: Path, *, is_black: bool = False) -> tuple[Model, Prepared]:
+def _prepared(
+    weights: Path, *, is_black: bool = False, is_texture: bool = False
+) -> tuple[Model, Prepared]:
     """A model that reconstructs features, and two prepared parts with an anomaly."""
     backbone = load_backbone(weights)
     text = network_as_text(backbone.network)
@@ -209,7 +212,7 @@ def _prepared(weights: Path, *, is_black: bool = False) -> tuple[Model, Prepared
             levels=2, patches=64, window=0, poses=0, backbone=backbone_config
         ),
     )
-    model = Model(config, is_texture=False)
+    model = Model(config, is_texture=is_texture)
     assert model.feature_sizes == (4, 4)
     rng = np.random.default_rng(2)
     normals = np.repeat(rng.integers(40, 210, (2, 8, 8, 3), np.uint8), 8, 1).repeat(
@@ -274,6 +277,31 @@ def test_the_image_score_rises_with_the_distance_by_the_deepest_stage(weights):
     odds = [x / (1 - x) for x in (without[0], usual, farther)]
     # One deviation above `NEAR`, and two.
     np.testing.assert_allclose(odds[1:], odds[0] * np.exp([0.5, 1.0]), rtol=1e-3)
+
+
+def test_a_textures_score_has_a_head_with_less_weight_on_the_filter_bank(weights):
+    model, prepared = _prepared(weights, is_texture=True)
+    head, score_head, config = (
+        prepared.head,
+        prepared.score_head,
+        model.config.memory_bank,
+    )
+    assert head is not None and score_head is not None and config is not None
+    of_filters = are_of_filters(config, is_texture=True)
+    fine = np.tile(of_filters, len(BLURS))
+    assert 0 < fine.sum() < len(fine)
+    share = 1.0 - config.coarse_score_weight
+    np.testing.assert_allclose(score_head.weights[fine], share * head.weights[fine])
+    variables = model.init(jax.random.key(0))._replace(
+        memory_bank=prepared.bank, logistic_head=head
+    )
+    images = jnp.asarray(prepared.training.anomalous.images, jnp.float32) / 255
+    one = model.anomaly_maps(variables, images)
+    other = model.anomaly_maps(variables._replace(score_head=score_head), images)
+    np.testing.assert_array_equal(one.maps, other.maps)
+    assert np.abs(one.score_maps - other.score_maps).max() > 1e-3
+    # Objects search their fine features in place, and have one head.
+    assert _prepared(weights)[1].score_head is None
 
 
 def test_shots_without_any_texture_give_finite_scores(weights):

@@ -6,9 +6,12 @@ import pytest
 
 from lfq_jax.memory_bank.logistic_head import (
     BLURS,
+    Cells,
     LogisticHead,
+    draw_cells,
     fit_logistic_head,
     head_log_odds,
+    mixed_heads,
 )
 
 
@@ -25,7 +28,11 @@ def _distances(count: int = 8, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray
 
 
 def _fit(distances: np.ndarray, masks: np.ndarray, *, seed: int = 0) -> LogisticHead:
-    return fit_logistic_head(distances, masks, rng=np.random.default_rng((seed, 2)))
+    return fit_logistic_head(_cells(distances, masks, seed=seed))
+
+
+def _cells(distances: np.ndarray, masks: np.ndarray, *, seed: int = 0) -> Cells:
+    return draw_cells(distances, masks, rng=np.random.default_rng((seed, 2)))
 
 
 def test_it_finds_in_new_images_what_it_was_fitted_to_find():
@@ -51,9 +58,7 @@ def test_a_larger_distance_everywhere_counts_less_than_in_one_place():
 
 
 def test_a_channel_of_full_contrast_counts_only_where_it_differs_from_its_surround():
-    distances, masks = _distances()
-    rng = np.random.default_rng((0, 2))
-    head = fit_logistic_head(distances, masks, rng=rng, contrast=[0.5, 1.0])
+    head = fit_logistic_head(_cells(*_distances()), contrast=[0.5, 1.0])
     _, subtracted = head.surround_weights.reshape(len(BLURS), 2).T
     np.testing.assert_array_equal(subtracted, head.weights[1::2])
     flat = np.ones((2, 64, 64, 2), np.float32)
@@ -65,6 +70,24 @@ def test_a_channel_of_full_contrast_counts_only_where_it_differs_from_its_surrou
 def test_every_blur_of_every_channel_has_one_weight():
     head = _fit(*_distances())
     assert head.weights.shape == (2 * len(BLURS),)
+
+
+def test_an_ignored_channel_has_no_weight():
+    head = fit_logistic_head(_cells(*_distances()), ignored=[True, False])
+    np.testing.assert_allclose(head.weights[::2], 0.0, atol=1e-12)
+    assert np.abs(head.weights[1::2]).max() > 0.1
+
+
+def test_a_mixed_head_has_the_weighted_mean_of_the_log_odds():
+    drawn = _cells(*_distances())
+    whole = fit_logistic_head(drawn)
+    second = fit_logistic_head(drawn, ignored=[False, True])
+    images = jnp.asarray(_distances(seed=1)[0][:2], jnp.float32)
+    one, two, mixed = (
+        np.asarray(head_log_odds(head, images))
+        for head in (whole, second, mixed_heads(whole, second, 0.75))
+    )
+    np.testing.assert_allclose(mixed, 0.25 * one + 0.75 * two, atol=1e-4)
 
 
 def test_a_constant_channel_has_no_weight():
