@@ -12,7 +12,11 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from experiments.few_shot.checks import check_machine, check_networks
+from experiments.few_shot.checks import (
+    check_machine,
+    check_networks,
+    tell_of_one_shot,
+)
 from experiments.few_shot.hosts import temporary_folder
 from experiments.few_shot.method_flags import refuse_unused, refuse_without_backbone
 from experiments.few_shot.resume import check_categories, how_to_resume, resumed
@@ -46,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_categories(settings)
         shots = pick_shots(settings, shots=settings.shots, seed=settings.seed)
         check_networks(settings, shots.values())
+        tell_of_one_shot(settings)
         folder = _folder(settings, list(shots))
         with resumable(how_to_resume(settings, folder)):
             run(settings, shots, folder)

@@ -17,6 +17,24 @@ def check_machine(settings: FewShot) -> None:
     make_mesh(settings.devices, batch_size=settings.train.batch_size)
 
 
+def tell_of_one_shot(settings: FewShot) -> None:
+    """Say that decisions from a single shot cannot be trusted.
+
+    The distances of its own variations are all that the logistic head learns from.
+    """
+    compares = settings.model.memory_bank is not None
+    if settings.shots > 1 or settings.method != "lfquiad" or not compares:
+        return
+    from datasets.progress import write_line
+
+    write_line(
+        "--shots 1: one photograph does not show how good parts differ. Scores and "
+        "heat maps are useful, but the thresholds call nearly every photograph "
+        "anomalous until python -m experiments.calibrate has seen other good ones; "
+        "--method knn decides better with one"
+    )
+
+
 def check_networks(settings: FewShot, shots: "Iterable[Shots]") -> None:
     """Refuse detectors that cannot be made of these shots.
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from experiments.few_shot.checks import tell_of_one_shot
+from experiments.few_shot.settings import read_settings
 from tests.tiny_run import TINY, elsewhere, parts, refusal
 
 __all__ = ["elsewhere", "parts"]  # fixtures
@@ -72,3 +74,20 @@ def test_devices_hosts_and_caches_that_do_not_exist_are_refused_before_a_run_exi
     assert said in refusal(capsys, "--categories", "gear", *arguments)
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "cache" / "datasets").exists(), "it was prepared in vain"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_told"),
+    [
+        (["--shots", "1"], True),
+        (["--shots", "2"], False),
+        (["--shots", "1", "--method", "knn"], False),
+        (["--shots", "1", "--preset", "paper"], False),
+    ],
+)
+def test_a_run_with_one_shot_says_that_its_decisions_cannot_be_trusted(
+    capsys, arguments, is_told
+):
+    tell_of_one_shot(read_settings(arguments, has_accelerator=lambda: False))
+    said = capsys.readouterr()
+    assert ("--shots 1: one photograph does not show" in said.out + said.err) == is_told

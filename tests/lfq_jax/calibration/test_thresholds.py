@@ -190,15 +190,16 @@ def test_the_rule_of_a_training_is_new_parts_if_a_head_scores():
         assert level["new_parts"] == expected
 
 
-def test_the_rule_of_a_training_without_a_head_is_margin_if_it_has_anomalies():
+@pytest.mark.parametrize(("shots", "has_head"), [(2, False), (1, True)])
+def test_the_rule_without_a_head_or_with_one_shot_is_margin(shots, has_head):
     _, thresholds, _ = tiny()
     scores = CalibrationScores(**thresholds.calibration_scores)
     thresholds = thresholds_after_training(
         scores,
-        shots=2,
+        shots=shots,
         image_score="smoothed_max",
         pixel_f1_threshold=None,
-        has_head=False,
+        has_head=has_head,
     )
     assert thresholds.rule == "margin" and "new_parts" not in thresholds.image
     for level, name in (
