@@ -112,7 +112,7 @@ def _made(
         shots=2,
         image_score="smoothed_max",
         pixel_f1_threshold=0.5,
-        has_head=True,
+        expects_new_parts=True,
     )
     images = np.concatenate([bad, good])
     return saved, thresholds, images

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_categories(settings)
         shots = pick_shots(settings, shots=settings.shots, seed=settings.seed)
         check_networks(settings, shots.values())
-        tell_of_one_shot(settings)
+        tell_of_one_shot(settings, shots)
         folder = _folder(settings, list(shots))
         with resumable(how_to_resume(settings, folder)):
             run(settings, shots, folder)

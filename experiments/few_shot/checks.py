@@ -1,7 +1,7 @@
 """Checks that a run makes before it prepares anything."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from experiments.few_shot.settings import FewShot
@@ -17,21 +17,25 @@ def check_machine(settings: FewShot) -> None:
     make_mesh(settings.devices, batch_size=settings.train.batch_size)
 
 
-def tell_of_one_shot(settings: FewShot) -> None:
-    """Say that decisions from a single shot cannot be trusted.
+def tell_of_one_shot(settings: FewShot, shots: "Mapping[str, Shots]") -> None:
+    """Say that decisions from a single shot of an object cannot be trusted.
 
-    The distances of its own variations are all that the logistic head learns from.
+    Its own variations are all that the logistic head learns from. A texture's halves
+    show how good parts differ.
     """
     compares = settings.model.memory_bank is not None
+    kinds = [chosen.examples[0].kind for chosen in shots.values()]
     if settings.shots > 1 or settings.method != "lfquiad" or not compares:
+        return
+    if "object" not in kinds:
         return
     from datasets.progress import write_line
 
     write_line(
-        "--shots 1: one photograph does not show how good parts differ. Scores and "
-        "heat maps are useful, but the thresholds call nearly every photograph "
-        "anomalous until python -m experiments.calibrate has seen other good ones; "
-        "--method knn decides better with one"
+        "--shots 1: one photograph of an object does not show how good ones differ. "
+        "Scores and heat maps are useful, but the thresholds call nearly every "
+        "photograph anomalous until python -m experiments.calibrate has seen other "
+        "good ones; --method knn decides better with one"
     )
 
 

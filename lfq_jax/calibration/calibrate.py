@@ -80,7 +80,7 @@ def thresholds_after_training(
     shots: int,
     image_score: ImageScore,
     pixel_f1_threshold: float | None,
-    has_head: bool,
+    expects_new_parts: bool,
 ) -> Thresholds:
     """The thresholds of a finished training, from its shots alone.
 
@@ -90,8 +90,8 @@ def thresholds_after_training(
       image_score: the image score that the thresholds apply to.
       pixel_f1_threshold: threshold of the largest F1 over the pixels of the synthetic
         validation; None if it could not be computed.
-      has_head: whether a logistic head scores. The rule `new_parts` was measured with
-        one, and with two shots. It does not hold for one shot.
+      expects_new_parts: whether there is the rule `new_parts`. It was measured where a
+        logistic head scores, and variations are compared with other parts.
     """
     good, bad = scores.synthetic_good, scores.synthetic_anomalous
     image: dict[str, Threshold] = {}
@@ -110,7 +110,7 @@ def thresholds_after_training(
             level[rule] = margin_threshold(
                 level["false_alarm_rate"], bad[name], parts=shots
             )
-    if has_head and shots > 1:
+    if expects_new_parts:
         rule = "new_parts"
         for level, name in ((image, image_score), (pixel, MAP_MAX)):
             level[rule] = new_parts_threshold(

@@ -74,7 +74,7 @@ def fit(
             shots=parts or len(shots),
             image_score=score.image_score,
             pixel_f1_threshold=None,
-            has_head=False,
+            expects_new_parts=False,
         ),
         step=0,
         seconds={"fit": time.monotonic() - started},

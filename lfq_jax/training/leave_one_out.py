@@ -73,13 +73,34 @@ class LeaveOneOut:
     shots: UInt8[np.ndarray, "k h w 3"]
     model: Model
     variation: AugmentConfig
-    """How photographs are varied before they are compared."""
+    """How good parts may vary. It decides which copies of the shots are in a bank."""
     extractor: FeatureExtractor
     banks: tuple[MemoryBank, ...]
-    """banks[i] holds no patch of shots[i]. With a single shot, banks[0] holds varied
-    copies of it."""
+    """banks[i] holds no patch of shots[i]. Of a single object, banks[0] holds varied
+    copies. Of a single texture, banks[0] holds the right half and banks[1] the left
+    one."""
     normalizer: Normalizer | None = None
     """None for objects, where distances near the border describe the part itself."""
+
+    @property
+    def compares_halves(self) -> bool:
+        """Whether each half of an image is compared with the shot's other half."""
+        return len(self.banks) > len(self.shots)
+
+    @property
+    def has_others(self) -> bool:
+        """Whether images are compared with other parts, or the other half of theirs."""
+        return len(self.banks) > 1
+
+    @property
+    def varied_by(self) -> AugmentConfig:
+        """How photographs are varied before they are compared.
+
+        Mirrored or turned, one half of a shot would be compared with itself.
+        """
+        if not self.compares_halves:
+            return self.variation
+        return dataclasses.replace(self.variation, flips="none", quarter_turns="never")
 
     def full_bank(self, seed: int) -> MemoryBank:
         """The bank of all shots, with which a detector compares new images."""
@@ -110,20 +131,23 @@ class LeaveOneOut:
         maps = empty_maps(shape, channels, np.float16)
         # numpy selects without compiling a program for every shape.
         images, normals = map(np.asarray, (samples.images, samples.normals))
-        batches: list[tuple[MemoryBank, np.ndarray]] = []
-        for source, bank in enumerate(self.banks):
-            own = np.flatnonzero(sources == source)
-            batches += [(bank, own[batch]) for batch in batched_indices(len(own))]
+        batches: list[tuple[MemoryBank, np.ndarray, slice]] = []
+        for number, bank in enumerate(self.banks):
+            own, columns = np.flatnonzero(sources == number), slice(None)
+            if self.compares_halves:
+                own, columns = np.arange(len(sources)), _halves(shape[2])[number]
+            for batch in batched_indices(len(own)):
+                batches.append((bank, own[batch], columns))
 
-        def measure(batch: tuple[MemoryBank, np.ndarray]) -> None:
-            bank, chosen = batch
+        def measure(batch: tuple[MemoryBank, np.ndarray, slice]) -> None:
+            bank, chosen, columns = batch
             shared = {"config": config, "stride": stride}
             measured = _measure(bank, images[chosen], **shared)
             if channels.clean_features:
                 clean = _clean_features(bank.extractor, normals[chosen], **shared)
                 measured = measured._replace(clean_features=clean)
             for field, values in zip(maps, measured, strict=True):
-                field[chosen] = values
+                field[chosen, :, columns] = np.asarray(values)[:, :, columns]
 
         on_all_cores(measure, batches)
         return samples._replace(distance_maps=jax.device_put(maps))
@@ -136,7 +160,7 @@ class LeaveOneOut:
             self.shots,
             count,
             key,
-            self.variation,
+            self.varied_by,
             stride=self.model.config.stem,
             is_texture=self.model.is_texture,
         )
@@ -163,10 +187,16 @@ def leave_one_out(
     augment: AugmentConfig,
     streams: RandomStreams,
 ) -> LeaveOneOut:
-    """Build a bank for each shot from the others, and fit the normalizer to them."""
+    """Build a bank for each shot from the others, and fit the normalizer to them.
+
+    A single texture is its own other shot: each half is compared with the other half.
+    A single object has no such halves, and is compared with varied copies.
+    """
     variation = preparation_variation(model, augment)
     if len(shots) > 1:
         groups = [[s for j, s in enumerate(shots) if j != i] for i in range(len(shots))]
+    elif model.is_texture:
+        groups = [[half] for half in _other_halves(shots[0], model.config.px_divisor)]
     else:
         copies = vary_in_turn(
             shots,
@@ -194,6 +224,25 @@ def leave_one_out(
     return _fit_normalizer(unnormalized, streams.normalizer).applied_to(without)
 
 
+def _halves(columns: int) -> tuple[slice, slice]:
+    """The left and the right half of a row of cells."""
+    return slice(columns // 2), slice(columns // 2, None)
+
+
+def _other_halves(
+    shot: UInt8[np.ndarray, "h w 3"], divisor: int
+) -> tuple[UInt8[np.ndarray, "h _ 3"], UInt8[np.ndarray, "h _ 3"]]:
+    """What the left half of an image is compared with, and what the right one is.
+
+    Args:
+      divisor: what the halves' width is a multiple of. A strip between them, or in both
+        where the shot is narrow, is left out or counts twice.
+    """
+    width = shot.shape[1]
+    half = max(width // 2 // divisor, 1) * divisor
+    return shot[:, width - half :], shot[:, :half]
+
+
 def _fit_normalizer(without: LeaveOneOut, key: PRNGKeyArray) -> Normalizer:
     """Fit the border baseline and the orientation statistics to varied good parts."""
     good = without.held_out_variations(_NORMALIZER_IMAGES, key)
@@ -207,7 +256,7 @@ def _fit_normalizer(without: LeaveOneOut, key: PRNGKeyArray) -> Normalizer:
     # A single shot does not show how the grain of another part runs.
     mean, deviation = jnp.zeros(()), jnp.full((), jnp.inf)
     fitted = [b.orientation for b in without.banks if b.orientation is not None]
-    if fitted and len(fitted) > 1:
+    if fitted and len(without.shots) > 1:
         in_turn = [fitted[i % len(fitted)] for i in range(_NORMALIZER_IMAGES)]
         mean, deviation = fit_orientation_statistics(in_turn, list(good.images))
     return Normalizer(baseline, mean, deviation)

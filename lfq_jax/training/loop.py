@@ -176,7 +176,11 @@ def train(
         shots=config.parts or shots,
         image_score=config.score.image_score,
         pixel_f1_threshold=validated.pixel_threshold,
-        has_head=progress.best.logistic_head is not None,
+        expects_new_parts=(
+            progress.best.logistic_head is not None
+            and others is not None
+            and others.has_others
+        ),
     )
     return Trained(
         variables=progress.best,

@@ -147,7 +147,7 @@ def _measured_anomalies(
     varied = vary(
         anomalous_samples(data, stride=others.model.config.stem),
         key,
-        others.variation,
+        others.varied_by,
         is_texture=others.model.is_texture,
     )
     return others.measure(varied, data.sources, for_steps=for_steps)

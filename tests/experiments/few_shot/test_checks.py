@@ -4,7 +4,7 @@ import pytest
 
 from experiments.few_shot.checks import tell_of_one_shot
 from experiments.few_shot.settings import read_settings
-from tests.tiny_run import TINY, elsewhere, parts, refusal
+from tests.tiny_run import TINY, elsewhere, parts, refusal, shots_of
 
 __all__ = ["elsewhere", "parts"]  # fixtures
 
@@ -77,17 +77,19 @@ def test_devices_hosts_and_caches_that_do_not_exist_are_refused_before_a_run_exi
 
 
 @pytest.mark.parametrize(
-    ("arguments", "is_told"),
+    ("arguments", "kind", "is_told"),
     [
-        (["--shots", "1"], True),
-        (["--shots", "2"], False),
-        (["--shots", "1", "--method", "knn"], False),
-        (["--shots", "1", "--preset", "paper"], False),
+        (["--shots", "1"], "object", True),
+        (["--shots", "1"], "texture", False),
+        (["--shots", "2"], "object", False),
+        (["--shots", "1", "--method", "knn"], "object", False),
+        (["--shots", "1", "--preset", "paper"], "object", False),
     ],
 )
-def test_a_run_with_one_shot_says_that_its_decisions_cannot_be_trusted(
-    capsys, arguments, is_told
+def test_a_run_with_one_object_says_that_its_decisions_cannot_be_trusted(
+    capsys, arguments, kind, is_told
 ):
-    tell_of_one_shot(read_settings(arguments, has_accelerator=lambda: False))
+    settings = read_settings(arguments, has_accelerator=lambda: False)
+    tell_of_one_shot(settings, {"plate": shots_of(kind, (32, 32))})
     said = capsys.readouterr()
-    assert ("--shots 1: one photograph does not show" in said.out + said.err) == is_told
+    assert ("--shots 1: one photograph of an" in said.out + said.err) == is_told

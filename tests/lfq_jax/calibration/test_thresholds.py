@@ -178,7 +178,7 @@ def test_new_parts_are_expected_as_far_from_the_shots_as_in_public_data_sets():
     assert new_parts_threshold(varied, "mean", rate=0.05, parts=2).value < found.value
 
 
-def test_the_rule_of_a_training_is_new_parts_if_a_head_scores():
+def test_the_rule_of_a_training_that_expects_new_parts_has_that_name():
     _, thresholds, _ = tiny()
     assert thresholds.rule == "new_parts"
     varied = thresholds.calibration_scores["varied"]
@@ -190,16 +190,15 @@ def test_the_rule_of_a_training_is_new_parts_if_a_head_scores():
         assert level["new_parts"] == expected
 
 
-@pytest.mark.parametrize(("shots", "has_head"), [(2, False), (1, True)])
-def test_the_rule_without_a_head_or_with_one_shot_is_margin(shots, has_head):
+def test_the_rule_of_a_training_that_expects_no_new_parts_is_margin():
     _, thresholds, _ = tiny()
     scores = CalibrationScores(**thresholds.calibration_scores)
     thresholds = thresholds_after_training(
         scores,
-        shots=shots,
+        shots=2,
         image_score="smoothed_max",
         pixel_f1_threshold=None,
-        has_head=has_head,
+        expects_new_parts=False,
     )
     assert thresholds.rule == "margin" and "new_parts" not in thresholds.image
     for level, name in (
@@ -220,7 +219,11 @@ def test_the_rule_without_a_head_or_with_one_shot_is_margin(shots, has_head):
         **(thresholds.calibration_scores | {"synthetic_anomalous": empty})
     )
     without = thresholds_after_training(
-        scores, shots=2, image_score="max", pixel_f1_threshold=None, has_head=False
+        scores,
+        shots=2,
+        image_score="max",
+        pixel_f1_threshold=None,
+        expects_new_parts=False,
     )
     assert without.rule == "false_alarm_rate" and "margin" not in without.image
 

@@ -88,10 +88,36 @@ def test_an_image_is_compared_with_the_shots_it_was_not_made_from():
     assert float(inside) > 2 * good
 
 
-def test_a_single_shot_is_compared_with_varied_copies_of_itself():
+def test_each_half_of_a_single_texture_is_compared_with_the_other_half():
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 256, (1, 8, 8, 3), np.uint8)
+    shot = blocks.repeat(4, 1).repeat(4, 2)
+    augment = AugmentConfig(quarter_turns="always")
+    others = _others(shot, augment, is_texture=True)
+    assert others.compares_halves and len(others.banks) == 2
+    as_it_is, swapped = (
+        anomalous_samples(
+            Photographs(shot, image, np.zeros((1, 32, 32), np.uint8), np.zeros(1, int)),
+            stride=4,
+        )
+        for image in (shot, np.roll(shot, 16, axis=2))
+    )
+    far, near = (
+        np.asarray(others.measure(samples, np.zeros(1, int), for_steps=False)[-1][0][0])
+        for samples in (as_it_is, swapped)
+    )
+    # Where the halves change places, each is compared with itself. Cells at their
+    # edges, and coarse features, see other neighbours.
+    inner = np.s_[2:6, [1, 2, 5, 6], :3]
+    assert near[inner].mean() < 0.3 * far[inner].mean()
+    mirrored = others.held_out_variations(16, jax.random.key(0)).images
+    assert np.abs(np.asarray(mirrored, np.int32) - shot).max() <= 1
+
+
+def test_a_single_object_is_compared_with_varied_copies_of_itself():
     data = _photographs(shots=1)
     augment = AugmentConfig(noise=0.02, brightness=0.05)
-    others = _others(data.normals, augment, is_texture=True)
+    others = _others(data.normals, augment, is_texture=False)
     ready = _measured(others, data, good=2)
     assert float(ready.good.distance_maps.distances.mean()) > 0.01
     for field in ready.anomalous.distance_maps:
