@@ -36,6 +36,7 @@ from lfq_jax.training.augmentation import (
     vary_in_turn,
 )
 from lfq_jax.training.data import Samples
+from lfq_jax.training.deformation import deformed
 from lfq_jax.training.random_streams import RandomStreams
 
 _COPIES = 3  # of a single shot, to stand in for other shots
@@ -76,7 +77,7 @@ class LeaveOneOut:
     """How good parts may vary. It decides which copies of the shots are in a bank."""
     extractor: FeatureExtractor
     banks: tuple[MemoryBank, ...]
-    """banks[i] holds no patch of shots[i]. Of a single object, banks[0] holds varied
+    """banks[i] holds no patch of shots[i]. Of a single object, banks[0] holds deformed
     copies. Of a single texture, banks[0] holds the right half and banks[1] the left
     one."""
     normalizer: Normalizer | None = None
@@ -190,7 +191,7 @@ def leave_one_out(
     """Build a bank for each shot from the others, and fit the normalizer to them.
 
     A single texture is its own other shot: each half is compared with the other half.
-    A single object has no such halves, and is compared with varied copies.
+    A single object has no such halves, and is compared with deformed copies.
     """
     variation = preparation_variation(model, augment)
     if len(shots) > 1:
@@ -206,7 +207,8 @@ def leave_one_out(
             stride=model.config.stem,
             is_texture=model.is_texture,
         )
-        groups = [list(np.asarray(copies.images))]
+        rng = streams.deformations()
+        groups = [[deformed(copy, rng) for copy in np.asarray(copies.images)]]
     banks = tuple(
         _bank_of(extractor, group, model, variation, seed=streams.seed)
         for group in groups

@@ -34,6 +34,10 @@ class RandomStreams(NamedTuple):
         """Draws the cells that the logistic head is fitted to."""
         return np.random.default_rng((self.seed, 2))
 
+    def deformations(self) -> np.random.Generator:
+        """Deforms the copies of a single shot."""
+        return np.random.default_rng((self.seed, 3))
+
     def calibration(self) -> "RandomStreams":
         """Streams for scores that thresholds are derived from."""
         return random_streams(self.seed + _CALIBRATION_OFFSET)
