@@ -33,9 +33,8 @@ def tell_of_one_shot(settings: FewShot, shots: "Mapping[str, Shots]") -> None:
 
     write_line(
         "--shots 1: one photograph of an object does not show how good ones differ. "
-        "Scores and heat maps are useful, but the thresholds call nearly every "
-        "photograph anomalous until python -m experiments.calibrate has seen other "
-        "good ones; --method knn decides better with one"
+        "Scores and heat maps are useful, but the thresholds may call most good "
+        "photographs anomalous until python -m experiments.calibrate has seen others"
     )
 
 

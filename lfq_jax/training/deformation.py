@@ -30,9 +30,7 @@ def deformed(
         coarse = rng.uniform(-most_px, most_px, (_CONTROL_POINTS, _CONTROL_POINTS))
         axis += zoom(coarse, scale, order=3)
     channels = [
-        map_coordinates(
-            turned[..., c].astype(np.float64), source, order=1, mode="nearest"
-        )
-        for c in range(3)
+        map_coordinates(channel, source, order=1, mode="nearest")
+        for channel in np.moveaxis(turned.astype(np.float64), -1, 0)
     ]
     return np.round(np.stack(channels, axis=-1)).astype(np.uint8)
