@@ -2,14 +2,16 @@
 
 import functools
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from lfq_jax.config import (
     TRAINING_FREE_SCORE,
     AugmentConfig,
+    FeatureAutoencoderConfig,
     KnnConfig,
+    ReconstructionConfig,
     SubspaceConfig,
     TrainingFreeConfig,
 )
@@ -19,11 +21,15 @@ from lfq_jax.training.fit import fit
 from lfq_jax.training.trained import Trained
 from tests.tiny_detector import part
 
-Method = Literal["knn", "subspace"]
+Method = Literal["knn", "subspace", "reconstruction"]
+METHODS: tuple[Method, ...] = get_args(Method)
 PX = 64
 COMPARISONS = {
     "knn": KnnConfig(rotations=3, patches=1000),
     "subspace": SubspaceConfig(rotations=3),
+    "reconstruction": ReconstructionConfig(
+        FeatureAutoencoderConfig(hidden=64, steps=300), rotations=3
+    ),
 }
 
 

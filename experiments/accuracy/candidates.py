@@ -20,7 +20,15 @@ from experiments.run.folder import RunFolder
 from lfq_jax.config import as_json
 from lfq_jax.quantizers.config import NoneConfig
 
-Candidate = Literal["main", "knn", "subspace", "draem", "patchcore", "patchcore_unit"]
+Candidate = Literal[
+    "main",
+    "knn",
+    "subspace",
+    "reconstruction",
+    "draem",
+    "patchcore",
+    "patchcore_unit",
+]
 Job = FewShot | PatchCore
 RESERVED_FLAGS = (
     *("shots", "seed", "dataset", "data_dir", "kind", "categories"),
@@ -94,7 +102,7 @@ def candidate_job(
     """
     if candidate == "main":
         return main_job(flags)
-    if candidate in ("knn", "subspace"):
+    if candidate in ("knn", "subspace", "reconstruction"):
         return _training_free_job(candidate, flags)
     if candidate == "draem":
         return as_draem(main_job(flags))

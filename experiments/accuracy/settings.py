@@ -33,9 +33,10 @@ class Accuracy:
     main job unchanged: `-- --preset cpu --train.epochs 20`."""
 
     candidates: tuple[Candidate, ...] = ("main",)
-    """Detectors to measure. `main`: the main job. `knn`, `subspace`: the main job with
-    this `--method`, on the same features. `draem`: the main job without quantizer and
-    without memory bank, trained on DRAEM's anomalies for as many steps.
+    """Detectors to measure. `main`: the main job. `knn`, `subspace`, `reconstruction`:
+    the main job with this `--method`, on the same features. `draem`: the main job
+    without quantizer and without memory bank, trained on DRAEM's anomalies for as many
+    steps.
     `patchcore`: PatchCore on the frozen backbone of `--features`. `patchcore_unit`:
     PatchCore with features scaled to length 1."""
     features: str | None = None

@@ -5,7 +5,7 @@
 `main` below is the experiment. It checks everything first, so that a mistake costs
 seconds. Then it runs every category (`category.run_category`): generate anomalies from
 the shots, train, score the test images, measure, write the results and the pictures.
-With `--method knn` or `subspace`, a detector is fitted to the shots instead.
+With another `--method`, a detector is fitted to the shots alone.
 """
 
 import dataclasses

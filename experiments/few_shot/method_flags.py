@@ -16,10 +16,13 @@ _KEPT = (
     "model.memory-bank.backbone",
 )
 """Flags under those of `_OF_TRAINING` that training-free methods use as well."""
+_TRAINING_FREE: tuple[Method, ...] = ("knn", "subspace", "reconstruction")
 UNUSED: dict[Method, tuple[str, ...]] = {
-    "lfquiad": ("knn", "subspace"),
-    "knn": (*_OF_TRAINING, "subspace"),
-    "subspace": (*_OF_TRAINING, "knn"),
+    "lfquiad": _TRAINING_FREE,
+    **{
+        method: (*_OF_TRAINING, *(other for other in _TRAINING_FREE if other != method))
+        for method in _TRAINING_FREE
+    },
 }
 """Flags, and beginnings of flags, that a method does not use."""
 _OF_BACKBONE = (

@@ -22,6 +22,7 @@ from lfq_jax.config import (
     TRAINING_FREE_SCORE,
     KnnConfig,
     ModelConfig,
+    ReconstructionConfig,
     ScoreConfig,
     SubspaceConfig,
     TrainConfig,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:  # imports jax, which --help must not wait for
 PresetName = Literal["best", "cpu", "paper"]
 AUTO = "auto"
 """The preset's own backbone."""
-Method = Literal["lfquiad", "knn", "subspace"]
+Method = Literal["lfquiad", "knn", "subspace", "reconstruction"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
@@ -48,9 +49,10 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
     """Seed of the shots, the anomalies, the initial weights and every random draw."""
     method: Method = "lfquiad"
     """How a detector is made. `lfquiad`: networks are trained on synthetic anomalies.
-    `knn` and `subspace` train nothing. They compare features with those of the shots:
-    by the nearest patch (AnomalyDINO, PatchCore), or by the residual outside the
-    principal subspace (SubspaceAD)."""
+    The others need no anomalies. They compare features with those of the shots: `knn`
+    by the nearest patch (AnomalyDINO, PatchCore), `subspace` by the residual outside
+    the principal subspace (SubspaceAD), `reconstruction` by the residual after a
+    quantized bottleneck (the paper's reconstruction, of features)."""
     preset: PresetName = "best"
     """`best`: the most accurate settings so far. `cpu`: as `best`, with textures at 256
     px. `paper`: the paper's sizes and schedule, trained from scratch."""
@@ -94,6 +96,8 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
     """Nearest neighbours, for `--method knn`."""
     subspace: SubspaceConfig = field(default_factory=SubspaceConfig)
     """The principal subspace, for `--method subspace`."""
+    reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
+    """The quantized bottleneck, for `--method reconstruction`."""
 
     def __post_init__(self) -> None:
         require_at_least(self, shots=1, anomalies=1, validation_anomalies=1, at_once=1)
@@ -141,7 +145,7 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
 
     @property
     def training_free(self) -> TrainingFreeConfig | None:
-        """The detector of `--method knn` or `subspace`; None for `lfquiad`.
+        """The detector of a `--method` other than `lfquiad`, which has None.
 
         It has the backbone and the image size of the networks that it is measured
         beside.
@@ -155,7 +159,7 @@ class FewShot(AnomalyOptions, CheckedDataOptions):
             size_px=self.model.size_px,
             levels=bank.levels,
             backbone=bank.backbone,
-            comparison=self.knn if self.method == "knn" else self.subspace,
+            comparison=getattr(self, self.method),
         )
 
     @classmethod

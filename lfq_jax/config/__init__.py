@@ -1,5 +1,6 @@
 """Every choice of the learning side, as frozen dataclasses. Standard library only."""
 
+from lfq_jax.config.feature_autoencoder import FeatureAutoencoderConfig
 from lfq_jax.config.memory_bank import BackboneConfig, MemoryBankConfig
 from lfq_jax.config.model import ModelConfig
 from lfq_jax.config.presets import PRESETS, Preset
@@ -9,6 +10,7 @@ from lfq_jax.config.training import AugmentConfig, LossConfig, TrainConfig
 from lfq_jax.config.training_free import (
     TRAINING_FREE_SCORE,
     KnnConfig,
+    ReconstructionConfig,
     SubspaceConfig,
     TrainingFreeConfig,
 )
@@ -19,12 +21,14 @@ __all__ = [
     "TRAINING_FREE_SCORE",
     "AugmentConfig",
     "BackboneConfig",
+    "FeatureAutoencoderConfig",
     "ImageScore",
     "KnnConfig",
     "LossConfig",
     "MemoryBankConfig",
     "ModelConfig",
     "Preset",
+    "ReconstructionConfig",
     "ScoreConfig",
     "SubspaceConfig",
     "TrainConfig",

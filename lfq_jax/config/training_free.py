@@ -1,7 +1,7 @@
 """Choices of the training-free detectors. Standard library only.
 
-Such a detector is fitted to the features of the shots. It needs neither synthetic
-anomalies nor training steps.
+Such a detector is fitted to the features of the shots and needs no synthetic anomalies.
+That takes seconds: only the method `reconstruction` takes training steps at all.
 """
 
 import math
@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lfq_jax.config.checks import check
+from lfq_jax.config.feature_autoencoder import FeatureAutoencoderConfig
 from lfq_jax.config.memory_bank import BackboneConfig
 from lfq_jax.config.scoring import ScoreConfig
 
-TrainingFreeMethod = Literal["knn", "subspace"]
+TrainingFreeMethod = Literal["knn", "subspace", "reconstruction"]
 Rotated = Literal["objects", "all"]
 
 
@@ -57,6 +58,32 @@ class SubspaceConfig:
         check(0 < self.variance < 1, "subspace.variance", self.variance, "in (0, 1)")
 
 
+@dataclass(frozen=True)
+class ReconstructionConfig:
+    """Residual of features that an autoencoder with a quantized bottleneck
+    reconstructs. It is trained on the features of the shots alone."""
+
+    autoencoder: FeatureAutoencoderConfig = field(
+        default_factory=FeatureAutoencoderConfig
+    )
+    """The autoencoder."""
+    rotations: int = 8
+    """As `KnnConfig.rotations`."""
+    rotated: Rotated = "objects"
+    """As `KnnConfig.rotated`."""
+
+    def __post_init__(self) -> None:
+        _check_rotations(self.rotations, least=1)
+
+
+COMPARISONS: dict[TrainingFreeMethod, type] = {
+    "knn": KnnConfig,
+    "subspace": SubspaceConfig,
+    "reconstruction": ReconstructionConfig,
+}
+"""Class of the comparison's config, by method."""
+
+
 def _check_rotations(count: int, *, least: int) -> None:
     check(least <= count <= 360, "rotations", count, f"in [{least}, 360]")
 
@@ -77,7 +104,9 @@ class TrainingFreeConfig:
     backbone: BackboneConfig | None = None
     """The pretrained network whose features are compared. None: those of the filter
     bank."""
-    comparison: KnnConfig | SubspaceConfig = field(default_factory=KnnConfig)
+    comparison: KnnConfig | SubspaceConfig | ReconstructionConfig = field(
+        default_factory=KnnConfig
+    )
     """How features are compared."""
 
     def __post_init__(self) -> None:
@@ -104,7 +133,10 @@ class TrainingFreeConfig:
 
     @property
     def method(self) -> TrainingFreeMethod:
-        return "knn" if isinstance(self.comparison, KnnConfig) else "subspace"
+        for method, kind in COMPARISONS.items():
+            if isinstance(self.comparison, kind):
+                return method
+        raise AssertionError(self.comparison)
 
 
 TRAINING_FREE_SCORE = ScoreConfig(

@@ -27,6 +27,7 @@ _MAPS = {
     "lfquiad": "probability of an anomaly",
     "knn": "half the cosine distance from the nearest patch of the shots",
     "subspace": "a quarter of the squared residual outside the shots' subspace",
+    "reconstruction": "half the cosine distance from the features' reconstruction",
 }
 """What the values of the map are, by the detector's method. All are in [0, 1]."""
 _WITH_SCRIPT = ("onnx", "stablehlo")

@@ -6,10 +6,18 @@ from typing import Any
 import jax
 import numpy as np
 
+from lfq_jax.config.training_free import TrainingFreeMethod
 from lfq_jax.inference.scoring_models import DetectorVariables
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.variables import Variables
 from lfq_jax.training_free.model import TrainingFree, TrainingFreeVariables
+
+_FITTED: dict[TrainingFreeMethod, str] = {
+    "knn": "patches",
+    "subspace": "subspace",
+    "reconstruction": "autoencoder",
+}
+"""The field of `TrainingFreeVariables` that a method needs."""
 
 
 def by_path(tree: Any) -> dict[str, np.ndarray]:
@@ -44,8 +52,7 @@ def _training_free_variables(
     hints = typing.get_type_hints(TrainingFreeVariables)
     read = {name: _under(hints[name], name, arrays) for name in hints}
     _refuse_unknown(arrays, read)
-    fitted = "patches" if model.config.method == "knn" else "subspace"
-    for name in ("extractor", fitted):
+    for name in ("extractor", _FITTED[model.config.method]):
         if read[name] is None:
             raise ValueError(f"{name} is missing: another version wrote it")
     return TrainingFreeVariables(**read)

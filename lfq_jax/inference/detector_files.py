@@ -78,7 +78,7 @@ class DetectorRecord(NamedTuple):
 
     @property
     def method(self) -> str:
-        """How the detector was made: `lfquiad`, `knn` or `subspace`."""
+        """How the detector was made, a key of `scoring_models.CONFIGS`."""
         return method_of(self.model)
 
     @property

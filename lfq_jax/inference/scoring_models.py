@@ -12,12 +12,13 @@ CONFIGS: dict[str, type[DetectorModel]] = {
     LFQUIAD: ModelConfig,
     "knn": TrainingFreeConfig,
     "subspace": TrainingFreeConfig,
+    "reconstruction": TrainingFreeConfig,
 }
 """Class of a detector's config, by its method."""
 
 
 def method_of(config: DetectorModel) -> str:
-    """The method in result rows and detector files: `lfquiad`, `knn` or `subspace`."""
+    """The method in result rows and detector files, a key of `CONFIGS`."""
     return config.method if isinstance(config, TrainingFreeConfig) else LFQUIAD
 
 

@@ -12,10 +12,11 @@ from lfq_jax.calibration.scores import CalibrationScores, Scores
 from lfq_jax.config import AugmentConfig, ScoreConfig, TrainingFreeConfig
 from lfq_jax.inference.predictor import score_in_batches
 from lfq_jax.model.scoring import Scorer
+from lfq_jax.ops.cores import on_all_cores
 from lfq_jax.training.augmentation import vary_in_turn
 from lfq_jax.training.random_streams import random_streams
 from lfq_jax.training.trained import Trained
-from lfq_jax.training_free.model import TrainingFree
+from lfq_jax.training_free.model import TrainingFree, TrainingFreeVariables
 from lfq_jax.training_free.patch_features import FILTER_STRIDE, fit_patch_extractor
 
 VARIATIONS = 24
@@ -59,14 +60,20 @@ def fit(
         for i, shot in enumerate(shots)
     ]
     varied = _varied(shots, augment, seed=seed)
+    without: dict[int, TrainingFreeVariables] = {}
+
+    def fit_without(i: int) -> None:
+        others = [summary for j, summary in enumerate(summaries) if j != i]
+        without[i] = model.fit(extractor, others or summaries, seed=seed)
+
+    # One more than there are shots: without none of them.
+    on_all_cores(fit_without, range(len(shots) + 1))
     by_shot: list[Scores] = []
     for i in range(len(shots)):
-        others = [summary for j, summary in enumerate(summaries) if j != i]
-        without = model.fit(extractor, others or summaries, seed=seed)
         own = varied[i :: len(shots)]
-        by_shot.append(score_in_batches(scorer, without, own, None)[1])
+        by_shot.append(score_in_batches(scorer, without[i], own, None)[1])
     return Trained(
-        variables=model.fit(extractor, summaries, seed=seed),
+        variables=without[len(shots)],
         scorer=scorer,
         validation={},
         thresholds=thresholds_after_training(

@@ -9,8 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from lfq_jax.config import KnnConfig, SubspaceConfig, TrainingFreeConfig
+from lfq_jax.config import (
+    KnnConfig,
+    ReconstructionConfig,
+    SubspaceConfig,
+    TrainingFreeConfig,
+)
 from lfq_jax.memory_bank.distances import DistanceMaps
+from lfq_jax.memory_bank.feature_autoencoder import (
+    FeatureAutoencoder,
+    fit_feature_autoencoder,
+    reconstruction_residuals,
+)
 from lfq_jax.model.variables import AnomalyMaps
 from lfq_jax.training_free.nearest import (
     even_turns_deg,
@@ -19,8 +29,9 @@ from lfq_jax.training_free.nearest import (
 )
 from lfq_jax.training_free.patch_features import (
     PatchExtractor,
+    feature_sizes,
     patch_features,
-    rotated_patches,
+    rotated_features,
 )
 from lfq_jax.training_free.subspace import (
     Moments,
@@ -39,11 +50,13 @@ class TrainingFreeVariables(NamedTuple):
     """For `knn`: the unit-length features of the shots' patches."""
     subspace: Subspace | None = None
     """For `subspace`: what lies outside the shots' principal subspace."""
+    autoencoder: FeatureAutoencoder | None = None
+    """For `reconstruction`: the autoencoder of the shots' features."""
 
 
-ShotSummary = Sequence[Float[Array, "n f"]] | Moments
-"""What fitting needs to know of one shot: the patches of its rotations for `knn`, their
-moments for `subspace`, which take less memory."""
+ShotSummary = Sequence[Float[Array, "gh gw f"]] | Moments
+"""What fitting needs to know of one shot: the features of its rotations, or for
+`subspace` their moments, which take less memory."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +88,10 @@ class TrainingFree:
         turns_deg: Sequence[float],
     ) -> ShotSummary:
         """What fitting needs to know of a shot and its rotations."""
-        by_rotation = rotated_patches(extractor, shot, turns_deg, self.config)
-        if isinstance(self.config.comparison, KnnConfig):
-            return list(by_rotation)
-        return Moments.together([Moments.of(patches) for patches in by_rotation])
+        by_rotation = rotated_features(extractor, shot, turns_deg, self.config)
+        if not isinstance(self.config.comparison, SubspaceConfig):
+            return by_rotation
+        return Moments.together([Moments.of(_as_rows(each)) for each in by_rotation])
 
     def fit(
         self, extractor: PatchExtractor, shots: Sequence[ShotSummary], *, seed: int
@@ -87,14 +100,23 @@ class TrainingFree:
 
         Args:
           shots: one or more summaries of this detector.
-          seed: of the choice of patches.
+          seed: of the choice of patches, and of the autoencoder's training.
         """
         comparison = self.config.comparison
+        parts = [shot for shot in shots if not isinstance(shot, Moments)]
+        every = [features for part in parts for features in part]
         if isinstance(comparison, KnnConfig):
-            parts = [shot for shot in shots if not isinstance(shot, Moments)]
-            every = [patches for part in parts for patches in part]
-            patches = fit_patches(every, comparison, seed=seed)
+            rows = [_as_rows(features) for features in every]
+            patches = fit_patches(rows, comparison, seed=seed)
             return TrainingFreeVariables(extractor, patches=patches)
+        if isinstance(comparison, ReconstructionConfig):
+            autoencoder = fit_feature_autoencoder(
+                jax.device_get(every),
+                feature_sizes(self.config),
+                comparison.autoencoder,
+                seed=seed,
+            )
+            return TrainingFreeVariables(extractor, autoencoder=autoencoder)
         moments = Moments.together([x for x in shots if isinstance(x, Moments)])
         subspace = fit_subspace(moments, comparison)
         return TrainingFreeVariables(extractor, subspace=subspace)
@@ -122,11 +144,26 @@ class TrainingFree:
     def _compared(
         self, variables: TrainingFreeVariables, features: Float[Array, "b h w f"]
     ) -> Float[Array, "b h w"]:
-        patches, subspace = variables.patches, variables.subspace
-        if isinstance(self.config.comparison, KnnConfig):
+        _, patches, subspace, autoencoder = variables
+        comparison = self.config.comparison
+        if isinstance(comparison, KnnConfig):
             if patches is None:
                 raise ValueError("method knn needs patches, got none")
             return jax.lax.map(lambda x: half_cosine_distance(x, patches), features)
+        if isinstance(comparison, ReconstructionConfig):
+            if autoencoder is None:
+                raise ValueError("method reconstruction needs an autoencoder, got none")
+            residuals = reconstruction_residuals(
+                autoencoder,
+                features,
+                feature_sizes(self.config),
+                comparison.autoencoder,
+            )
+            return residuals.mean(-1)
         if subspace is None:
             raise ValueError("method subspace needs a subspace, got none")
         return quarter_squared_residual(subspace, features)
+
+
+def _as_rows(features: Float[Array, "gh gw f"]) -> Float[Array, "n f"]:
+    return features.reshape(-1, features.shape[-1])

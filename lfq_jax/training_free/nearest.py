@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lfq_jax.config import KnnConfig
+from lfq_jax.config import KnnConfig, ReconstructionConfig
 from lfq_jax.memory_bank.subsampling import coreset, sample
 from lfq_jax.ops.precision import exact_products
 
@@ -65,6 +65,6 @@ def half_cosine_distance(
     return jnp.clip((1.0 - largest) / 2, 0.0, 1.0).reshape(query.shape[:2])
 
 
-def even_turns_deg(config: KnnConfig) -> list[float]:
+def even_turns_deg(config: KnnConfig | ReconstructionConfig) -> list[float]:
     """Angles of the rotations, from 0 on."""
     return np.linspace(0, 360, config.rotations, endpoint=False).tolist()

@@ -16,6 +16,7 @@ from lfq_jax.memory_bank.features import (
     extract,
     fit_feature_extractor,
     joined_stages,
+    stages_of,
 )
 from lfq_jax.memory_bank.filter_bank import group_sizes
 from lfq_jax.memory_bank.projection import Projection
@@ -101,31 +102,37 @@ def unit_length(x: Float[Array, "*b f"]) -> Float[Array, "*b f"]:
     return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), _TINY)
 
 
-def rotated_patches(
+def feature_sizes(config: TrainingFreeConfig) -> tuple[int, ...]:
+    """Number of features of each stage; of the filter bank all together."""
+    if config.backbone is not None:
+        return tuple(stage.channels for stage in stages_of(config.backbone))
+    return (sum(group_sizes(config.levels)) + 1,)
+
+
+def rotated_features(
     extractor: PatchExtractor,
     shot: UInt8[np.ndarray, "h w 3"],
     turns_deg: Sequence[float],
     config: TrainingFreeConfig,
-) -> list[Float[Array, "n f"]]:
-    """The features of a shot's patches, for each rotation.
+) -> list[Float[Array, "gh gw f"]]:
+    """The features of every cell of a shot, for each rotation.
 
     Outside a rotated shot, the shot is mirrored. Computed one rotation a call, so that
     memory stays small.
     """
     return [
-        _patches_of_rotated(extractor, shot, np.float32(turn), config=config)
+        _features_of_rotated(extractor, shot, np.float32(turn), config=config)
         for turn in turns_deg
     ]
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def _patches_of_rotated(
+def _features_of_rotated(
     extractor: PatchExtractor,
     shot: UInt8[Array, "h w 3"],
     turn_deg: Float[Array, ""],
     *,
     config: TrainingFreeConfig,
-) -> Float[Array, "n f"]:
+) -> Float[Array, "gh gw f"]:
     rotated = rotate(shot.astype(jnp.float32) / 255.0, turn_deg)
-    features = patch_features(extractor, rotated[None], config)
-    return features.reshape(-1, features.shape[-1])
+    return patch_features(extractor, rotated[None], config)[0]

@@ -145,6 +145,14 @@ def test_the_detector_has_the_image_size_and_the_comparison_of_the_settings():
             "deepest-weight has no effect with --backbone none",
         ),
         (
+            ["--reconstruction.rotations", "9"],
+            "--reconstruction.rotations has no effect with --method lfquiad",
+        ),
+        (
+            ["--method", "reconstruction", "--reconstruction.autoencoder.context", "2"],
+            "context must be odd, got 2",
+        ),
+        (
             ["--method", "knn", "--knn.coreset", "0"],
             "knn.coreset must be in (0, 1], go",
         ),
@@ -161,4 +169,5 @@ def test_flags_that_a_method_uses_are_accepted():
     used += ["--model.fit", "square", "--model.size_px", "64", "48"]
     refuse_unused("knn", [*used, "--knn.patches", "9", "--model.memory_bank.levels=2"])
     refuse_unused("subspace", [*used, "--subspace.rotations", "9"])
+    refuse_unused("reconstruction", [*used, "--reconstruction.autoencoder.steps=9"])
     refuse_unused("lfquiad", ["--train.epochs", "9", "--anomalies", "3"])

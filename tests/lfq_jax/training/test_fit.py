@@ -13,9 +13,14 @@ from lfq_jax.inference.array_tree import by_path
 from lfq_jax.inference.detector_files import read_detector
 from tests.refusals import refused
 from tests.tiny_detector import part, tiny
-from tests.tiny_training_free import PX, fitted, fitted_anew, record, write_run
-
-METHODS = ("knn", "subspace")
+from tests.tiny_training_free import (
+    METHODS,
+    PX,
+    fitted,
+    fitted_anew,
+    record,
+    write_run,
+)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -100,8 +105,10 @@ def test_damaged_or_foreign_files_are_refused(tmp_path):
         ("knn", "stablehlo"),
         ("subspace", "stablehlo"),
         ("subspace", "safetensors"),
+        ("reconstruction", "stablehlo"),
         pytest.param("knn", "onnx", marks=pytest.mark.slow),
         pytest.param("subspace", "onnx", marks=pytest.mark.slow),
+        pytest.param("reconstruction", "onnx", marks=pytest.mark.slow),
     ],
 )
 def test_an_export_decides_as_the_detector_does(method, format, tmp_path, capsys):
@@ -117,7 +124,7 @@ def test_an_export_decides_as_the_detector_does(method, format, tmp_path, capsys
     assert parity["map_difference"] <= 1e-5
     about = json.loads((folder / "export.json").read_text())
     assert about["image_score"] == "top_k_mean"
-    assert ("cosine" if method == "knn" else "residual") in about["outputs"]["map"]
+    assert ("residual" if method == "subspace" else "cosine") in about["outputs"]["map"]
 
 
 def test_choosing_a_score_without_synthetic_anomalies_needs_defective_parts(

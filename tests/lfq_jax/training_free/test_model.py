@@ -21,13 +21,12 @@ from lfq_jax.training_free.model import TrainingFree, TrainingFreeVariables
 from lfq_jax.training_free.patch_features import (
     fit_patch_extractor,
     patch_features,
-    rotated_patches,
+    rotated_features,
 )
 from tests.tiny_detector import part
 from tests.tiny_encoder import write_squeezenet
-from tests.tiny_training_free import PX, config, fitted, fitted_to, record
+from tests.tiny_training_free import METHODS, PX, config, fitted, fitted_to, record
 
-METHODS = ("knn", "subspace")
 features_of = jax.jit(patch_features, static_argnums=2)
 
 
@@ -79,11 +78,11 @@ def test_a_backbones_weights_are_needed(on_backbone):
 def test_rotation_by_0_changes_nothing_and_by_90_permutes_the_cells():
     shot, each = part(0, px=PX), config("knn")
     extractor = fit_patch_extractor(shot[None], each)
-    upright, turned = rotated_patches(extractor, shot, [0.0, 90.0], each)
+    upright, turned = rotated_features(extractor, shot, [0.0, 90.0], each)
     plain = features_of(extractor, jnp.asarray(shot[None] / 255.0, jnp.float32), each)
     np.testing.assert_allclose(upright, plain.reshape(upright.shape), atol=1e-4)
     by_hand = np.ascontiguousarray(np.rot90(shot))
-    (expected,) = rotated_patches(extractor, by_hand, [0.0], each)
+    (expected,) = rotated_features(extractor, by_hand, [0.0], each)
     np.testing.assert_allclose(turned, expected, atol=2e-2)
 
 
@@ -131,7 +130,11 @@ def test_what_belongs_to_another_method_or_model_is_refused():
     images = jnp.zeros((1, PX, PX, 3))
     knn = fitted("knn").variables
     assert isinstance(knn, TrainingFreeVariables)
-    for method, lacking in (("knn", "patches"), ("subspace", "a subspace")):
+    for method, lacking in (
+        ("knn", "patches"),
+        ("subspace", "a subspace"),
+        ("reconstruction", "an autoencoder"),
+    ):
         variables = TrainingFreeVariables(knn.extractor)
         with pytest.raises(ValueError, match=f"{method} needs {lacking}, got none"):
             _traced(method, variables, images)
@@ -152,6 +155,7 @@ def _traced(method, *arguments):
         ("knn", {"coreset": 0.0}, r"knn.coreset must be in \(0, 1\], got 0"),
         ("knn", {"patches": -1}, "knn.patches must be at least 0, got -1"),
         ("subspace", {"variance": 1.0}, r"subspace.variance must be in \(0, 1\)"),
+        ("reconstruction", {"rotations": 0}, r"rotations must be in \[1, 360\], got 0"),
         ("subspace", {"rotations": -1}, r"rotations must be in \[0, 360\], got -1"),
     ],
 )
