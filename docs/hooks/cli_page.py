@@ -36,6 +36,7 @@ COMMANDS = (
     "agm_torch weights",
     "experiments.bench.agm",
     "experiments.bench.datasets",
+    "experiments.bench.disturbances",
     "experiments.bench.evaluation",
     "experiments.bench.inference",
     "experiments.bench.memory_bank",

@@ -4,10 +4,14 @@ Standard library only.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from lfq_jax.config.checks import check
+from lfq_jax.config.feature_autoencoder import FeatureAutoencoderConfig
+
+Residual = Literal["subspace", "reconstruction"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,15 @@ class MemoryBankConfig:
     that the image score is computed from, of a second logistic head that the filter
     bank has no weight in. A texture's fine features are searched anywhere, and those of
     good parts differ in light and focus. 0: one head for the map and the score."""
+    residuals: tuple[Residual, ...] = ()
+    """With a backbone: further distances of its coarse stages' features, which the
+    logistic head and the discriminator see. `subspace`: outside the principal subspace
+    of the shots. `reconstruction`: after the quantized bottleneck of an autoencoder of
+    the shots, a distance for each stage."""
+    autoencoder: FeatureAutoencoderConfig = field(
+        default_factory=FeatureAutoencoderConfig
+    )
+    """The autoencoder of `residuals`."""
     deepest_weight: float = 2 / 3
     """With a backbone: by how much the image score rises, in log-odds, for each
     standard deviation of varied good shots by which an image's farthest patches are
@@ -130,6 +143,8 @@ class MemoryBankConfig:
         ):
             value = getattr(self, name)
             check(low <= value <= high, name, value, f"in [{low}, {high}]")
+        named = self.residuals
+        check(len(set(named)) == len(named), "residuals", named, "different names")
         turns = self.turns_deg
         valid = all(-180 <= turn <= 180 and turn for turn in turns)
         check(valid, "turns_deg", turns, "in [-180, 180] and not 0")

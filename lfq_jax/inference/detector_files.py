@@ -33,14 +33,15 @@ from lfq_jax.inference.scoring_models import (
 )
 from lfq_jax.memory_bank.logistic_head import CONTRAST
 
-SCHEMA_VERSION = 14
-READABLE_VERSIONS = (8, 9, 10, 11, 12, 13, SCHEMA_VERSION)
+SCHEMA_VERSION = 15
+READABLE_VERSIONS = (8, 9, 10, 11, 12, 13, 14, SCHEMA_VERSION)
 """Version 8 does not store what copies of the shots are recognised by. Detectors of
 versions 8 and 9 see every photograph as a square, and have no `method`: it is
 `lfquiad`. Networks with a backbone search its features in another way before version
 11, so they are refused. Logistic heads before version 12 subtract half of all log-odds
 in the surround. Before version 13 the deepest stage is not compared for the image
-score. Before version 14 the score has no head of its own."""
+score. Before version 14 the score has no head of its own. Before version
+15 there are no residuals."""
 _FIRST_IN_PROPORTION = 10
 _FIRST_WITH_SEARCHES = 11
 _FIRST_WITH_SURROUND_WEIGHTS = 12

@@ -12,6 +12,10 @@ from jaxtyping import Array, Float, UInt8
 
 from lfq_jax.config import MemoryBankConfig
 from lfq_jax.memory_bank.deepest import DeepestStatistics
+from lfq_jax.memory_bank.feature_residuals import (
+    FeatureResiduals,
+    fit_feature_residuals,
+)
 from lfq_jax.memory_bank.features import FeatureExtractor, extract_from_images
 from lfq_jax.memory_bank.map_channels import map_channels
 from lfq_jax.memory_bank.orientation import Orientation, fit_orientation
@@ -50,6 +54,8 @@ class MemoryBank(NamedTuple):
     deepest: DeepestStatistics | None = None
     """With a backbone: how far good parts are by the deepest stage. Fitted to what the
     banks of fewer shots compare, which have none."""
+    residuals: FeatureResiduals | None = None
+    """Fitted to the shots' coarse features, where their residuals are distances."""
 
     @property
     def by_source(self) -> tuple[FeatureBank, ...]:
@@ -80,7 +86,9 @@ def build_memory_bank(
         return extract_from_images(extractor, images, config, stride=stride)
 
     by_source = searches(config, is_texture=is_texture)
-    anywhere = _patches_anywhere(features_of, images, config, by_source, seed)
+    shown = _features_anywhere(features_of, images, config, by_source)
+    anywhere = _patches_anywhere(shown, config, by_source, seed)
+    residuals = fit_feature_residuals(shown, config, seed=seed)
     has_window = any(search.in_window for search in by_source)
     placed = images[:1]  # for the features' shapes alone
     if has_window:
@@ -97,29 +105,40 @@ def build_memory_bank(
     if map_channels(config, is_texture=is_texture).orientation:
         orientation = fit_orientation(images, seed=seed)
     filters = banks.pop(0) if config.filter_levels else None
-    return MemoryBank(extractor, filters, tuple(banks), poses, orientation)
+    return MemoryBank(
+        extractor, filters, tuple(banks), poses, orientation, residuals=residuals
+    )
 
 
 def _none_of(cells: Float[Array, "k h w g"]) -> Float[Array, "0 h w g"]:
     return jax.device_put(np.zeros((0, *cells.shape[1:]), cells.dtype))
 
 
-def _patches_anywhere(
+def _features_anywhere(
     features_of: Callable[[Sequence[np.ndarray]], tuple[Array, ...]],
     images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
     config: MemoryBankConfig,
     by_source: Sequence[Search],
-    seed: int,
-) -> list[Float[Array, "n g"]]:
-    """The patches from anywhere on the shots, of each source; none where they are not
-    searched."""
+) -> list[tuple[Float[Array, "_ _ _ _"], ...]]:
+    """The features of the shots by source, in groups of one shape; of rotated shots as
+    well where these are searched."""
     if any(search.rotated for search in by_source):
         turns = [360 * i / config.rotations for i in range(config.rotations)]
         images = [rotate_image(image, turn) for image in images for turn in turns]
     # Textures may be turned by 90 degrees.
     upright = [image for image in images if image.shape == images[0].shape]
     turned = [image for image in images if image.shape != images[0].shape]
-    shown = [features_of(group) for group in (upright, turned) if group]
+    return [features_of(group) for group in (upright, turned) if group]
+
+
+def _patches_anywhere(
+    shown: Sequence[tuple[Float[Array, "_ _ _ _"], ...]],
+    config: MemoryBankConfig,
+    by_source: Sequence[Search],
+    seed: int,
+) -> list[Float[Array, "n g"]]:
+    """The patches from anywhere on the shots, of each source; none where they are not
+    searched."""
     patches = []
     for number, search in enumerate(by_source):
         features = [np.asarray(each[number]) for each in shown]

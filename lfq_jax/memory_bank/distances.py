@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Shaped
 from lfq_jax.config import MemoryBankConfig
 from lfq_jax.memory_bank.bank import MemoryBank
 from lfq_jax.memory_bank.border_baseline import cells_from_border
+from lfq_jax.memory_bank.feature_residuals import residual_distances
 from lfq_jax.memory_bank.features import (
     PatchFeatures,
     extract,
@@ -40,8 +41,9 @@ class DistanceMaps(NamedTuple):
 
     distances: Shaped[Array, "*b gh gw d"]
     """log(1 + distance) from the nearest patch anywhere, a channel a group of features;
-    then, for objects, from the nearest patch in the window. `searches.py` says which
-    sources have which. Less the border baseline where the bank has one."""
+    then, for objects, from the nearest patch in the window; then the residuals, if the
+    config names any. `searches.py` says which sources have which. Less the border
+    baseline where the bank has one."""
     orientation: Shaped[Array, "*b gh gw o"]
     """For textures: orientation deviation of the grain, in (-1, 1); 0 is normal."""
     features: Shaped[Array, "*b gh gw f"]
@@ -156,6 +158,9 @@ class _Comparison:
         deepest = resized[0][..., :0]
         if self.config.compares_deepest:
             deepest = resized.pop(len(anywhere) - 1)
+        if self.bank.residuals is not None:
+            left = residual_distances(self.bank.residuals, queries, self.config)
+            resized.append(jax.image.resize(left, (*grid, left.shape[-1]), "bilinear"))
         return jnp.log1p(jnp.concatenate(resized, axis=-1)), deepest
 
     def _in_window(

@@ -20,7 +20,7 @@ from lfq_jax.memory_bank.filter_bank import describe, group_sizes
 from lfq_jax.memory_bank.projection import Projection, principal_components, whitening
 from lfq_jax.ops.precision import exact_products
 
-_LENGTH = 4.0
+LENGTH = 4.0
 """Length of a stage's feature vector in every cell. Good parts then differ about as
 much in a stage as in the filter bank's whitened features."""
 
@@ -135,7 +135,7 @@ def _stage_features(
 def _of_one_length(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     """The features scaled to one length in every cell. A network without batch norms
     responds more strongly where the image is bright."""
-    return _LENGTH * x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-6)
+    return LENGTH * x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-6)
 
 
 def _mean_3x3(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:

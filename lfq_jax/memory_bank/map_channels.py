@@ -3,8 +3,11 @@
 from typing import NamedTuple
 
 from lfq_jax.config import MemoryBankConfig
+from lfq_jax.memory_bank.feature_residuals import residual_channels
 from lfq_jax.memory_bank.features import group_sizes_by_source, reconstructed_sizes
 from lfq_jax.memory_bank.searches import searches
+
+_NO_SOURCE = -1
 
 
 class MapChannels(NamedTuple):
@@ -44,7 +47,8 @@ def are_of_filters(config: MemoryBankConfig, *, is_texture: bool) -> list[bool]:
 def _sources_of_distances(config: MemoryBankConfig, *, is_texture: bool) -> list[int]:
     """Index of the source of each channel of the distances.
 
-    From anywhere come first, and then those in the window. The deepest stage, not
+    From anywhere come first, then those in the window, and then the residuals, which
+    several sources share. The deepest stage, not
     averaged, has a field of its own.
     """
     groups = [len(sizes) for sizes in group_sizes_by_source(config)]
@@ -53,4 +57,5 @@ def _sources_of_distances(config: MemoryBankConfig, *, is_texture: bool) -> list
         found = found[:-1]
     anywhere = [[i] * groups[i] for i, each in enumerate(found) if each.anywhere]
     in_window = [[i] * groups[i] for i, each in enumerate(found) if each.in_window]
-    return [source for sources in anywhere + in_window for source in sources]
+    residuals = [[_NO_SOURCE] * residual_channels(config)]
+    return [source for group in anywhere + in_window + residuals for source in group]

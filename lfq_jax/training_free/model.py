@@ -21,6 +21,13 @@ from lfq_jax.memory_bank.feature_autoencoder import (
     fit_feature_autoencoder,
     reconstruction_residuals,
 )
+from lfq_jax.memory_bank.subspace import (
+    Moments,
+    Subspace,
+    fit_subspace,
+    quarter_squared_residual,
+    random_turns_deg,
+)
 from lfq_jax.model.variables import AnomalyMaps
 from lfq_jax.training_free.nearest import (
     even_turns_deg,
@@ -32,13 +39,6 @@ from lfq_jax.training_free.patch_features import (
     feature_sizes,
     patch_features,
     rotated_features,
-)
-from lfq_jax.training_free.subspace import (
-    Moments,
-    Subspace,
-    fit_subspace,
-    quarter_squared_residual,
-    random_turns_deg,
 )
 
 
@@ -118,7 +118,7 @@ class TrainingFree:
             )
             return TrainingFreeVariables(extractor, autoencoder=autoencoder)
         moments = Moments.together([x for x in shots if isinstance(x, Moments)])
-        subspace = fit_subspace(moments, comparison)
+        subspace = fit_subspace(moments, comparison.variance)
         return TrainingFreeVariables(extractor, subspace=subspace)
 
     def anomaly_maps(

@@ -145,6 +145,14 @@ def test_the_detector_has_the_image_size_and_the_comparison_of_the_settings():
             "deepest-weight has no effect with --backbone none",
         ),
         (
+            ["--backbone", "none", "--model.memory-bank.residuals", "subspace"],
+            "--model.memory-bank.residuals has no effect with --backbone none",
+        ),
+        (
+            ["--model.memory-bank.residuals", "pca"],
+            "pca",
+        ),
+        (
             ["--reconstruction.rotations", "9"],
             "--reconstruction.rotations has no effect with --method lfquiad",
         ),

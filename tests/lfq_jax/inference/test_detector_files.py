@@ -122,6 +122,19 @@ def test_the_image_score_of_detectors_of_schema_13_has_no_head_of_its_own(tmp_pa
     assert record.variables.score_head is None
 
 
+def test_detectors_of_schema_14_have_no_residuals(tmp_path):
+    folder = write_run(tmp_path / "run", "plate") / "plate" / "detector"
+    content = json.loads((folder / CONFIG).read_text()) | {"schema_version": 14}
+    for name in ("residuals", "autoencoder"):
+        del content["model"]["memory_bank"][name]
+    _write_config(folder, content)
+    record = read_detector(folder)
+    assert isinstance(record.model, ModelConfig)
+    assert record.model.memory_bank is not None
+    assert record.model.memory_bank.residuals == ()
+    assert record.variables.memory_bank.residuals is None
+
+
 def test_heads_of_schema_11_subtract_half_of_all_log_odds_in_the_surround(tmp_path):
     folder = write_run(tmp_path / "run", "plate") / "plate" / "detector"
     head = read_detector(folder).variables.logistic_head

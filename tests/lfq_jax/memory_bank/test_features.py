@@ -16,14 +16,20 @@ from lfq_jax.config import (
     PRESETS,
     AugmentConfig,
     BackboneConfig,
+    FeatureAutoencoderConfig,
     LossConfig,
     MemoryBankConfig,
     ModelConfig,
     ScoreConfig,
     TrainConfig,
 )
+from lfq_jax.config.memory_bank import Residual
 from lfq_jax.memory_bank.bank import build_memory_bank
 from lfq_jax.memory_bank.distances import distance_maps_of
+from lfq_jax.memory_bank.feature_residuals import (
+    FeatureResiduals,
+    residual_distances,
+)
 from lfq_jax.memory_bank.features import (
     extract,
     fit_feature_extractor,
@@ -32,6 +38,7 @@ from lfq_jax.memory_bank.features import (
 from lfq_jax.memory_bank.filter_bank import group_sizes
 from lfq_jax.memory_bank.logistic_head import BLURS
 from lfq_jax.memory_bank.map_channels import are_of_filters, map_channels
+from lfq_jax.memory_bank.subspace import Subspace
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.residuals import feature_residual
 from lfq_jax.model.scoring import Scorer
@@ -194,7 +201,11 @@ def test_the_feature_residual_has_a_channel_for_each_stage():
 
 
 def _prepared(
-    weights: Path, *, is_black: bool = False, is_texture: bool = False
+    weights: Path,
+    *,
+    is_black: bool = False,
+    is_texture: bool = False,
+    residuals: tuple[Residual, ...] = (),
 ) -> tuple[Model, Prepared]:
     """A model that reconstructs features, and two prepared parts with an anomaly."""
     backbone = load_backbone(weights)
@@ -209,7 +220,13 @@ def _prepared(
         discriminator_input="residual",
         kernels="he",
         memory_bank=MemoryBankConfig(
-            levels=2, patches=64, window=0, poses=0, backbone=backbone_config
+            levels=2,
+            patches=64,
+            window=0,
+            poses=0,
+            backbone=backbone_config,
+            residuals=residuals,
+            autoencoder=FeatureAutoencoderConfig(hidden=64, steps=200),
         ),
     )
     model = Model(config, is_texture=is_texture)
@@ -304,9 +321,49 @@ def test_a_textures_score_has_a_head_with_less_weight_on_the_filter_bank(weights
     assert _prepared(weights)[1].score_head is None
 
 
-def test_shots_without_any_texture_give_finite_scores(weights):
+def test_an_anomaly_leaves_more_of_the_features_than_the_part_without_it(weights):
+    residuals: tuple[Residual, ...] = ("subspace", "reconstruction")
+    _, without = _prepared(weights)
+    model, prepared = _prepared(weights, residuals=residuals)
+    before, after = (
+        np.asarray(each.training.anomalous.distance_maps.distances, np.float32)
+        for each in (without, prepared)
+    )
+    np.testing.assert_array_equal(after[..., :-2], before)
+    assert model.map_channels.distances == after.shape[-1] == before.shape[-1] + 2
+    assert prepared.bank is not None and prepared.bank.residuals is not None
+    anomalous = prepared.training.anomalous
+    pair = np.stack([anomalous.images[0], anomalous.normals[0]])
+    config = model.config.memory_bank
+    assert config is not None
+    unit = jnp.asarray(pair, jnp.float32) / 255
+    maps = compiled_maps(prepared.bank, unit, config, stride=4)
+    spoilt, clean = np.asarray(maps.distances[..., -2:])
+    # The anomaly covers cells 4 to 7.
+    assert (spoilt[5:7, 5:7].min((0, 1)) > 1.3 * clean[5:7, 5:7].max((0, 1))).all()
+
+
+def test_residuals_are_in_units_of_the_distance_of_two_patches(weights):
+    """The distance of a vector from a subspace of none is that from the mean."""
+    model, prepared = _prepared(weights, residuals=("subspace",))
+    bank, config = prepared.bank, model.config.memory_bank
+    assert bank is not None and bank.residuals is not None and config is not None
+    assert bank.residuals.subspace is not None
+    width = len(bank.residuals.subspace.mean)
+    direction = jnp.full(width, width**-0.5)
+    whole = Subspace(mean=direction, residual_axes=jnp.eye(width))
+    query = jax.random.normal(jax.random.key(0), (3, 4, width))
+    query = 4 * query / jnp.linalg.norm(query, axis=-1, keepdims=True)
+    by_source = (query, query, query)  # the filter bank, fire3 and fire5
+    found = residual_distances(FeatureResiduals(whole), by_source, config)
+    expected = jnp.linalg.norm(query - 4 * direction, axis=-1)
+    np.testing.assert_allclose(found[..., 0], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("residuals", [(), ("subspace", "reconstruction")])
+def test_shots_without_any_texture_give_finite_scores(weights, residuals):
     """All features of a black photograph are equal, so its distances are 0."""
-    model, prepared = _prepared(weights, is_black=True)
+    model, prepared = _prepared(weights, is_black=True, residuals=residuals)
     assert prepared.bank is not None
     variables = model.init(jax.random.key(0))._replace(
         memory_bank=prepared.bank, logistic_head=prepared.head

@@ -11,6 +11,7 @@ from lfq_jax.backbones import load_backbone, network_as_text
 from lfq_jax.config import (
     AugmentConfig,
     BackboneConfig,
+    FeatureAutoencoderConfig,
     MemoryBankConfig,
     ModelConfig,
 )
@@ -41,9 +42,18 @@ def _channels(maps) -> MapChannels:
 
 
 @pytest.mark.parametrize(
-    ("is_texture", "has_backbone"), [(True, False), (False, False), (False, True)]
+    ("is_texture", "has_backbone", "residuals"),
+    [
+        (True, False, ()),
+        (False, False, ()),
+        (False, True, ()),
+        (True, True, ("subspace", "reconstruction")),
+        (False, True, ("reconstruction",)),
+    ],
 )
-def test_distance_maps_have_the_announced_channels(is_texture, has_backbone, tmp_path):
+def test_distance_maps_have_the_announced_channels(
+    is_texture, has_backbone, residuals, tmp_path
+):
     config, backbone = CONFIG, None
     if has_backbone:
         path = write_squeezenet(tmp_path / "weights.npz")
@@ -51,7 +61,10 @@ def test_distance_maps_have_the_announced_channels(is_texture, has_backbone, tmp
         text = network_as_text(backbone.network)
         stages = ("fire3", "fire5")
         config = dataclasses.replace(
-            CONFIG, backbone=BackboneConfig(path, text, stages, reconstructed=3)
+            CONFIG,
+            backbone=BackboneConfig(path, text, stages, reconstructed=3),
+            residuals=residuals,
+            autoencoder=FeatureAutoencoderConfig(hidden=8, steps=2),
         )
     model = Model(dataclasses.replace(MODEL, memory_bank=config), is_texture=is_texture)
     shots = np.random.default_rng(0).integers(90, 150, (2, 64, 64, 3), np.uint8)
@@ -67,6 +80,11 @@ def test_distance_maps_have_the_announced_channels(is_texture, has_backbone, tmp
     assert expected.features == (6 if has_backbone else 0)
     assert expected.orientation == is_texture
     assert expected.deepest == has_backbone
+    # fire5 is the only coarse stage.
+    without = map_channels(
+        dataclasses.replace(config, residuals=()), is_texture=is_texture
+    )
+    assert expected.distances == without.distances + len(residuals)
     in_training = others.held_out_variations(
         2, jax.random.key(0), for_steps=True
     ).distance_maps
@@ -87,6 +105,8 @@ def test_channels_of_the_filter_bank_are_known_among_the_others(tmp_path):
     coarse, filters, fine = [False], [True] * 3, [False]
     assert are_of_filters(config, is_texture=False) == coarse + filters + fine
     assert are_of_filters(config, is_texture=True) == filters + coarse
+    more = dataclasses.replace(config, residuals=("subspace",))
+    assert are_of_filters(more, is_texture=True) == [*filters, *coarse, False]
     alone = dataclasses.replace(config, levels_beside_backbone=0)
     assert are_of_filters(alone, is_texture=False) == coarse + fine
     assert are_of_filters(CONFIG, is_texture=True) == [True] * 6

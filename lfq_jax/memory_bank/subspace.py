@@ -29,7 +29,7 @@ class Moments(NamedTuple):
     """Sum of their outer products."""
 
     @classmethod
-    def of(cls, patches: Float[Array, "n f"]) -> "Moments":
+    def of(cls, patches: Float[Array | np.ndarray, "n f"]) -> "Moments":
         wide = np.asarray(patches, np.float64)
         return cls(len(wide), wide.sum(0), wide.T @ wide)
 
@@ -51,8 +51,8 @@ class Subspace(NamedTuple):
     """Orthonormal axes of the directions that the subspace leaves out."""
 
 
-def fit_subspace(moments: Moments, config: SubspaceConfig) -> Subspace:
-    """The fewest principal components whose variance exceeds `config.variance`."""
+def fit_subspace(moments: Moments, variance_kept: float) -> Subspace:
+    """The fewest principal components that exceed this share of the variance."""
     mean = moments.total / moments.number
     covariance = moments.products / moments.number - np.outer(mean, mean)
     rising, axes = np.linalg.eigh(covariance)
@@ -60,7 +60,7 @@ def fit_subspace(moments: Moments, config: SubspaceConfig) -> Subspace:
     kept = 0
     if variance.sum() > 0:
         shares = np.cumsum(variance) / variance.sum()
-        kept = int(np.searchsorted(shares, config.variance, side="right")) + 1
+        kept = int(np.searchsorted(shares, variance_kept, side="right")) + 1
     left_out = axes[:, ::-1][:, kept:]
     return Subspace(jnp.asarray(mean, jnp.float32), jnp.asarray(left_out, jnp.float32))
 

@@ -6,13 +6,13 @@ import pytest
 from sklearn.decomposition import PCA
 
 from lfq_jax.config import SubspaceConfig
-from lfq_jax.training_free.patch_features import unit_length
-from lfq_jax.training_free.subspace import (
+from lfq_jax.memory_bank.subspace import (
     Moments,
     fit_subspace,
     quarter_squared_residual,
     random_turns_deg,
 )
+from lfq_jax.training_free.patch_features import unit_length
 
 
 def drawn(count: int, *, seed: int = 0, width: int = 30) -> np.ndarray:
@@ -31,7 +31,7 @@ def test_residuals_equal_scikit_learns(variance, count):
     repaired = peer.inverse_transform(peer.transform(query))
     expected = ((query - repaired) ** 2).sum(1)
     moments = Moments.of(jnp.asarray(patches))
-    subspace = fit_subspace(moments, SubspaceConfig(variance=variance))
+    subspace = fit_subspace(moments, variance)
     assert subspace.residual_axes.shape == (30, 30 - peer.n_components_)
     found = 4 * quarter_squared_residual(subspace, jnp.asarray(query))
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -49,7 +49,7 @@ def test_the_moments_of_parts_add_up():
 
 def test_patches_without_any_variance_leave_every_direction_as_residual():
     same = jnp.asarray(np.repeat(drawn(1), 10, axis=0))
-    subspace = fit_subspace(Moments.of(same), SubspaceConfig())
+    subspace = fit_subspace(Moments.of(same), 0.99)
     query = jnp.asarray(drawn(4, seed=3))
     expected = ((query - same[0]) ** 2).sum(1)
     found = 4 * quarter_squared_residual(subspace, query)
@@ -59,7 +59,7 @@ def test_patches_without_any_variance_leave_every_direction_as_residual():
 
 def test_residuals_of_opposite_vectors_stay_in_0_to_1():
     patch = jnp.asarray(drawn(1))
-    subspace = fit_subspace(Moments.of(patch), SubspaceConfig())
+    subspace = fit_subspace(Moments.of(patch), 0.99)
     found = quarter_squared_residual(subspace, -patch)
     np.testing.assert_allclose(found, 1, atol=1e-6)
     assert float(found.max()) <= 1
