@@ -29,6 +29,7 @@ COMMANDS = (
     "experiments.quantizers.lfq_training",
     "experiments.cut_textures",
     "experiments.gpu_check",
+    "experiments.mistakes",
     "agm_torch generate",
     "agm_torch preview",
     "agm_torch export",
