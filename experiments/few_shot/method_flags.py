@@ -29,6 +29,7 @@ _OF_BACKBONE = (
     *("model.memory-bank.levels-beside-backbone", "model.memory-bank.rotations"),
     *("model.memory-bank.deepest-weight", "model.memory-bank.coarse-score-weight"),
     *("model.memory-bank.residuals", "model.memory-bank.autoencoder"),
+    "model.memory-bank.reconstruction-weight",
     "train.loss.feature-weight",
 )
 """Flags that only a backbone gives an effect."""

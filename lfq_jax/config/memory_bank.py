@@ -106,6 +106,11 @@ class MemoryBankConfig:
         default_factory=FeatureAutoencoderConfig
     )
     """The autoencoder of `residuals`."""
+    reconstruction_weight: float = 0.0
+    """With a backbone: by how much the map's log-odds rise for each standard deviation
+    by which a cell's features are farther from their reconstruction than those of
+    varied good shots. The reconstruction is that of `residuals`. No anomaly decides
+    about this weight, and the image score does not include it. 0: off."""
     deepest_weight: float = 2 / 3
     """With a backbone: by how much the image score rises, in log-odds, for each
     standard deviation of varied good shots by which an image's farthest patches are
@@ -121,6 +126,11 @@ class MemoryBankConfig:
         """Whether the image score has a logistic head of its own."""
         has_both = self.backbone is not None and self.filter_levels > 0
         return has_both and is_texture and self.coarse_score_weight > 0
+
+    @property
+    def weighs_reconstruction(self) -> bool:
+        """Whether the map also follows the reconstruction of the features."""
+        return self.backbone is not None and self.reconstruction_weight > 0
 
     @property
     def compares_deepest(self) -> bool:
@@ -139,6 +149,7 @@ class MemoryBankConfig:
             ("head_weight", 0, 1),
             ("score_head_weight", 0, 1),
             ("coarse_score_weight", 0, 1),
+            ("reconstruction_weight", 0, 8),
             ("deepest_weight", 0, 8),
         ):
             value = getattr(self, name)

@@ -14,6 +14,7 @@ from lfq_jax.config import MemoryBankConfig
 from lfq_jax.memory_bank.deepest import DeepestStatistics
 from lfq_jax.memory_bank.feature_residuals import (
     FeatureResiduals,
+    ReconstructionStatistics,
     fit_feature_residuals,
 )
 from lfq_jax.memory_bank.features import FeatureExtractor, extract_from_images
@@ -56,6 +57,9 @@ class MemoryBank(NamedTuple):
     banks of fewer shots compare, which have none."""
     residuals: FeatureResiduals | None = None
     """Fitted to the shots' coarse features, where their residuals are distances."""
+    reconstruction: ReconstructionStatistics | None = None
+    """How far good parts are from their reconstruction, where the map follows it.
+    Fitted as `deepest`."""
 
     @property
     def by_source(self) -> tuple[FeatureBank, ...]:

@@ -53,6 +53,9 @@ class DistanceMaps(NamedTuple):
     deepest: Shaped[Array, "*b gh gw e"]
     """With a backbone: distance from the nearest patch anywhere by the deepest stage,
     not averaged over its cells. For the image score alone."""
+    reconstruction: Shaped[Array, "*b gh gw r"]
+    """Where `reconstruction_weight` is not 0: log(1 + distance) from the reconstruction
+    of the features, the mean over the stages. For the map alone."""
 
 
 def empty_maps(
@@ -84,7 +87,7 @@ def distance_maps_of(
 
     def of_image(pair: tuple[Array, PatchFeatures]) -> DistanceMaps:
         image, features = pair
-        distances, deepest = comparison(image, features.by_source)
+        distances, deepest, reconstruction = comparison(image, features.by_source)
         if bank.border_baseline is not None:
             last = len(bank.border_baseline) - 1
             depth = cells_from_border(*distances.shape[:2]).clip(max=last)
@@ -101,6 +104,7 @@ def distance_maps_of(
             features=targets,
             clean_features=targets[..., :0],
             deepest=deepest,
+            reconstruction=reconstruction,
         )
 
     return jax.lax.map(of_image, (images, features))
@@ -138,8 +142,9 @@ class _Comparison:
 
     def __call__(
         self, image: Float[Array, "H W 3"], queries: tuple[Float[Array, "_ _ _"], ...]
-    ) -> tuple[Float[Array, "h w c"], Float[Array, "h w e"]]:
-        """`distances` and `deepest` of `DistanceMaps`, without border baseline."""
+    ) -> tuple[Float[Array, "h w c"], Float[Array, "h w e"], Float[Array, "h w r"]]:
+        """`distances`, `deepest` and `reconstruction` of `DistanceMaps`, without border
+        baseline."""
         anywhere = [
             _group_lengths(nearest_anywhere(query, source.anywhere), sizes)
             for query, source, sizes in zip(
@@ -158,10 +163,19 @@ class _Comparison:
         deepest = resized[0][..., :0]
         if self.config.compares_deepest:
             deepest = resized.pop(len(anywhere) - 1)
+        reconstruction = resized[0][..., :0]
         if self.bank.residuals is not None:
-            left = residual_distances(self.bank.residuals, queries, self.config)
-            resized.append(jax.image.resize(left, (*grid, left.shape[-1]), "bilinear"))
-        return jnp.log1p(jnp.concatenate(resized, axis=-1)), deepest
+            found = residual_distances(self.bank.residuals, queries, self.config)
+            on_grid = {
+                name: jax.image.resize(x, (*grid, x.shape[-1]), "bilinear")
+                for name, x in found.items()
+            }
+            resized += [on_grid[name] for name in self.config.residuals]
+            if self.config.weighs_reconstruction:
+                by_stage = jnp.log1p(on_grid["reconstruction"])
+                reconstruction = by_stage.mean(-1, keepdims=True)
+        distances = jnp.log1p(jnp.concatenate(resized, axis=-1))
+        return distances, deepest, reconstruction
 
     def _in_window(
         self, queries: Sequence[Array], shot: Array | None = None

@@ -10,15 +10,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Float16
 
 from lfq_jax.config import MemoryBankConfig
+from lfq_jax.config.memory_bank import Residual
 from lfq_jax.memory_bank.feature_autoencoder import (
     FeatureAutoencoder,
     fit_feature_autoencoder,
     reconstruction_residuals,
 )
 from lfq_jax.memory_bank.features import LENGTH, stages_of
+from lfq_jax.memory_bank.logistic_head import CONTRAST, WIDE
 from lfq_jax.memory_bank.searches import FINE_STRIDE
 from lfq_jax.memory_bank.subspace import (
     Moments,
@@ -26,7 +28,11 @@ from lfq_jax.memory_bank.subspace import (
     fit_subspace,
     quarter_squared_residual,
 )
+from lfq_jax.ops.gaussian import blur_cells
 
+_LEAST_DEVIATION = 1e-3
+_MOST_LOG_ODDS = 40.0
+"""More would overflow, where the shots have no texture."""
 VARIANCE = 0.99
 """Share of the patches' variance that the subspace keeps, as in SubspaceAD."""
 
@@ -36,6 +42,21 @@ class FeatureResiduals(NamedTuple):
 
     subspace: Subspace | None = None
     autoencoder: FeatureAutoencoder | None = None
+
+
+class ReconstructionStatistics(NamedTuple):
+    """Statistics of the cells of varied good shots, compared with the other shots."""
+
+    mean: Float[Array, ""]
+    """Of the distance from the reconstruction."""
+    deviation: Float[Array, ""]
+    """Standard deviation of the same."""
+
+
+def _needed(config: MemoryBankConfig) -> set[Residual]:
+    """The residuals that the head sees or the map follows."""
+    needed: set[Residual] = {*config.residuals}
+    return needed | {"reconstruction"} if config.weighs_reconstruction else needed
 
 
 def _coarse_stages(config: MemoryBankConfig) -> dict[int, int]:
@@ -83,21 +104,21 @@ def fit_feature_residuals(
     *,
     seed: int,
 ) -> FeatureResiduals | None:
-    """Fit what `config.residuals` names; None where it names nothing.
+    """Fit what the config needs of both; None where it needs neither.
 
     Args:
       images: features by source of good images, in groups of one shape.
       seed: of the autoencoder's training.
     """
-    if not config.residuals or config.backbone is None:
+    if config.backbone is None or not _needed(config):
         return None
     joined = [image for group in images for image in np.asarray(_joined(group, config))]
     subspace = autoencoder = None
-    if "subspace" in config.residuals:
+    if "subspace" in _needed(config):
         rows = [x.reshape(-1, x.shape[-1]) for x in joined]
         moments = Moments.together([Moments.of(x) for x in rows])
         subspace = fit_subspace(moments, VARIANCE)
-    if "reconstruction" in config.residuals:
+    if "reconstruction" in _needed(config):
         sizes = tuple(_coarse_stages(config).values())
         autoencoder = fit_feature_autoencoder(
             joined, sizes, config.autoencoder, seed=seed
@@ -109,25 +130,47 @@ def residual_distances(
     fitted: FeatureResiduals,
     by_source: Sequence[Float[Array, "_ _ _"]],
     config: MemoryBankConfig,
-) -> Float[Array, "gh gw c"]:
-    """Length of what is left of a cell's features, in the order of `config.residuals`.
+) -> dict[Residual, Float[Array, "gh gw _"]]:
+    """Length of what is left of a cell's features, of each kind that is fitted.
 
-    As long as the distance of two patches that differ by as much.
+    As long as the distance of two patches that differ by as much. `reconstruction` has
+    a length for each stage.
     """
     features = _joined(by_source, config)
-    parts: list[Array] = []
-    for name in config.residuals:
-        if name == "subspace":
-            assert fitted.subspace is not None
-            quarter = quarter_squared_residual(fitted.subspace, features)
-            parts.append(quarter[..., None])
-        else:
-            assert fitted.autoencoder is not None
-            sizes = tuple(_coarse_stages(config).values())
-            parts.append(
-                reconstruction_residuals(
-                    fitted.autoencoder, features, sizes, config.autoencoder
-                )
-            )
+    quarters: dict[Residual, Array] = {}
+    if fitted.subspace is not None:
+        quarter = quarter_squared_residual(fitted.subspace, features)
+        quarters["subspace"] = quarter[..., None]
+    if fitted.autoencoder is not None:
+        sizes = tuple(_coarse_stages(config).values())
+        quarters["reconstruction"] = reconstruction_residuals(
+            fitted.autoencoder, features, sizes, config.autoencoder
+        )
     # Both are a quarter of the squared length, of vectors of length 1.
-    return 2 * LENGTH * jnp.sqrt(jnp.concatenate(parts, axis=-1))
+    return {name: 2 * LENGTH * jnp.sqrt(x) for name, x in quarters.items()}
+
+
+def fit_reconstruction_statistics(
+    distances: Float16[np.ndarray, "n h w"],
+) -> ReconstructionStatistics:
+    """The statistics of good images' distances from their reconstruction."""
+    wide = distances.astype(np.float64)
+    return ReconstructionStatistics(
+        jnp.asarray(wide.mean(), jnp.float32),
+        jnp.asarray(wide.std() + _LEAST_DEVIATION, jnp.float32),
+    )
+
+
+def reconstruction_log_odds(
+    distances: Float[Array, "b h w"],
+    statistics: ReconstructionStatistics,
+    config: MemoryBankConfig,
+) -> Float[Array, "b h w"]:
+    """What every cell adds to the log-odds of an anomaly.
+
+    As of the logistic head, half of the mean in the wide surround is subtracted.
+    """
+    deviations = (distances - statistics.mean) / statistics.deviation
+    surround = blur_cells(deviations[..., None], WIDE, repeats_border=True)[..., 0]
+    change = config.reconstruction_weight * (deviations - CONTRAST * surround)
+    return jnp.clip(change, -_MOST_LOG_ODDS, _MOST_LOG_ODDS)

@@ -18,6 +18,7 @@ class MapChannels(NamedTuple):
     features: int = 0
     clean_features: int = 0
     deepest: int = 0
+    reconstruction: int = 0
 
 
 def map_channels(config: MemoryBankConfig | None, *, is_texture: bool) -> MapChannels:
@@ -35,6 +36,7 @@ def map_channels(config: MemoryBankConfig | None, *, is_texture: bool) -> MapCha
         features=targets,
         clean_features=targets,
         deepest=int(config.compares_deepest),
+        reconstruction=int(config.weighs_reconstruction),
     )
 
 

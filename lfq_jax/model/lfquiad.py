@@ -18,12 +18,13 @@ from lfq_jax import quantizers
 from lfq_jax.config import ModelConfig
 from lfq_jax.memory_bank.deepest import deepest_odds_factors
 from lfq_jax.memory_bank.distances import DistanceMaps, distance_maps_of, empty_maps
+from lfq_jax.memory_bank.feature_residuals import reconstruction_log_odds
 from lfq_jax.memory_bank.features import reconstructed_sizes
 from lfq_jax.memory_bank.logistic_head import head_log_odds
 from lfq_jax.memory_bank.map_channels import MapChannels, map_channels
 from lfq_jax.model.autoencoder import Autoencoder
 from lfq_jax.model.discriminator import Discriminator
-from lfq_jax.model.fusion import fuse
+from lfq_jax.model.fusion import add_log_odds, fuse
 from lfq_jax.model.initializers import draw_kernels
 from lfq_jax.model.residuals import PIXEL_RESIDUALS, feature_residual, pixel_residual
 from lfq_jax.model.variables import AnomalyMaps, Outputs, Variables
@@ -153,6 +154,9 @@ class Model:
                 self.config.memory_bank,
                 cell_px=self.config.stem,
             )
+            change = self._reconstruction_log_odds(variables, maps)
+            if change is not None:
+                logits = add_log_odds(logits, change[..., None])
         outputs = Outputs(
             reconstruction=reconstruction,
             logits=logits,
@@ -194,6 +198,16 @@ class Model:
             return None
         distances = maps.deepest[..., 0]
         return deepest_odds_factors(distances, bank.deepest, config.deepest_weight)
+
+    def _reconstruction_log_odds(
+        self, variables: Variables, maps: DistanceMaps
+    ) -> Float[Array, "b gh gw"] | None:
+        """What the reconstruction of the features adds to the map's log-odds."""
+        config, bank = self.config.memory_bank, variables.memory_bank
+        if config is None or bank is None or bank.reconstruction is None:
+            return None
+        distances = maps.reconstruction[..., 0]
+        return reconstruction_log_odds(distances, bank.reconstruction, config)
 
     def _distance_maps(
         self, variables: Variables, image: Array, known: DistanceMaps | None

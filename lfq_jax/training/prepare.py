@@ -16,6 +16,7 @@ from lfq_jax.backbones import Backbone
 from lfq_jax.config import TrainConfig
 from lfq_jax.memory_bank.bank import MemoryBank
 from lfq_jax.memory_bank.deepest import fit_deepest_statistics
+from lfq_jax.memory_bank.feature_residuals import fit_reconstruction_statistics
 from lfq_jax.memory_bank.features import fit_feature_extractor
 from lfq_jax.memory_bank.logistic_head import (
     CONTRAST,
@@ -105,6 +106,9 @@ def prepare(
     if bank_config.compares_deepest:
         deepest = np.asarray(training.good.distance_maps.deepest[..., 0])
         bank = bank._replace(deepest=fit_deepest_statistics(deepest))
+    if bank_config.weighs_reconstruction:
+        good = np.asarray(training.good.distance_maps.reconstruction[..., 0])
+        bank = bank._replace(reconstruction=fit_reconstruction_statistics(good))
     return Prepared(bank, head, score_head, training, validation, others)
 
 

@@ -206,6 +206,7 @@ def _prepared(
     is_black: bool = False,
     is_texture: bool = False,
     residuals: tuple[Residual, ...] = (),
+    reconstruction_weight: float = 0.0,
 ) -> tuple[Model, Prepared]:
     """A model that reconstructs features, and two prepared parts with an anomaly."""
     backbone = load_backbone(weights)
@@ -226,6 +227,7 @@ def _prepared(
             poses=0,
             backbone=backbone_config,
             residuals=residuals,
+            reconstruction_weight=reconstruction_weight,
             autoencoder=FeatureAutoencoderConfig(hidden=64, steps=200),
         ),
     )
@@ -357,13 +359,55 @@ def test_residuals_are_in_units_of_the_distance_of_two_patches(weights):
     by_source = (query, query, query)  # the filter bank, fire3 and fire5
     found = residual_distances(FeatureResiduals(whole), by_source, config)
     expected = jnp.linalg.norm(query - 4 * direction, axis=-1)
-    np.testing.assert_allclose(found[..., 0], expected, rtol=1e-4)
+    np.testing.assert_allclose(found["subspace"][..., 0], expected, rtol=1e-4)
+
+
+def test_the_map_rises_with_the_distance_from_the_reconstruction(weights):
+    model, prepared = _prepared(weights, reconstruction_weight=0.5)
+    bank, before = prepared.bank, model.config.memory_bank
+    assert bank is not None and before is not None and bank.reconstruction is not None
+    good = np.asarray(prepared.training.good.distance_maps.reconstruction, np.float64)
+    statistics = bank.reconstruction
+    assert float(statistics.mean) == pytest.approx(good.mean(), abs=1e-4)
+    variables = model.init(jax.random.key(0))._replace(
+        memory_bank=bank, logistic_head=prepared.head
+    )
+    maps = jax.tree.map(
+        lambda x: x[:1].astype(jnp.float32), prepared.training.good.distance_maps
+    )
+    usual = jnp.full_like(maps.reconstruction, statistics.mean)
+    maps = maps._replace(reconstruction=usual)
+    farther = maps._replace(
+        reconstruction=usual.at[0, 3, 4].add(2 * statistics.deviation)
+    )
+    image = jnp.asarray(prepared.training.good.images[:1], jnp.float32) / 255
+
+    def log_odds(maps) -> tuple[np.ndarray, np.ndarray]:
+        found = model.anomaly_maps(variables, image, maps)
+        of_map, of_score = (
+            np.log(np.asarray(x, np.float64) / (1 - np.asarray(x, np.float64)))[0]
+            for x in (found.maps, found.score_maps)
+        )
+        return of_map[::4, ::4], of_score[::4, ::4]
+
+    (at_usual, score), (at_farther, same_score) = log_odds(maps), log_odds(farther)
+    np.testing.assert_array_equal(score, same_score)
+    change = at_farther - at_usual
+    # Half of the mean in the wide surround is subtracted, of one cell in 16 x 16.
+    assert change[3, 4] == pytest.approx(0.5 * 2, abs=0.02)
+    change[3, 4] = 0
+    assert -0.02 < change.min() and change.max() <= 1e-3
 
 
 @pytest.mark.parametrize("residuals", [(), ("subspace", "reconstruction")])
 def test_shots_without_any_texture_give_finite_scores(weights, residuals):
     """All features of a black photograph are equal, so its distances are 0."""
-    model, prepared = _prepared(weights, is_black=True, residuals=residuals)
+    model, prepared = _prepared(
+        weights,
+        is_black=True,
+        residuals=residuals,
+        reconstruction_weight=1.0 if residuals else 0.0,
+    )
     assert prepared.bank is not None
     variables = model.init(jax.random.key(0))._replace(
         memory_bank=prepared.bank, logistic_head=prepared.head

@@ -64,6 +64,7 @@ def test_distance_maps_have_the_announced_channels(
             CONFIG,
             backbone=BackboneConfig(path, text, stages, reconstructed=3),
             residuals=residuals,
+            reconstruction_weight=float("reconstruction" in residuals),
             autoencoder=FeatureAutoencoderConfig(hidden=8, steps=2),
         )
     model = Model(dataclasses.replace(MODEL, memory_bank=config), is_texture=is_texture)
@@ -80,6 +81,7 @@ def test_distance_maps_have_the_announced_channels(
     assert expected.features == (6 if has_backbone else 0)
     assert expected.orientation == is_texture
     assert expected.deepest == has_backbone
+    assert expected.reconstruction == ("reconstruction" in residuals)
     # fire5 is the only coarse stage.
     without = map_channels(
         dataclasses.replace(config, residuals=()), is_texture=is_texture
@@ -113,4 +115,4 @@ def test_channels_of_the_filter_bank_are_known_among_the_others(tmp_path):
 
 
 def test_without_a_memory_bank_there_are_no_channels():
-    assert map_channels(None, is_texture=True) == (0, 0, 0, 0, 0)
+    assert map_channels(None, is_texture=True) == (0, 0, 0, 0, 0, 0)
