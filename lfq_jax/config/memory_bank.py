@@ -107,10 +107,12 @@ class MemoryBankConfig:
     )
     """The autoencoder of `residuals`."""
     reconstruction_weight: float = 0.0
-    """With a backbone: by how much the map's log-odds rise for each standard deviation
-    by which a cell's features are farther from their reconstruction than those of
-    varied good shots. The reconstruction is that of `residuals`. No anomaly decides
-    about this weight, and the image score does not include it. 0: off."""
+    """For objects with a backbone: by how much the map's log-odds rise for each
+    standard deviation by which a cell's features are farther from their reconstruction
+    than those of varied good shots. The reconstruction is that of `residuals`. No
+    anomaly decides about this weight, and the image score does not include it. Of a
+    texture, whose defects are often thinner than a coarse cell, the maps lose by it.
+    0: off."""
     deepest_weight: float = 2 / 3
     """With a backbone: by how much the image score rises, in log-odds, for each
     standard deviation of varied good shots by which an image's farthest patches are
@@ -127,10 +129,19 @@ class MemoryBankConfig:
         has_both = self.backbone is not None and self.filter_levels > 0
         return has_both and is_texture and self.coarse_score_weight > 0
 
-    @property
-    def weighs_reconstruction(self) -> bool:
+    def weighs_reconstruction(self, *, is_texture: bool) -> bool:
         """Whether the map also follows the reconstruction of the features."""
-        return self.backbone is not None and self.reconstruction_weight > 0
+        has_backbone = self.backbone is not None
+        return has_backbone and not is_texture and self.reconstruction_weight > 0
+
+    def fitted_residuals(self, *, is_texture: bool) -> set[Residual]:
+        """The residuals that the head sees or the map follows."""
+        if self.backbone is None:
+            return set()
+        fitted: set[Residual] = {*self.residuals}
+        if self.weighs_reconstruction(is_texture=is_texture):
+            fitted.add("reconstruction")
+        return fitted
 
     @property
     def compares_deepest(self) -> bool:

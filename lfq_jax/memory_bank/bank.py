@@ -92,7 +92,7 @@ def build_memory_bank(
     by_source = searches(config, is_texture=is_texture)
     shown = _features_anywhere(features_of, images, config, by_source)
     anywhere = _patches_anywhere(shown, config, by_source, seed)
-    residuals = fit_feature_residuals(shown, config, seed=seed)
+    residuals = fit_feature_residuals(shown, config, is_texture=is_texture, seed=seed)
     has_window = any(search.in_window for search in by_source)
     placed = images[:1]  # for the features' shapes alone
     if has_window:

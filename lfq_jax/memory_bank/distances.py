@@ -171,7 +171,7 @@ class _Comparison:
                 for name, x in found.items()
             }
             resized += [on_grid[name] for name in self.config.residuals]
-            if self.config.weighs_reconstruction:
+            if self.config.reconstruction_weight and "reconstruction" in on_grid:
                 by_stage = jnp.log1p(on_grid["reconstruction"])
                 reconstruction = by_stage.mean(-1, keepdims=True)
         distances = jnp.log1p(jnp.concatenate(resized, axis=-1))

@@ -53,12 +53,6 @@ class ReconstructionStatistics(NamedTuple):
     """Standard deviation of the same."""
 
 
-def _needed(config: MemoryBankConfig) -> set[Residual]:
-    """The residuals that the head sees or the map follows."""
-    needed: set[Residual] = {*config.residuals}
-    return needed | {"reconstruction"} if config.weighs_reconstruction else needed
-
-
 def _coarse_stages(config: MemoryBankConfig) -> dict[int, int]:
     """Number of features of each coarse stage, by the index of its source.
 
@@ -102,6 +96,7 @@ def fit_feature_residuals(
     images: Sequence[Sequence[Float[Array, "_ _ _ _"]]],
     config: MemoryBankConfig,
     *,
+    is_texture: bool,
     seed: int,
 ) -> FeatureResiduals | None:
     """Fit what the config needs of both; None where it needs neither.
@@ -110,15 +105,16 @@ def fit_feature_residuals(
       images: features by source of good images, in groups of one shape.
       seed: of the autoencoder's training.
     """
-    if config.backbone is None or not _needed(config):
+    needed = config.fitted_residuals(is_texture=is_texture)
+    if not needed:
         return None
     joined = [image for group in images for image in np.asarray(_joined(group, config))]
     subspace = autoencoder = None
-    if "subspace" in _needed(config):
+    if "subspace" in needed:
         rows = [x.reshape(-1, x.shape[-1]) for x in joined]
         moments = Moments.together([Moments.of(x) for x in rows])
         subspace = fit_subspace(moments, VARIANCE)
-    if "reconstruction" in _needed(config):
+    if "reconstruction" in needed:
         sizes = tuple(_coarse_stages(config).values())
         autoencoder = fit_feature_autoencoder(
             joined, sizes, config.autoencoder, seed=seed

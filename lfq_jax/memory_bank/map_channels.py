@@ -36,7 +36,10 @@ def map_channels(config: MemoryBankConfig | None, *, is_texture: bool) -> MapCha
         features=targets,
         clean_features=targets,
         deepest=int(config.compares_deepest),
-        reconstruction=int(config.weighs_reconstruction),
+        reconstruction=int(
+            config.reconstruction_weight > 0
+            and "reconstruction" in config.fitted_residuals(is_texture=is_texture)
+        ),
     )
 
 

@@ -106,7 +106,7 @@ def prepare(
     if bank_config.compares_deepest:
         deepest = np.asarray(training.good.distance_maps.deepest[..., 0])
         bank = bank._replace(deepest=fit_deepest_statistics(deepest))
-    if bank_config.weighs_reconstruction:
+    if bank_config.weighs_reconstruction(is_texture=model.is_texture):
         good = np.asarray(training.good.distance_maps.reconstruction[..., 0])
         bank = bank._replace(reconstruction=fit_reconstruction_statistics(good))
     return Prepared(bank, head, score_head, training, validation, others)

@@ -82,6 +82,10 @@ def test_distance_maps_have_the_announced_channels(
     assert expected.orientation == is_texture
     assert expected.deepest == has_backbone
     assert expected.reconstruction == ("reconstruction" in residuals)
+    if has_backbone:
+        weighed = dataclasses.replace(config, residuals=(), reconstruction_weight=0.5)
+        found = map_channels(weighed, is_texture=is_texture).reconstruction
+        assert found == (not is_texture)
     # fire5 is the only coarse stage.
     without = map_channels(
         dataclasses.replace(config, residuals=()), is_texture=is_texture
