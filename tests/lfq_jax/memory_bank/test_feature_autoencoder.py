@@ -22,7 +22,7 @@ SMALL = FeatureAutoencoderConfig(
         "lfq", bits=16, entropy_weight=0.0, commitment_weight=0.02
     ),
     hidden=32,
-    steps=300,
+    steps=150,
 )
 
 

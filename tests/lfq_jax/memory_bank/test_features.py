@@ -228,7 +228,7 @@ def _prepared(
             backbone=backbone_config,
             residuals=residuals,
             reconstruction_weight=reconstruction_weight,
-            autoencoder=FeatureAutoencoderConfig(hidden=64, steps=200),
+            autoencoder=FeatureAutoencoderConfig(hidden=32, steps=60),
         ),
     )
     model = Model(config, is_texture=is_texture)
