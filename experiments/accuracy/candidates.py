@@ -18,6 +18,7 @@ from experiments.run.command_line import flag_value
 from experiments.run.data_options import pick_shots
 from experiments.run.folder import RunFolder
 from lfq_jax.config import as_json
+from lfq_jax.config.training_free import COMPARISONS
 from lfq_jax.quantizers.config import NoneConfig
 
 Candidate = Literal[
@@ -102,7 +103,7 @@ def candidate_job(
     """
     if candidate == "main":
         return main_job(flags)
-    if candidate in ("knn", "subspace", "reconstruction"):
+    if candidate in COMPARISONS:
         return _training_free_job(candidate, flags)
     if candidate == "draem":
         return as_draem(main_job(flags))

@@ -36,9 +36,8 @@ class Accuracy:
     """Detectors to measure. `main`: the main job. `knn`, `subspace`, `reconstruction`:
     the main job with this `--method`, on the same features. `draem`: the main job
     without quantizer and without memory bank, trained on DRAEM's anomalies for as many
-    steps.
-    `patchcore`: PatchCore on the frozen backbone of `--features`. `patchcore_unit`:
-    PatchCore with features scaled to length 1."""
+    steps. `patchcore`: PatchCore on the frozen backbone of `--features`.
+    `patchcore_unit`: PatchCore with features scaled to length 1."""
     features: str | None = None
     """PatchCore's frozen backbone: a name that `python -m experiments.backbones` lists,
     or a file of weights."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from experiments.few_shot.settings import Method
 from lfq_jax.backbones.published import NONE
+from lfq_jax.config.training_free import COMPARISONS
 
 _OF_TRAINING = (
     *("train", "agm", "agm-python", "agm-workers", "anomalies"),
@@ -16,12 +17,11 @@ _KEPT = (
     "model.memory-bank.backbone",
 )
 """Flags under those of `_OF_TRAINING` that training-free methods use as well."""
-_TRAINING_FREE: tuple[Method, ...] = ("knn", "subspace", "reconstruction")
 UNUSED: dict[Method, tuple[str, ...]] = {
-    "lfquiad": _TRAINING_FREE,
+    "lfquiad": tuple(COMPARISONS),
     **{
-        method: (*_OF_TRAINING, *(other for other in _TRAINING_FREE if other != method))
-        for method in _TRAINING_FREE
+        method: (*_OF_TRAINING, *(other for other in COMPARISONS if other != method))
+        for method in COMPARISONS
     },
 }
 """Flags, and beginnings of flags, that a method does not use."""

@@ -1,6 +1,7 @@
 """The model of a detector, by its config: LFQUIAD or a training-free one."""
 
 from lfq_jax.config import ModelConfig, TrainingFreeConfig
+from lfq_jax.config.training_free import COMPARISONS
 from lfq_jax.model.lfquiad import Model
 from lfq_jax.model.variables import Variables
 from lfq_jax.training_free.model import TrainingFree, TrainingFreeVariables
@@ -10,9 +11,7 @@ DetectorVariables = Variables | TrainingFreeVariables
 LFQUIAD = "lfquiad"
 CONFIGS: dict[str, type[DetectorModel]] = {
     LFQUIAD: ModelConfig,
-    "knn": TrainingFreeConfig,
-    "subspace": TrainingFreeConfig,
-    "reconstruction": TrainingFreeConfig,
+    **dict.fromkeys(COMPARISONS, TrainingFreeConfig),
 }
 """Class of a detector's config, by its method."""
 

@@ -53,8 +53,7 @@ def _sources_of_distances(config: MemoryBankConfig, *, is_texture: bool) -> list
     """Index of the source of each channel of the distances.
 
     From anywhere come first, then those in the window, and then the residuals, which
-    several sources share. The deepest stage, not
-    averaged, has a field of its own.
+    several sources share. The deepest stage, not averaged, has a field of its own.
     """
     groups = [len(sizes) for sizes in group_sizes_by_source(config)]
     found = searches(config, is_texture=is_texture)

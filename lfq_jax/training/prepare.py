@@ -160,7 +160,7 @@ def _measured_anomalies(
 def _fit_heads(
     training: TrainingData, rng: np.random.Generator, model: Model
 ) -> tuple[LogisticHead, LogisticHead | None]:
-    """The logistic head, and that of the image score where it has one of its own."""
+    """The logistic head, and the second head for the image score, if there is one."""
     parts = [jax.device_get(each) for each in training]
     distances = np.concatenate([part.distance_maps.distances for part in parts])
     masks = np.concatenate([part.masks for part in parts])
